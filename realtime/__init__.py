@@ -1,0 +1,1 @@
+"""Real-time endpoints for Django: policies, the wire that enforces them, and fan-out."""

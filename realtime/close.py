@@ -1,0 +1,113 @@
+"""Close codes by name, and what a client should do after each (RFC 6455 section 7.4, IANA registry)."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+__all__ = [
+    "CATALOGUE",
+    "MAX_REASON_BYTES",
+    "Advice",
+    "CloseCode",
+    "CloseEntry",
+    "advice_for",
+    "is_sendable",
+    "truncate_reason",
+]
+
+#: A close frame is a control frame of at most 125 bytes, two of which are the code (RFC 6455, 5.5).
+MAX_REASON_BYTES = 123
+
+
+class CloseCode(enum.IntEnum):
+    """The close codes that this project sends or reports."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    NO_STATUS = 1005
+    ABNORMAL = 1006
+    INVALID_DATA = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    UNAUTHORIZED = 3000
+    FORBIDDEN = 3003
+    TIMEOUT = 3008
+
+
+class Advice(enum.StrEnum):
+    """What a client should do once the connection has ended."""
+
+    STOP = "stop"
+    """Do not come back: the same connection would end the same way."""
+    RECONNECT = "reconnect"
+    """Come back after a back-off with jitter."""
+    RENEW = "renew"
+    """Get a new token first, then come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEntry:
+    """One line of the catalogue.
+
+    Args:
+        code: the close code.
+        meaning: one sentence for people.
+        advice: what a client should do next.
+    """
+
+    code: CloseCode
+    meaning: str
+    advice: Advice
+
+
+def _catalogue(*entries: tuple[CloseCode, Advice, str]) -> dict[int, CloseEntry]:
+    return {int(code): CloseEntry(code, meaning, advice) for code, advice, meaning in entries}
+
+
+CATALOGUE: dict[int, CloseEntry] = _catalogue(
+    (CloseCode.NORMAL, Advice.STOP, "The conversation is over."),
+    (CloseCode.GOING_AWAY, Advice.RECONNECT, "The page was left or the server is going down."),
+    (CloseCode.PROTOCOL_ERROR, Advice.STOP, "A frame broke RFC 6455."),
+    (CloseCode.UNSUPPORTED_DATA, Advice.STOP, "This endpoint does not take this kind of message."),
+    (CloseCode.NO_STATUS, Advice.STOP, "The peer closed without giving a code."),
+    (CloseCode.ABNORMAL, Advice.RECONNECT, "The TCP connection ended without a close frame."),
+    (CloseCode.INVALID_DATA, Advice.STOP, "A text message or a close reason was not UTF-8."),
+    (CloseCode.POLICY_VIOLATION, Advice.STOP, "More messages than the endpoint's policy allows."),
+    (CloseCode.MESSAGE_TOO_BIG, Advice.STOP, "A message or frame was over the endpoint's limit."),
+    (CloseCode.INTERNAL_ERROR, Advice.RECONNECT, "An error in the server, or a peer that was silent."),
+    (CloseCode.SERVICE_RESTART, Advice.RECONNECT, "The server is being restarted."),
+    (CloseCode.TRY_AGAIN_LATER, Advice.RECONNECT, "The peer did not read as fast as it was sent to."),
+    (CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired."),
+    (CloseCode.FORBIDDEN, Advice.STOP, "The account was deactivated or the connection was ended by staff."),
+    (CloseCode.TIMEOUT, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."),
+)
+
+
+def advice_for(code: int) -> Advice:
+    """Return what a client should do after ``code``; an unknown code is worth another try."""
+    entry = CATALOGUE.get(code)
+    return Advice.RECONNECT if entry is None else entry.advice
+
+
+#: Codes from 1000 to 2999 that may stand in a close frame (IANA registry, without 1004 to 1006 and 1015).
+_SENDABLE_PROTOCOL_CODES = frozenset(range(1000, 1004)) | frozenset(range(1007, 1015))
+
+
+def is_sendable(code: int) -> bool:
+    """Tell whether ``code`` may stand in a close frame (RFC 6455, 7.4.1 and 7.4.2)."""
+    return code in _SENDABLE_PROTOCOL_CODES or 3000 <= code <= 4999
+
+
+def truncate_reason(reason: str) -> str:
+    """Shorten ``reason`` to the 123 bytes of UTF-8 that fit a close frame, at a character boundary.
+
+    A lone surrogate, which UTF-8 cannot express, becomes ``?``.
+    """
+    encoded = reason.encode("utf-8", "replace")
+    return encoded[:MAX_REASON_BYTES].decode("utf-8", "ignore")

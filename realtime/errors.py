@@ -1,0 +1,111 @@
+"""Every exception of this package, drawn as one tree.
+
+::
+
+    RealtimeError
+    ├── PolicyError            a SocketPolicy was declared with an impossible value
+    ├── NotTextError           as_str() was asked of a message that is not text
+    ├── HandshakeRejected      the answer to a handshake is an HTTP status, not 101
+    ├── InvalidMessage         a client's message is not what the endpoint understands
+    └── ProtocolStateError     an event that is not legal in the state of the connection
+
+The first two are mistakes of the programmer, the next two are answers to a client, and the last one
+names a state and an event, so that its reader sees which rule of the ASGI specification was broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+__all__ = [
+    "HandshakeRejected",
+    "InvalidMessage",
+    "NotTextError",
+    "PolicyError",
+    "ProtocolStateError",
+    "RealtimeError",
+]
+
+
+class RealtimeError(Exception):
+    """Base of every exception that this package raises."""
+
+
+class PolicyError(RealtimeError, ValueError):
+    """A policy was declared with a value that cannot be enforced.
+
+    Args:
+        field: name of the ``SocketPolicy`` field.
+        problem: what is wrong with its value, and what is allowed.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"SocketPolicy.{field}: {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class NotTextError(RealtimeError, TypeError):
+    """``Message.as_str()`` was called on a message that is not text."""
+
+
+class HandshakeRejected(RealtimeError):
+    """The handshake ends with an HTTP response instead of the upgrade.
+
+    Raise it from ``PolicyConsumer.handshake()``. The client gets a body of type
+    ``application/problem+json`` (RFC 9457) with ``title``, ``status`` and ``detail``.
+
+    Args:
+        status: HTTP status from 400 to 599.
+        detail: what was wrong with this request and what to do, for the developer of the client.
+        headers: further response headers, for instance ``WWW-Authenticate``.
+
+    Raises:
+        ValueError: if ``status`` is not an error status of HTTP.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+    ) -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"HandshakeRejected: status must be from 400 to 599, not {status}")
+        self.status = HTTPStatus(status)
+        self.detail = detail
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        self.headers: tuple[tuple[str, str], ...] = tuple(pairs)
+        super().__init__(f"{self.status.value} {self.status.phrase}: {detail}")
+
+
+class InvalidMessage(RealtimeError):
+    """A message of a client is not what the endpoint understands; the connection lives on.
+
+    Args:
+        detail: what is wrong, with the name of the field.
+        code: a machine-readable code, ``invalid_message`` unless a better one applies.
+        ref: the client's reference for the message, where it could be read.
+    """
+
+    def __init__(self, detail: str, *, code: str = "invalid_message", ref: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code
+        self.ref = ref
+
+
+class ProtocolStateError(RealtimeError):
+    """An event is not legal in the state of the connection.
+
+    Args:
+        state: name of the state.
+        event: the ASGI event type or wire event.
+    """
+
+    def __init__(self, state: str, event: str) -> None:
+        super().__init__(f"{event!r} is not legal while the connection is {state}")
+        self.state = state
+        self.event = event

@@ -1,0 +1,182 @@
+"""A real server for tests: this project in a process of its own, on a free port, with its own database.
+
+    with ServerProcess() as server:
+        async with websockets.connect(server.ws("/ws")) as client:
+            ...
+
+The commands that a person would type are the ones that run: ``daphne``, ``manage.py runserver``, ``uvicorn``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["ServerProcess", "free_port", "migrated_database"]
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+#: Seconds that a server may take to listen, on a busy machine.
+START_TIMEOUT = 30
+#: Seconds that a stopped server may take to exit before it is killed.
+STOP_TIMEOUT = 20
+
+
+def free_port() -> int:
+    """Return a TCP port on which nothing listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class ServerProcess:
+    """The project served by a process of its own.
+
+    Args:
+        command: the server's command line; ``{port}`` is replaced by a free port. The default is the
+            plain production command, ``daphne -p {port} project.asgi:application``.
+        env: environment variables on top of this process's; None removes one.
+        cwd: where the command runs; the project's root by default.
+        database: path of an SQLite file; a new migrated one by default.
+        port: the port to serve on; a free one by default.
+
+    Raises:
+        RuntimeError: if the server ends before it listens; the message carries its output.
+    """
+
+    DAPHNE = (sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "project.asgi:application")
+    RUNSERVER = (sys.executable, "manage.py", "runserver", "--noreload", "127.0.0.1:{port}")
+
+    def __init__(
+        self,
+        command: Sequence[str] = DAPHNE,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        cwd: Path = PROJECT_ROOT,
+        database: Path | None = None,
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.command = [part.replace("{port}", str(self.port)) for part in command]
+        self.cwd = cwd
+        self._env = dict(env or {})
+        self._database = database
+        self._stack = contextlib.ExitStack()
+        self.process: subprocess.Popen[bytes]
+
+    def http(self, path: str = "/") -> str:
+        """Return the ``http://`` address of ``path``."""
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def ws(self, path: str) -> str:
+        """Return the ``ws://`` address of ``path``."""
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    @property
+    def log(self) -> str:
+        """Everything that the process has printed so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def __enter__(self) -> ServerProcess:
+        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="realtime-")))
+        self._log_path = directory / "server.log"
+        if self._database is None and "DATABASE_URL" not in self._env:
+            self._database = directory / "db.sqlite3"
+            self._database.write_bytes(migrated_database().read_bytes())
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=self.cwd,
+                env=self._environment(),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._stack.callback(self.stop)
+        try:
+            self._wait_until_listening()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = STOP_TIMEOUT) -> int:
+        """Send a signal, wait for the exit, and return the exit status; a process that stays is killed.
+
+        Args:
+            how: the signal.
+            timeout: seconds to wait before the process is killed.
+        """
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        return int(self.process.returncode)
+
+    def kill(self) -> None:
+        """End the process and its children at once (SIGKILL)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        values: dict[str, str | None] = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self._database is not None:
+            values["DATABASE_URL"] = f"sqlite:///{self._database}"
+        values.update(self._env)
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.command} ended with {self.process.returncode}:\n{self.log}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.command} did not listen within {START_TIMEOUT} s:\n{self.log}")
+
+
+_migrated: list[Path] = []
+
+
+def migrated_database() -> Path:
+    """Return the path of a migrated, empty SQLite database, made once for each process; copy it to use it."""
+    if not _migrated:
+        directory = tempfile.TemporaryDirectory(prefix="realtime-migrated-")
+        atexit.register(directory.cleanup)
+        path = Path(directory.name) / "db.sqlite3"
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
+            check=True,
+        )
+        _checkpoint(path)
+        _migrated.append(path)
+    return _migrated[0]
+
+
+def _checkpoint(path: Path) -> None:
+    """Move the write-ahead log into the database file, so that the file alone can be copied."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
