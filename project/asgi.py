@@ -1,4 +1,4 @@
-"""The composition root: every ASGI connection of the project starts here."""
+"""The composition root: every connection of the project starts here."""
 
 import os
 
@@ -7,4 +7,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+django_application = get_asgi_application()  # loads the apps, which the imports below need
+
+from realtime.application import SocketRouter, UpgradeRequired
+from realtime.routing import websocket_urlpatterns
+
+sockets = SocketRouter(websocket_urlpatterns)
+
+application = ProtocolTypeRouter(
+    {
+        "http": UpgradeRequired(django_application, sockets),
+        "websocket": sockets,
+    }
+)

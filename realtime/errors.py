@@ -6,10 +6,11 @@
     ├── PolicyError            a SocketPolicy was declared with an impossible value
     ├── NotTextError           as_str() was asked of a message that is not text
     ├── HandshakeRejected      the answer to a handshake is an HTTP status, not 101
+    ├── TokenRejected          a token, ticket or session does not authenticate anybody
     ├── InvalidMessage         a client's message is not what the endpoint understands
     └── ProtocolStateError     an event that is not legal in the state of the connection
 
-The first two are mistakes of the programmer, the next two are answers to a client, and the last one
+The first two are mistakes of the programmer, the next three are answers to a client, and the last one
 names a state and an event, so that its reader sees which rule of the ASGI specification was broken.
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "PolicyError",
     "ProtocolStateError",
     "RealtimeError",
+    "TokenRejected",
 ]
 
 
@@ -79,6 +81,18 @@ class HandshakeRejected(RealtimeError):
         pairs = headers.items() if isinstance(headers, Mapping) else headers
         self.headers: tuple[tuple[str, str], ...] = tuple(pairs)
         super().__init__(f"{self.status.value} {self.status.phrase}: {detail}")
+
+
+class TokenRejected(RealtimeError):
+    """A credential does not authenticate anybody.
+
+    Args:
+        detail: why, in words that give nothing away but to the owner of the credential.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class InvalidMessage(RealtimeError):

@@ -1,0 +1,74 @@
+"""One-time tickets: what a browser puts in the query string instead of a token.
+
+A browser cannot set headers on a WebSocket handshake. A ticket is signed, bound to its user, valid for thirty
+seconds and redeemed once: the first process that adds its nonce to the shared cache has it. A ticket that leaks into a
+log is worth nothing by then.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from django.core import signing
+from django.core.cache import cache
+
+from realtime.errors import TokenRejected
+
+__all__ = ["LIFETIME", "Ticket", "issue_ticket", "redeem_ticket"]
+
+#: Seconds within which a ticket must be used.
+LIFETIME = 30
+
+#: Longest ticket that is looked at, in characters; a real one is about 120.
+MAX_TICKET_LENGTH = 1024
+
+_SALT = "realtime.auth.tickets"
+_CACHE_PREFIX = "realtime:ticket:"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a redeemed ticket says.
+
+    Args:
+        user_id: primary key of the user, as a string.
+        expires_at: POSIX time at which the token behind the ticket expires; None for a session.
+    """
+
+    user_id: str
+    expires_at: float | None = field(repr=False)
+
+
+def issue_ticket(user_id: object, expires_at: float | None = None) -> str:
+    """Return a new ticket.
+
+    Args:
+        user_id: primary key of the user.
+        expires_at: POSIX time at which the connection is to be closed with 3000, if any.
+    """
+    return signing.dumps([str(user_id), expires_at, secrets.token_urlsafe(16)], salt=_SALT)
+
+
+def redeem_ticket(raw: str) -> Ticket:
+    """Use up a ticket; blocks for one round trip to the cache.
+
+    Args:
+        raw: the value of ``?ticket=``.
+
+    Raises:
+        TokenRejected: for a ticket that is forged, expired or used before.
+    """
+    if len(raw) > MAX_TICKET_LENGTH:
+        raise TokenRejected("The ticket is not valid.")
+    try:
+        user_id, expires_at, nonce = signing.loads(raw, salt=_SALT, max_age=LIFETIME)
+    except signing.SignatureExpired:
+        raise TokenRejected("The ticket has expired; get a new one.") from None
+    except signing.BadSignature:
+        raise TokenRejected("The ticket is not valid.") from None
+    # add() sets a key only where there is none, in one step: of two processes one gets True.
+    # Kept for longer than the ticket lives, for clocks that differ.
+    if not cache.add(_CACHE_PREFIX + nonce, 1, timeout=4 * LIFETIME):
+        raise TokenRejected("The ticket was used before; a ticket works once.")
+    return Ticket(user_id, expires_at)

@@ -1,0 +1,86 @@
+"""JSON Web Tokens: an access token becomes an active user and a time of expiry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.contrib.auth.models import AbstractBaseUser
+from rest_framework.exceptions import APIException
+from rest_framework_simplejwt.authentication import JWTAuthentication
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.tokens import AccessToken
+
+from realtime.errors import TokenRejected
+
+__all__ = ["VerifiedToken", "verify_access_token"]
+
+#: Longest token that is looked at, in characters; a token of this project is under 500.
+MAX_TOKEN_LENGTH = 8192
+
+#: Larger integers are no primary key of any database that Django supports.
+MAX_USER_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a valid access token says.
+
+    Args:
+        user: the active user.
+        expires_at: POSIX time in seconds at which the token stops being valid.
+    """
+
+    user: AbstractBaseUser
+    expires_at: float = field(repr=False)
+
+
+async def verify_access_token(raw: str) -> VerifiedToken:
+    """Check signature, algorithm, issuer, times, type and user of an access token.
+
+    Args:
+        raw: the encoded token (RFC 7519, compact form).
+
+    Raises:
+        TokenRejected: for anything but a valid access token of an active user.
+    """
+    if len(raw) > MAX_TOKEN_LENGTH:
+        raise TokenRejected("The token is too long.")
+    token = _decode(raw)
+    user = await database_sync_to_async(_active_user)(token)
+    return VerifiedToken(user, float(token["exp"]) + _leeway())
+
+
+def _decode(raw: str) -> Any:
+    try:
+        token = AccessToken(raw)  # type: ignore[arg-type]
+        _check_user_id(token.get(api_settings.USER_ID_CLAIM))
+    except TokenError:
+        raise TokenRejected("The token is not a valid access token, or it has expired.") from None
+    except (ValueError, TypeError, OverflowError):
+        # A signed token whose claims are of the wrong type, for instance "exp": "soon".
+        raise TokenRejected("The token's claims are malformed.") from None
+    return token
+
+
+def _check_user_id(user_id: object) -> None:
+    if isinstance(user_id, bool) or not isinstance(user_id, (int, str)):
+        raise TypeError("user_id is neither a string nor an integer")
+    if isinstance(user_id, int) and not 0 <= user_id <= MAX_USER_ID:
+        raise ValueError("user_id is out of range")
+
+
+def _active_user(token: Any) -> AbstractBaseUser:
+    try:
+        return JWTAuthentication().get_user(token)
+    except APIException:
+        raise TokenRejected("The token's user does not exist, or is not active.") from None
+    except (ValueError, TypeError, OverflowError):
+        raise TokenRejected("The token's claims are malformed.") from None
+
+
+def _leeway() -> float:
+    leeway = api_settings.LEEWAY
+    return leeway.total_seconds() if hasattr(leeway, "total_seconds") else float(leeway)

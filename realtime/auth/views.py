@@ -1,0 +1,24 @@
+"""``POST /api/ws-ticket/``: a one-time ticket for the handshake of a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from realtime.auth.tickets import LIFETIME, issue_ticket
+
+__all__ = ["TicketView"]
+
+
+class TicketView(APIView):
+    """Gives an authenticated user a ticket; the token or session that asked for it bounds the connection."""
+
+    def post(self, request: Request) -> Response:
+        """Return ``{"ticket": "...", "expires_in": 30}``."""
+        token: Any = request.auth  # the access token; None for a session
+        expires_at = None if token is None else token.get("exp")
+        ticket = issue_ticket(request.user.pk, expires_at)
+        return Response({"ticket": ticket, "expires_in": LIFETIME}, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,388 @@
+"""``PolicyConsumer``: a Channels consumer that states what it allows.
+
+It is a ``channels.generic.websocket.AsyncWebsocketConsumer``; a consumer that exists gains a policy by changing its
+base class. It differs in one thing: client messages do not pass Channels' dispatch loop, which costs a
+hop to a thread and two tasks for each message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+import msgspec
+from channels.consumer import get_handler_name
+from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+from realtime.auth import Authentication, identify
+from realtime.close import CloseCode, truncate_reason
+from realtime.delivery import Delivery, OutboxFull
+from realtime.errors import HandshakeRejected
+from realtime.handshake import check_origin, deny, parse_query
+from realtime.messages import CloseFrame, Kind, Message, SharedMessage
+from realtime.policy import SocketPolicy, offered_subprotocols
+from realtime.rates import MessageRate
+
+__all__ = ["PolicyConsumer"]
+
+logger = logging.getLogger("realtime.consumers")
+
+#: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
+POLICY_EXTENSION = "websocket.policy"
+
+#: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
+MAX_UTF8_BYTES = 4
+
+
+class PolicyConsumer(AsyncWebsocketConsumer):
+    """Base class of every endpoint.
+
+    Class attributes say what the endpoint allows; methods say what it does. ``connect``, ``receive``, ``disconnect``,
+    ``send``, ``close``, ``groups`` and ``channel_layer`` work as the Channels documentation says.
+
+    Attributes:
+        policy: limits and choices of the endpoint.
+        query_type: a ``msgspec.Struct``; the query string is parsed into ``self.query`` before the
+            upgrade, and what does not fit is answered with 400.
+        authentication: ``"none"``, ``"optional"`` or ``"required"``; sets ``self.user`` before the upgrade.
+        query: the parsed query string, None without a ``query_type``.
+        user: the user of the connection, or ``AnonymousUser``.
+        subprotocol: the selected subprotocol, None for none.
+    """
+
+    policy: ClassVar[SocketPolicy] = SocketPolicy()
+    query_type: ClassVar[type[msgspec.Struct] | None] = None
+    authentication: ClassVar[str] = Authentication.NONE
+
+    query: Any = None
+    subprotocol: str | None = None
+    _receives_messages: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._receives_messages = cls.receive_message is not PolicyConsumer.receive_message
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user: AbstractBaseUser | AnonymousUser = AnonymousUser()
+        self._connecting = self._accepted = False
+        self._close_code = int(CloseCode.ABNORMAL)
+        self._expiry: asyncio.TimerHandle | None = None
+        self._failure: BaseException | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        #: One handler at a time: client messages and channel-layer messages take turns.
+        self._turn = asyncio.Lock()
+        self._delivery = Delivery(self.dispatch, self._turn, self._mail_failed)
+
+    # What an endpoint overrides
+
+    async def handshake(self) -> None:
+        """Decide about the request before it is upgraded; ``self.scope``, ``query`` and ``user`` are set.
+
+        Raises:
+            HandshakeRejected: to answer with an HTTP error instead.
+        """
+
+    async def receive_message(self, message: Message) -> None:
+        """Handle a text or binary message; override this or Channels' ``receive(text_data, bytes_data)``."""
+
+    async def on_pong(self, latency: float) -> None:
+        """Called when the peer has answered a ping of this server after ``latency`` seconds."""
+
+    # What an endpoint calls
+
+    async def send_message(self, message: Message) -> None:
+        """Send any ``Message``; waits while the peer does not read.
+
+        Raises:
+            ValueError: for a pong, which the server answers by itself.
+        """
+        match message.kind:
+            case Kind.TEXT:
+                await self.base_send({"type": "websocket.send", "text": message.payload})
+            case Kind.BINARY:
+                await self.base_send({"type": "websocket.send", "bytes": message.payload})
+            case Kind.CLOSE:
+                frame = message.close_frame or CloseFrame(CloseCode.NORMAL)
+                await self.close(frame.code, frame.reason)
+            case Kind.PING:
+                await self.ping(message.as_bytes())
+            case Kind.PONG:
+                raise ValueError("pings are answered by the server; a consumer sends no pong")
+
+    def send_nowait(self, message: SharedMessage) -> None:
+        """Queue a message that goes to many sockets, without waiting; for the event-loop thread.
+
+        A peer that does not read is closed with 1013 once ``max_write_buffer_size`` is pending.
+        """
+        if self._write is not None:
+            self._write(message)
+            return
+        try:
+            self._delivery.put(message)
+        except OutboxFull:
+            self._spawn(self.close(CloseCode.TRY_AGAIN_LATER, "reading too slowly"))
+
+    async def ping(self, data: bytes = b"") -> None:
+        """Send a protocol ping; its answer arrives at ``on_pong``. Without the policy extension there is none."""
+        if self._has_extension:
+            await self.base_send({"type": "websocket.ping", "bytes": data})
+
+    async def join(self, group: str) -> None:
+        """Add this connection to a channel-layer group."""
+        await self.channel_layer.group_add(group, self.channel_name)
+
+    async def leave(self, group: str) -> None:
+        """Remove this connection from a channel-layer group."""
+        await self.channel_layer.group_discard(group, self.channel_name)
+
+    async def broadcast(
+        self,
+        group: str,
+        *,
+        text: str | None = None,
+        data: bytes | None = None,
+        include_self: bool = False,
+    ) -> None:
+        """Send one message to every connection in a group, in every process.
+
+        Args:
+            group: name of the channel-layer group.
+            text: the message, where it is text.
+            data: the message, where it is binary. Exactly one of the two is given.
+            include_self: send it to this connection too.
+
+        Raises:
+            ValueError: unless exactly one of ``text`` and ``data`` is given.
+        """
+        event = SharedMessage(text=text, data=data).as_event()
+        if not include_self:
+            event["exclude"] = self.channel_name
+        await self.channel_layer.group_send(group, event)
+
+    def expire_at(self, when: float | None) -> None:
+        """Close the connection with 3000 at a POSIX time in seconds; None for never. Replaces an earlier time."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        if when is not None:
+            delay = max(0.0, when - time.time())
+            self._expiry = asyncio.get_running_loop().call_later(delay, self._expire)
+
+    def _expire(self) -> None:
+        self._spawn(self.close(CloseCode.UNAUTHORIZED, "the access token has expired"))
+
+    # Channels' API
+
+    async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
+        """Accept the connection, with the subprotocol that the policy selects unless another is given."""
+        event: dict[str, Any] = {
+            "type": "websocket.accept",
+            "subprotocol": self.subprotocol if subprotocol is None else subprotocol,
+            "headers": list(headers or ()),
+        }
+        if self._has_extension:
+            event["policy"] = self.policy.for_wire()
+        await self.base_send(event)
+        self._accepted = True
+        self._delivery.open(self._write)
+
+    async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
+        """Close the connection.
+
+        Args:
+            code: close code; 1000 by default. A refusal where nothing was accepted yet.
+            reason: text for the peer, cut to 123 bytes.
+        """
+        number = CloseCode.NORMAL if code is None or code is True else code
+        self._close_code = int(number)
+        await self.base_send({"type": "websocket.close", "code": int(number), "reason": truncate_reason(reason or "")})
+
+    # The life of a connection
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Run the connection from ``websocket.connect`` to its end (ASGI WebSocket specification)."""
+        self._start(scope, send)
+        try:
+            await self._subscribe()
+            await self._serve(receive)
+        except StopConsumer:
+            pass
+        except asyncio.CancelledError:
+            # Either the server gives up on this application, or a handler of channel-layer mail failed.
+            if self._failure is None:
+                raise
+            self._task.uncancel()
+            await self._fail(self._failure)
+        except Exception as error:  # noqa: BLE001  the one place where an error becomes its outcome
+            await self._fail(error)
+        finally:
+            await self._finish()
+
+    def _start(self, scope: dict[str, Any], send: Any) -> None:
+        self.scope = scope
+        self.base_send = send
+        extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
+        self._has_extension = extension is not None
+        self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
+        if not self._has_extension:
+            _tell_once_what_is_missing(type(self).__qualname__)
+        self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+        rate = self.policy.max_messages_per_second
+        self._rate = None if rate is None else MessageRate(rate, time.monotonic())
+
+    async def _serve(self, receive: Any) -> None:
+        turn = self._turn
+        while True:
+            event = await receive()
+            kind = event["type"]
+            if kind == "websocket.receive":
+                async with turn:
+                    await self.websocket_receive(event)
+            elif kind == "websocket.pong":
+                async with turn:
+                    await self.on_pong(event["latency"])
+            elif kind == "websocket.connect":
+                async with turn:
+                    await self.websocket_connect(event)
+            else:
+                await self.dispatch(event)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of an event or a channel-layer message by its type.
+
+        Raises:
+            ValueError: if the consumer has no such handler.
+        """
+        name = get_handler_name(message)
+        handler = getattr(self, name, None)
+        if handler is None:
+            raise ValueError(
+                f"{type(self).__name__} has no handler for {message['type']!r}: define 'async def {name}(self, event)'"
+            )
+        await handler(message)
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        """Make every check of the handshake, then call ``connect()``, which accepts."""
+        try:
+            await self._check_handshake()
+            self._connecting = True
+            for group in self.groups:
+                await self.join(group)
+            await self.connect()
+        except AcceptConnection:
+            await self.accept()
+        except DenyConnection:
+            await self.close()
+        except HandshakeRejected as rejection:
+            await deny(self.scope, self.base_send, rejection)
+            raise StopConsumer from None
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        """Hand a client's message to ``receive_message`` or ``receive``, within the policy."""
+        text = message.get("text")
+        payload = message["bytes"] if text is None else text
+        if self._rate is not None and not self._rate.allows(time.monotonic()):
+            await self.close(CloseCode.POLICY_VIOLATION, f"over {self._rate.per_second:g} messages per second")
+        elif not self._has_extension and self._is_too_big(payload):
+            await self.close(CloseCode.MESSAGE_TOO_BIG, f"over {self.policy.max_message_size} bytes")
+        elif self._receives_messages:
+            await self.receive_message(Message(Kind.BINARY if text is None else Kind.TEXT, payload))
+        elif text is None:
+            await self.receive(bytes_data=payload)
+        else:
+            await self.receive(text_data=text)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End the application; ``disconnect()`` runs on the way out, however the connection ended."""
+        self._close_code = message.get("code", CloseCode.ABNORMAL)
+        raise StopConsumer
+
+    async def websocket_send(self, message: dict[str, Any]) -> None:
+        """Send a group's ``websocket.send`` message that came by the mailbox."""
+        if message.get("exclude") != self.channel_name:
+            await self.base_send(SharedMessage.from_event(message).as_event())
+
+    async def connection_revoked(self, message: dict[str, Any]) -> None:
+        """Close because the user was deactivated, deleted or disconnected by staff."""
+        await self.close(message.get("code", CloseCode.FORBIDDEN), message.get("reason", ""))
+
+    async def _check_handshake(self) -> None:
+        check_origin(self.scope, self.policy)
+        if self.query_type is not None:
+            self.query = parse_query(self.scope, self.query_type)
+        identity = await identify(self.scope, Authentication(self.authentication))
+        self.user = self.scope["user"] = identity.user
+        self.expire_at(identity.expires_at)
+        self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(self.scope["headers"]))
+        await self.handshake()
+
+    def _is_too_big(self, payload: str | bytes) -> bool:
+        limit = self.policy.max_message_size
+        if limit is None or len(payload) * MAX_UTF8_BYTES <= limit:
+            return False
+        return len(payload.encode() if isinstance(payload, str) else payload) > limit
+
+    async def _subscribe(self) -> None:
+        self.channel_layer = get_channel_layer(self.channel_layer_alias)
+        if self.channel_layer is not None:
+            self.channel_name = await self.channel_layer.new_channel()
+            self._delivery.subscribe(
+                self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
+            )
+
+    # The end
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the handlers, and keep it alive."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _mail_failed(self, error: BaseException) -> None:
+        """Let the connection's own task raise what a handler of channel-layer mail raised."""
+        self._failure = error
+        self._task.cancel()
+
+    async def _fail(self, error: BaseException) -> None:
+        """Turn an error of the consumer into its outcome: one log entry, and 1011 or a 500."""
+        if isinstance(error, StopConsumer):
+            return
+        logger.error("%s failed at %s", type(self).__name__, self.scope["path"][:200], exc_info=error)
+        self._close_code = int(CloseCode.INTERNAL_ERROR)
+        if self._accepted:
+            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        else:
+            await deny(self.scope, self.base_send, HandshakeRejected(500, "The endpoint failed; see the server's log."))
+
+    async def _finish(self) -> None:
+        """Run ``disconnect()`` and leave nothing behind, whatever happened before."""
+        self.expire_at(None)
+        await self._delivery.close()
+        if not self._connecting:
+            return
+        try:
+            for group in self.groups:
+                await self.leave(group)
+            await self.disconnect(self._close_code)
+        except StopConsumer:
+            pass
+        except Exception:
+            logger.exception("disconnect() of %s failed", type(self).__name__)
+
+
+@functools.cache
+def _tell_once_what_is_missing(consumer_name: str) -> None:
+    logger.warning(
+        "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
+        "message size and rate are enforced, by the consumer, once a message has arrived",
+        POLICY_EXTENSION,
+        consumer_name,
+    )
