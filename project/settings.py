@@ -120,6 +120,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Redis: unset, everything lives in one process; set, any number of processes share it
 
 REDIS_URL = env.str("REDIS_URL", default="")
+#: How many server processes the deployment starts; several need REDIS_URL, and `manage.py check` says so.
+WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if REDIS_URL:
@@ -185,4 +187,6 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
+    # Django's own configuration would print these a second time in development.
+    "loggers": {"django": {"handlers": [], "propagate": True}},
 }

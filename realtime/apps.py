@@ -12,4 +12,7 @@ class RealtimeConfig(AppConfig):
 
     name = "realtime"
     verbose_name = "Real time"
-    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Import what registers itself."""
+        from realtime import checks  # noqa: F401

@@ -1,0 +1,67 @@
+# `make run` serves the project, `make test` runs its tests; `make help` lists the rest.
+
+HOST ?= 127.0.0.1
+PORT ?= 8000
+T ?=
+
+# The first Python that runs and is new enough; PYTHON=python3.12 chooses another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+# The page is asked for by the name of this machine when it is served to others.
+ifneq ($(HOST),127.0.0.1)
+export DJANGO_ALLOWED_HOSTS ?= *
+endif
+
+.PHONY: help run test soak lint format types imports constraints clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/.installed db.sqlite3 ## Serve on http://127.0.0.1:8000/ (HOST=, PORT=)
+	@exec $(BIN)/python manage.py runserver $(HOST):$(PORT)
+
+test: $(VENV)/.installed-dev ## Run the tests (T=tests/test_policy.py for a part)
+	@$(BIN)/python -m pytest $(if $(T),,-n 2 --dist loadfile) $(T)
+
+soak: $(VENV)/.installed-dev ## Run the long tests of load and faults
+	@$(BIN)/python -m pytest -m soak $(T)
+
+lint: $(VENV)/.installed-dev ## Check style, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.installed-dev ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+constraints: $(VENV)/.installed-dev ## Resolve constraints.txt anew
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		--no-emit-index-url --upgrade requirements-dev.txt --output-file constraints.txt
+	@sed -i '1i # The full resolved set of requirements.txt and requirements-dev.txt. Made anew by `make constraints`.' constraints.txt
+
+clean: ## Remove the virtual environment and what was built
+	rm -rf $(VENV) build staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "This project needs Python 3.11 or newer: apt install python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Could not make $(VENV): apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@ $(VENV)/.installed
+
+# Made once, and migrated again when there are new migrations.
+db.sqlite3: $(wildcard realtime/migrations/*.py realtime/*/migrations/*.py) | $(VENV)/.installed
+	@$(BIN)/python manage.py demo
+	@if [ -e $@ ]; then touch $@; fi

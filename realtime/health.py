@@ -1,0 +1,71 @@
+"""``/healthz`` and ``/readyz``: is the process alive, and should it get traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.layers import get_channel_layer
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+__all__ = ["healthz", "readyz"]
+
+#: Seconds that one check may take; a hung database is an answer, not a hung request.
+CHECK_TIMEOUT = 1.5
+
+Check = Callable[[], Awaitable[None]]
+
+
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 while the event loop turns; restart the process when this does not answer."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+async def readyz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 when every check passes, else 503; each with its outcome and time in milliseconds."""
+    names = list(CHECKS)
+    results = await asyncio.gather(*(_run(CHECKS[name]) for name in names))
+    ready = all(result["ok"] for result in results)
+    return JsonResponse(
+        {"ready": ready, "checks": dict(zip(names, results, strict=True))},
+        status=200 if ready else 503,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _run(check: Check) -> dict[str, Any]:
+    start = time.perf_counter()
+    problem = None
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await check()
+    except TimeoutError:
+        problem = f"no answer within {CHECK_TIMEOUT} s"
+    except Exception as error:  # noqa: BLE001  whatever a check raises is its outcome, and is reported
+        problem = type(error).__name__
+    result: dict[str, Any] = {"ok": problem is None, "ms": round((time.perf_counter() - start) * 1000, 1)}
+    return result if problem is None else {**result, "problem": problem}
+
+
+async def _check_database() -> None:
+    await database_sync_to_async(_select_one)()
+
+
+def _select_one() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+async def _check_channel_layer() -> None:
+    """Send a message to a channel of our own and get it back."""
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "health.check"})
+    await layer.receive(channel)
+
+
+CHECKS: dict[str, Check] = {"database": _check_database, "channel_layer": _check_channel_layer}

@@ -1,0 +1,40 @@
+"""``manage.py demo``: a database to try the project with."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Migrates the database, and creates an admin, a user and a lobby unless they are there."""
+
+    help = "Migrate the database and create demo data: the users 'admin' and 'ann', and the room 'lobby'."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take ``--password``."""
+        parser.add_argument("--password", help="password of both users; a random one for each by default")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Create what is missing, and say how to log in."""
+        if not settings.DEBUG:
+            raise CommandError("Demo data is for development; DJANGO_DEBUG is off.")
+        call_command("migrate", verbosity=0)
+        self._create_user("admin", "administrator, for /admin/", options["password"], is_admin=True)
+        self._create_user("ann", "ordinary user", options["password"], is_admin=False)
+
+    def _create_user(self, username: str, role: str, password: str | None, *, is_admin: bool) -> None:
+        users = get_user_model().objects
+        if users.filter(username=username).exists():
+            return
+        password = password or secrets.token_urlsafe(12)
+        create = users.create_superuser if is_admin else users.create_user
+        create(username=username, password=password)
+        self.stdout.write(f"Created the {role}: {self.style.SUCCESS(username)} / {self.style.SUCCESS(password)}")
