@@ -62,6 +62,7 @@ class Delivery:
         self._fail = fail
         self._subscription: _Subscription | None = None
         self._outbox: collections.deque[Event] = collections.deque()
+        self._is_full = False
         self._task: asyncio.Task[None] | None = None
         self._write: Callable[[SharedMessage], None] | None = None
 
@@ -92,9 +93,12 @@ class Delivery:
         """Queue a broadcast for a connection without a ``write`` of its own.
 
         Raises:
-            OutboxFull: when the peer does not keep up.
+            OutboxFull: once, when the peer does not keep up; from then on nothing is queued.
         """
+        if self._is_full:
+            return
         if len(self._outbox) >= OUTBOX_CAPACITY:
+            self._is_full = True
             self._outbox.clear()
             raise OutboxFull
         self._outbox.append(message.as_event())

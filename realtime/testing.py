@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["ServerProcess", "free_port", "migrated_database"]
+__all__ = ["ServerProcess", "demo_database", "free_port", "migrated_database"]
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -156,27 +157,35 @@ class ServerProcess:
         raise RuntimeError(f"{self.command} did not listen within {START_TIMEOUT} s:\n{self.log}")
 
 
-_migrated: list[Path] = []
-
-
+@functools.cache
 def migrated_database() -> Path:
     """Return the path of a migrated, empty SQLite database, made once for each process; copy it to use it."""
-    if not _migrated:
-        directory = tempfile.TemporaryDirectory(prefix="realtime-migrated-")
-        atexit.register(directory.cleanup)
-        path = Path(directory.name) / "db.sqlite3"
-        subprocess.run(
-            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
-            check=True,
-        )
-        _checkpoint(path)
-        _migrated.append(path)
-    return _migrated[0]
+    return _make_database("migrate", "--verbosity", "0")
 
 
-def _checkpoint(path: Path) -> None:
-    """Move the write-ahead log into the database file, so that the file alone can be copied."""
+@functools.cache
+def demo_database(password: str) -> Path:
+    """Return the path of an SQLite database with the demo data, made once for each process; copy it to use it.
+
+    Args:
+        password: of the users ``admin`` and ``ann``.
+    """
+    return _make_database("demo", "--password", password)
+
+
+def _make_database(*command: str) -> Path:
+    directory = tempfile.TemporaryDirectory(prefix="realtime-database-")
+    atexit.register(directory.cleanup)
+    path = Path(directory.name) / "db.sqlite3"
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}", "DJANGO_DEBUG": "1"}
+    subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    # Move the write-ahead log into the file, so that the file alone can be copied.
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path

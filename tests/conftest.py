@@ -1,0 +1,96 @@
+"""Fixtures that more than one test file uses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import channel_layers
+from django.core.cache import cache
+
+from realtime.messages import SharedMessage
+from realtime.testing import ServerProcess, demo_database
+
+#: Of both demo users, in every test database.
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database with the demo users ``admin`` and ``ann``; copied for each server."""
+    return demo_database(PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The project on Daphne, shared by every test that leaves it as it was."""
+    copy = tmp_path_factory.mktemp("server") / "db.sqlite3"
+    copy.write_bytes(database.read_bytes())
+    with ServerProcess(database=copy) as process:
+        yield process
+
+
+class ScriptedConnection:
+    """The server's side of one ASGI connection, driven by a test.
+
+    Args:
+        application: an ASGI application.
+        scope: changes to a plain ``/ws`` handshake.
+    """
+
+    def __init__(self, application: Any, **scope: Any) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._news = asyncio.Condition()
+        self.scope = {
+            "type": "websocket",
+            "path": "/ws",
+            "query_string": b"",
+            "headers": [(b"host", b"testserver")],
+            "extensions": {"websocket.http.response": {}, "websocket.policy": {"send_nowait": self._send_nowait}},
+            **scope,
+        }
+        self.shared: list[SharedMessage] = []
+        self.task = asyncio.create_task(application(self.scope, self._to_application.get, self._send))
+        self.give("websocket.connect")
+
+    def give(self, kind: str, **fields: Any) -> None:
+        """Hand an event to the application."""
+        self._to_application.put_nowait({"type": kind, **fields})
+
+    async def until(self, count: int) -> list[dict[str, Any]]:
+        """Wait until the application has sent ``count`` events, and return them all."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.sent) >= count or self.task.done())
+        return self.sent
+
+    async def end(self, code: int = 1000) -> list[dict[str, Any]]:
+        """Disconnect, wait for the application, and return what it sent."""
+        self.give("websocket.disconnect", code=code, reason="")
+        await self.task
+        return self.sent
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        async with self._news:
+            self.sent.append(event)
+            self._news.notify_all()
+
+    def _send_nowait(self, message: SharedMessage) -> None:
+        self.shared.append(message)
+
+
+@pytest.fixture
+def connect() -> Callable[..., ScriptedConnection]:
+    """Start an ASGI application on a scripted connection."""
+    return ScriptedConnection
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state() -> Iterator[None]:
+    """No channel layer and no cache entry outlives a test."""
+    yield
+    channel_layers.backends.clear()
+    cache.clear()

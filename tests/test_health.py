@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.test import AsyncClient
+
+from realtime import health
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_healthz_answers() -> None:
+    response = await AsyncClient().get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+
+
+async def test_readyz_names_each_check_with_its_time() -> None:
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 200
+    assert report["ready"] is True
+    assert {"database", "channel_layer"} <= set(report["checks"])
+    assert all(check["ok"] and check["ms"] >= 0 for check in report["checks"].values())
+
+
+async def failing() -> None:
+    raise ConnectionError("password=hunter2")
+
+
+async def hanging() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("check", "problem"), [(failing, "ConnectionError"), (hanging, "no answer within 0.05 s")])
+async def test_readyz_is_503_when_a_check_fails_or_hangs_and_tells_no_secret(monkeypatch, check, problem) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.05)
+    monkeypatch.setitem(health.CHECKS, "database", check)
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 503
+    assert report["ready"] is False
+    assert report["checks"]["database"]["problem"] == problem
+    assert report["checks"]["channel_layer"]["ok"] is True
+    assert b"hunter2" not in response.content
