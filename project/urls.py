@@ -4,10 +4,12 @@ from django.contrib import admin
 from django.urls import path
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
+from realtime import pages
 from realtime.auth.views import TicketView
 from realtime.health import healthz, readyz
 
 urlpatterns = [
+    path("", pages.home, name="home"),
     path("admin/", admin.site.urls),
     path("api/token/", TokenObtainPairView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),

@@ -1,0 +1,106 @@
+"""The pages that people see: ``/`` with a console for each endpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import Resolver404, resolve, reverse
+from django.views.decorators.http import require_safe
+
+from realtime.auth.tickets import LIFETIME
+from realtime.close import CATALOGUE, Advice
+from realtime.reference import Endpoint, describe_endpoints, policy_facts
+from realtime.routing import websocket_urlpatterns
+from realtime.scaffold import consumer_source, route_source
+
+__all__ = ["close_codes", "home"]
+
+#: The fields of a policy that a newcomer meets first, with a short name each.
+_FACTS = {
+    "max_message_size": "Message up to",
+    "max_frame_size": "Frame up to",
+    "max_messages_per_second": "Messages a second",
+    "subprotocols": "Subprotocols",
+    "ping_interval": "Ping every",
+    "idle_timeout": "Idle up to",
+}
+
+_NEXT_STEP = {
+    Advice.STOP: "A client should not come back by itself.",
+    Advice.RECONNECT: "A client should come back after a pause.",
+    Advice.RENEW: "A client should get a new token, then come back.",
+}
+
+#: What the foot of the page points at, where this project serves it.
+_LINKS = (
+    ("/api/docs/", "every endpoint, message and close code"),
+    ("/asyncapi.json", "the same as AsyncAPI 3"),
+    ("/admin/", "users and live connections"),
+    ("/healthz", "is the process alive"),
+    ("/readyz", "can it serve: database, channel layer, draining"),
+    ("/metrics", "for Prometheus"),
+)
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the endpoints, each with a live console."""
+    endpoints = describe_endpoints(websocket_urlpatterns)
+    context = {
+        "endpoints": [_for_template(endpoint) for endpoint in endpoints],
+        "snippets": [consumer_source("shout"), route_source("shout")],
+        "links": [{"url": url, "name": url, "text": text} for url, text in _LINKS if _is_served(url)],
+        "ticket_url": reverse("ws-ticket"),
+        "ticket_seconds": LIFETIME,
+        "data": {
+            "endpoints": {endpoint.slug: _for_script(endpoint) for endpoint in endpoints},
+            "closeCodes": close_codes(),
+            "loggedIn": request.user.is_authenticated,
+        },
+    }
+    return render(request, "realtime/home.html", context)
+
+
+def close_codes() -> dict[int, dict[str, str]]:
+    """Return the catalogue of close codes as a script in a page needs it."""
+    return {
+        code: {
+            "name": entry.code.name,
+            "meaning": entry.meaning,
+            "advice": entry.advice.value,
+            "next": _NEXT_STEP[entry.advice],
+        }
+        for code, entry in CATALOGUE.items()
+    }
+
+
+def _for_template(endpoint: Endpoint) -> dict[str, Any]:
+    values = {fact.field: fact.value for fact in policy_facts(endpoint.policy)}
+    if endpoint.policy.accept_any_subprotocol:
+        values["subprotocols"] = "any"
+    facts = [{"label": label, "value": values[field]} for field, label in _FACTS.items() if values[field] != "none"]
+    fields = {field.name: getattr(endpoint, field.name) for field in dataclasses.fields(endpoint)}
+    return {**fields, "source": endpoint.source, "facts": facts}
+
+
+def _for_script(endpoint: Endpoint) -> dict[str, Any]:
+    subprotocols = list(endpoint.policy.subprotocols)
+    return {
+        "slug": endpoint.slug,
+        "path": endpoint.path,
+        "example": endpoint.example,
+        "authentication": endpoint.authentication,
+        "subprotocols": subprotocols or (["my-protocol"] if endpoint.policy.accept_any_subprotocol else []),
+        "message": "hello",
+    }
+
+
+def _is_served(url: str) -> bool:
+    try:
+        resolve(url)
+    except Resolver404:
+        return False
+    return True

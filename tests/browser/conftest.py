@@ -1,0 +1,109 @@
+"""Chromium on a real server: whatever the console or the content security policy complains about fails the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from realtime.testing import PROJECT_ROOT, ServerProcess, migrated_database
+
+PROGRAM = "chromium"
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: Milliseconds that an action may take on a busy machine before its test fails.
+TIMEOUT = 15_000
+
+#: Every user of these tests has this password.
+PASSWORD = "correct horse battery staple"
+USERS = ("ann", "bob")
+
+MAKE_USERS = f"""
+from django.contrib.auth import get_user_model
+users = get_user_model().objects
+users.create_superuser("root", password={PASSWORD!r})
+for name in {USERS!r}:
+    users.create_user(name, password={PASSWORD!r})
+"""
+
+NewPage = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the users ann, bob and root."""
+    path = tmp_path_factory.mktemp("browser") / "db.sqlite3"
+    path.write_bytes(migrated_database().read_bytes())
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "--command", MAKE_USERS],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(database: Path) -> Iterator[ServerProcess]:
+    """The project on Daphne, shared by the tests that do not stop it."""
+    with ServerProcess(database=database) as process:
+        yield process
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which(PROGRAM)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{PROGRAM} is not installed")
+        pytest.skip(f"{PROGRAM} is not installed")
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        await chromium.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What pages complained about; a test that provokes a complaint empties it."""
+    return []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_page(browser: Browser, server: ServerProcess, complaints: list[str]) -> AsyncIterator[NewPage]:
+    """Opens a page in a context (cookies, memory) of its own: ``await new_page("/", color_scheme="dark")``."""
+    contexts = []
+
+    async def open_page(path: str | None = "/", *, base_url: str | None = None, **options: object) -> Page:
+        context = await browser.new_context(base_url=base_url or server.http(""), **options)
+        context.set_default_timeout(TIMEOUT)
+        contexts.append(context)
+        page = await context.new_page()
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if path is not None:
+            await page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        await context.close()
+    assert complaints == []

@@ -1,0 +1,119 @@
+"""The page at / as an HTTP client sees it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from django.contrib.staticfiles import finders
+
+from realtime.close import CATALOGUE
+from realtime.reference import describe_endpoints
+from realtime.routing import websocket_urlpatterns
+
+
+class Elements(HTMLParser):
+    """Start tags with their attributes, and the text of each script."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.lasttag == "script":
+            self.scripts[-1] += data
+
+
+@pytest.fixture
+def html(client):
+    response = client.get("/")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def page_data(html: str) -> dict:
+    return json.loads(
+        re.search(r'<script id="realtime-data" type="application/json">(.*?)</script>', html, re.DOTALL)[1]
+    )
+
+
+def test_every_route_has_a_console(html):
+    endpoints = describe_endpoints(websocket_urlpatterns)
+    shown = [attributes["data-endpoint"] for tag, attributes in Elements(html).found if "data-endpoint" in attributes]
+    assert shown == [endpoint.slug for endpoint in endpoints]
+    assert list(page_data(html)["endpoints"]) == shown
+
+
+def test_every_endpoint_says_what_it_does(html):
+    for endpoint in describe_endpoints(websocket_urlpatterns):
+        assert endpoint.summary, f"{endpoint.consumer.__name__} has no docstring"
+        assert endpoint.path in html
+
+
+def test_the_meaning_of_close_codes_is_the_catalogue(html):
+    served = page_data(html)["closeCodes"]
+    assert {int(code): (entry["name"], entry["meaning"], entry["advice"]) for code, entry in served.items()} == {
+        code: (entry.code.name, entry.meaning, entry.advice.value) for code, entry in CATALOGUE.items()
+    }
+
+
+def test_nothing_in_the_page_needs_inline_code_or_style(client):
+    response = client.get("/")
+    policy = response.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "script-src 'self'" in policy
+    for tag, attributes in Elements(response.content.decode()).found:
+        assert tag != "style"
+        assert "style" not in attributes
+        assert not [name for name in attributes if name.startswith("on")]
+        if tag == "script":
+            assert "src" in attributes or attributes.get("type") == "application/json"
+
+
+def test_everything_that_the_page_loads_is_served_by_this_site(html):
+    loaded = [
+        attributes.get("src") or attributes.get("href")
+        for tag, attributes in Elements(html).found
+        if tag in ("script", "link") and ("src" in attributes or "href" in attributes)
+    ]
+    assert loaded
+    for url in loaded:
+        assert url.startswith("/static/")
+        assert finders.find(url.removeprefix("/static/")), url
+
+
+def test_every_link_to_this_site_leads_somewhere(client, html):
+    targets = {attributes["href"] for tag, attributes in Elements(html).found if tag == "a"}
+    ids = {attributes.get("id") for _, attributes in Elements(html).found}
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in ids
+        else:
+            assert client.get(target).status_code in (200, 302), target
+
+
+def test_every_field_has_a_label(html):
+    open_labels = re.sub(r"<label[^>]*>.*?</label>", "", html, flags=re.DOTALL)
+    fields = [attributes for tag, attributes in Elements(open_labels).found if tag in ("input", "select", "textarea")]
+    assert [attributes["name"] for attributes in fields] == ["csrfmiddlewaretoken"]
+
+
+def test_a_session_is_told_to_the_page(client, admin_client, html):
+    assert page_data(html)["loggedIn"] is False
+    logged_in = admin_client.get("/").content.decode()
+    assert page_data(logged_in)["loggedIn"] is True
+    assert "logged in as" in logged_in
+
+
+@pytest.mark.parametrize("method", ["post", "put", "delete"])
+def test_the_page_is_only_read(client, method):
+    assert getattr(client, method)("/").status_code == 405
