@@ -33,6 +33,12 @@ def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield process
 
 
+@pytest.fixture(scope="session")
+def password() -> str:
+    """The password of both demo users."""
+    return PASSWORD
+
+
 class ScriptedConnection:
     """The server's side of one ASGI connection, driven by a test.
 
