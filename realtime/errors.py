@@ -23,6 +23,7 @@ __all__ = [
     "HandshakeRejected",
     "InvalidMessage",
     "NotTextError",
+    "PeerViolation",
     "PolicyError",
     "ProtocolStateError",
     "RealtimeError",
@@ -109,6 +110,20 @@ class InvalidMessage(RealtimeError):
         self.detail = detail
         self.code = code
         self.ref = ref
+
+
+class PeerViolation(RealtimeError):
+    """A peer's bytes break RFC 6455 or a limit of the endpoint; the connection ends with ``code``.
+
+    Args:
+        code: the close code to end the connection with.
+        reason: what was wrong, for the close frame.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{int(code)}: {reason}")
+        self.code = int(code)
+        self.reason = reason
 
 
 class ProtocolStateError(RealtimeError):
