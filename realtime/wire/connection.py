@@ -1,0 +1,567 @@
+"""One WebSocket connection without I/O: bytes and ASGI events in, bytes and ASGI events out, and the time as a number.
+
+::
+
+    receive_data(data, now) ----> next_event(now)        what the application receives
+    send(event, now), send_shared(message, now)          what it sends
+    data_to_send() <-----------------------------------  what goes to the peer
+    next_deadline, expire(now)                           when to come back, and coming back
+
+The caller reads from the peer only while ``wants_data`` is true: a connection whose application does not take its
+events stops parsing, and what it holds stays within bounds.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from realtime.close import CloseCode, is_sendable, truncate_reason
+from realtime.errors import PeerViolation
+from realtime.messages import MAX_CONTROL_PAYLOAD, SharedMessage
+from realtime.wire.deadlines import Deadline, Deadlines
+from realtime.wire.deflate import Deflate, negotiate
+from realtime.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, ControlFrame, encode_close, encode_frame, parse_close
+from realtime.wire.handshake import Request, problem_answer, response_head, upgrade_answer
+from realtime.wire.heartbeat import Heartbeat
+from realtime.wire.limits import Limits, limits_from_policy
+from realtime.wire.output import Output
+from realtime.wire.reader import Item, MessageReader
+from realtime.wire.state import Event, State, next_state
+
+__all__ = ["Connection"]
+
+logger = logging.getLogger("realtime.wire")
+
+#: What may arrive before the application has accepted, in bytes.
+MAX_EARLY_DATA = 64 * 1024
+#: Received messages that wait for the application: parsing stops at either bound.
+MAX_QUEUED_BYTES = 256 * 1024
+MAX_QUEUED_MESSAGES = 256
+#: Seconds that a peer has to read the last bytes and to end the TCP connection.
+LINGER_SECONDS = 2.0
+
+#: Deadlines that lapse by the peer's silence; they rest while this side does not read.
+_OF_THE_PEER = (Deadline.PONG, Deadline.IDLE, Deadline.MESSAGE)
+
+
+class Connection:
+    """The protocol of one connection, from the request to the end.
+
+    Args:
+        request: a request whose upgrade headers have been checked.
+        now: the time in seconds; the clock is the caller's.
+        defaults: limits for an application that accepts without a policy.
+        answer_timeout: seconds that the application has to answer the handshake, None for no limit.
+        lifetime: seconds after which the connection is closed with 1001, None for no limit.
+        headers: headers of every answer, such as ``Server``.
+
+    Attributes:
+        state: read it, never set it.
+        out: the bytes for the peer.
+        limits: what is enforced since the accept.
+        refusal: HTTP status and cause of a refused handshake, None for none.
+        closed_with: code and reason that the application's ``websocket.disconnect`` carries, None before the end.
+    """
+
+    __slots__ = (
+        "_announces_pongs",
+        "_close_sent",
+        "_deadlines",
+        "_defaults",
+        "_deflate",
+        "_dry",
+        "_early",
+        "_events",
+        "_headers",
+        "_heartbeat",
+        "_last_message",
+        "_lifetime",
+        "_lost",
+        "_owed_pong",
+        "_queued",
+        "_reader",
+        "_request",
+        "_response",
+        "_timed",
+        "closed_with",
+        "limits",
+        "out",
+        "refusal",
+        "state",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        now: float,
+        *,
+        defaults: Limits,
+        answer_timeout: float | None = None,
+        lifetime: float | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.state = State.CONNECTING
+        self.out = Output()
+        self.limits = defaults
+        self.refusal: tuple[int, str] | None = None
+        self.closed_with: tuple[int, str] | None = None
+        self._request: Request | None = request
+        self._headers = headers
+        self._defaults = defaults
+        self._events: list[str | bytes | dict[str, Any]] = [{"type": "websocket.connect"}]
+        self._queued = 0
+        self._early = bytearray()
+        self._reader: MessageReader | None = None
+        self._deflate: Deflate | None = None
+        self._deadlines = Deadlines()
+        self._heartbeat: Heartbeat | None = None
+        self._announces_pongs = False
+        self._owed_pong: bytes | None = None
+        self._last_message = now
+        self._timed: int | None = None
+        self._response: tuple[int, list[tuple[bytes, bytes]]] | None = None
+        self._close_sent = False
+        self._lost = False
+        self._dry = True
+        self._lifetime = lifetime
+        if answer_timeout is not None:
+            self._deadlines.set(Deadline.ANSWER, now + answer_timeout)
+
+    # What the caller looks at
+
+    @property
+    def has_events(self) -> bool:
+        """Whether ``next_event()`` will return one without further data."""
+        return bool(self._events)
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the peer should be read from."""
+        if self.state is State.OPEN:
+            return self._dry
+        return self.state is not State.CONNECTING or len(self._early) < MAX_EARLY_DATA
+
+    @property
+    def next_deadline(self) -> float:
+        """When ``expire()`` has to be called at the latest; infinite for never."""
+        return self._deadlines.next
+
+    # From the peer
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes of the peer; what they mean is found in ``next_event()`` and ``data_to_send()``."""
+        reader = self._reader
+        if reader is not None:
+            reader.feed(data)
+            self._read(reader, now)
+        elif self.state is State.CONNECTING:
+            self._early += data
+
+    def connection_lost(self, now: float) -> None:
+        """Say that the transport is gone; the application gets its ``websocket.disconnect``."""
+        self._lost = True
+        if self.state is State.OPEN and not self._dry:
+            return  # what arrived before the end is still to be parsed
+        self._end(now)
+
+    def _end(self, now: float) -> None:
+        self.state = next_state(self.state, Event.LOST)
+        self._disconnected(CloseCode.ABNORMAL, "")
+        self._stop_reading()
+        self._deadlines.clear_all()
+        self.out.clear()
+
+    def _read(self, reader: MessageReader, now: float) -> None:
+        """Parse until the bytes run out, the queue is full, or the connection ends."""
+        events, take = self._events, reader.next
+        item: Item | None
+        try:
+            while (
+                self._queued < MAX_QUEUED_BYTES and len(events) < MAX_QUEUED_MESSAGES
+            ) or self.state is not State.OPEN:
+                item = take()
+                if item is None:
+                    self._dry = True
+                    if reader.unfinished or self._timed is not None:
+                        self._time_message(reader, now)
+                    if self._lost:
+                        self._end(now)
+                    return
+                if type(item) is ControlFrame:
+                    self._receive_control(item, now)
+                    if self._reader is None:
+                        return
+                elif self.state is State.OPEN:
+                    events.append(item)  # type: ignore[arg-type]  # a str or bytes
+                    self._queued += len(item)
+                    self._last_message = now
+        except PeerViolation as violation:
+            self._fail(violation, now)
+            return
+        self._dry = False
+
+    def _time_message(self, reader: MessageReader, now: float) -> None:
+        """Keep the deadline of the message that the peer has begun."""
+        if not reader.unfinished:
+            self._timed = None
+            self._deadlines.clear(Deadline.MESSAGE)
+        elif self._timed != reader.completed:
+            self._timed = reader.completed
+            if self.limits.message_timeout is not None:
+                self._deadlines.set(Deadline.MESSAGE, now + self.limits.message_timeout)
+
+    def _receive_control(self, frame: ControlFrame, now: float) -> None:
+        if frame.opcode == CLOSE:
+            self._receive_close(frame.payload, now)
+        elif self.state is not State.OPEN:
+            return
+        elif frame.opcode == PING:
+            # A peer that does not read gets one answer for all its pings (RFC 6455, 5.5.3).
+            if self.out.blocked:
+                self._owed_pong = frame.payload
+            else:
+                self.out.append(encode_frame(PONG, frame.payload))
+        elif self._heartbeat is not None:
+            latency = self._heartbeat.answered(frame.payload, now)
+            self._schedule_pings()
+            if latency is not None and self._announces_pongs:
+                self._events.append({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
+
+    def _receive_close(self, payload: bytes, now: float) -> None:
+        code, reason = parse_close(payload)
+        self.state = next_state(self.state, Event.PEER_CLOSE)
+        self._disconnected(code, reason)
+        self._send_close(None if code == CloseCode.NO_STATUS else code)
+        self._linger(now)
+
+    def _fail(self, violation: PeerViolation, now: float) -> None:
+        """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
+        self.state = next_state(self.state, Event.FAIL)
+        self._disconnected(violation.code, violation.reason)
+        self._send_close(violation.code, violation.reason)
+        self._linger(now)
+
+    # To the application
+
+    def next_event(self, now: float) -> dict[str, Any] | None:
+        """Return the next ASGI event for the application, None while there is none.
+
+        After ``websocket.disconnect`` it returns that again and again: an application that ignored it
+        does not hang.
+        """
+        events = self._events
+        if not events:
+            return None
+        item = events.pop(0)
+        kind = type(item)
+        if kind is str:
+            self._queued -= len(item)
+            event: dict[str, Any] = {"type": "websocket.receive", "text": item}
+        elif kind is bytes:
+            self._queued -= len(item)
+            event = {"type": "websocket.receive", "bytes": item}
+        else:
+            event = item  # type: ignore[assignment]  # the dict of the other events
+            if event["type"] == "websocket.disconnect":
+                events.append(event)
+        if not self._dry and self._reader is not None:
+            self._read(self._reader, now)
+        return event
+
+    def _disconnected(self, code: int, reason: str) -> None:
+        if self.closed_with is None:
+            self.closed_with = (int(code), reason)
+            self._events.append({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+
+    # From the application
+
+    def send(self, event: dict[str, Any], now: float) -> None:
+        """Take an ASGI event of the application. After the end it is ignored.
+
+        Raises:
+            ProtocolStateError: for an event that is not legal now.
+            ValueError: for an event with impossible values.
+            TypeError: for values of a wrong type.
+        """
+        kind = event["type"]
+        if kind == "websocket.send":
+            if self.state is not State.OPEN:
+                next_state(self.state, Event.SEND)
+                return
+            self._send_message(event)
+            return
+        try:
+            step = Event(kind)
+            handle = _HANDLERS[step]
+        except (ValueError, KeyError):
+            raise ValueError(f"{kind!r} is no event that an application sends to a WebSocket") from None
+        if next_state(self.state, step) is self.state and self.state not in (State.OPEN, State.DENYING):
+            return
+        handle(self, event, now)
+
+    def _send_message(self, event: dict[str, Any]) -> None:
+        text, data = event.get("text"), event.get("bytes")
+        if (text is None) == (data is None):
+            raise ValueError("websocket.send: exactly one of 'text' and 'bytes' is given")
+        opcode, payload = (TEXT, text.encode()) if text is not None else (BINARY, bytes(data))  # type: ignore[arg-type]
+        self.out.append(
+            encode_frame(opcode, payload) if self._deflate is None else self._deflate.encode(opcode, payload)
+        )
+
+    def send_shared(self, message: SharedMessage, now: float) -> None:
+        """Queue a message that goes to many sockets; a no-op unless the connection is open.
+
+        Its frame is encoded once and never compressed, which RFC 7692, 6 leaves to the sender. A peer that does
+        not read is closed with 1013 when more than ``max_write_buffer_size`` is pending.
+        """
+        if self.state is not State.OPEN:
+            return
+        frame = message.frame
+        if frame is None:
+            if message.text is not None:
+                frame = encode_frame(TEXT, message.text.encode("utf-8", "replace"))
+            else:
+                assert message.data is not None
+                frame = encode_frame(BINARY, message.data)
+            message.frame = frame
+        self.out.append(frame)
+
+    def overflow(self, now: float) -> None:
+        """Close a peer that reads too slowly for what is sent to it with 1013; what is pending is dropped."""
+        self.out.drop_unsent()
+        self._fail(PeerViolation(CloseCode.TRY_AGAIN_LATER, "reading too slowly"), now)
+
+    def _accept(self, event: dict[str, Any], now: float) -> None:
+        policy = event.get("policy")
+        limits = self._defaults if policy is None else limits_from_policy(policy, self._defaults)
+        assert self._request is not None
+        agreed = negotiate(self._request.values(b"sec-websocket-extensions")) if limits.compression else None
+        extension, self._deflate = (None, None) if agreed is None else agreed
+        answer = upgrade_answer(
+            self._request,
+            subprotocol=event.get("subprotocol"),
+            extension=extension,
+            headers=(*self._headers, *(event.get("headers") or ())),
+        )
+        self.state = next_state(self.state, Event.ACCEPT)
+        self.out.append(answer)
+        self.limits = limits
+        self._announces_pongs = policy is not None
+        self._request = None
+        self._open(now)
+
+    def _open(self, now: float) -> None:
+        limits, deadlines = self.limits, self._deadlines
+        deadlines.clear(Deadline.ANSWER)
+        if limits.ping_interval is not None:
+            self._heartbeat = Heartbeat(limits.ping_interval, limits.ping_timeout, now)
+            self._schedule_pings()
+        self._last_message = now
+        if limits.idle_timeout is not None:
+            deadlines.set(Deadline.IDLE, now + limits.idle_timeout)
+        if self._lifetime is not None:
+            deadlines.set(Deadline.LIFETIME, now + self._lifetime)
+        self._reader = MessageReader(limits, self._deflate)
+        early, self._early = bytes(self._early), bytearray()
+        if early:
+            self.receive_data(early, now)
+
+    def _ping(self, event: dict[str, Any], now: float) -> None:
+        payload = bytes(event.get("bytes") or b"")
+        if len(payload) > MAX_CONTROL_PAYLOAD:
+            raise ValueError(f"websocket.ping: at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(None, self.limits.ping_timeout, now)
+        self._announces_pongs = True
+        self._heartbeat.sent(payload, now)
+        self.out.append(encode_frame(PING, payload))
+        self._schedule_pings()
+
+    def _schedule_pings(self) -> None:
+        assert self._heartbeat is not None
+        for deadline, when in ((Deadline.PING, self._heartbeat.next_ping), (Deadline.PONG, self._heartbeat.overdue)):
+            if when is None:
+                self._deadlines.clear(deadline)
+            else:
+                self._deadlines.set(deadline, when)
+
+    def _close(self, event: dict[str, Any], now: float) -> None:
+        if self.state is State.CONNECTING:
+            self._refuse(Event.CLOSE, 403, "The application refused the connection.", now)
+            return
+        given = event.get("code")
+        code = int(CloseCode.NORMAL if given is None else given)
+        if not is_sendable(code):
+            raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
+        # An application that has closed is not given the messages that it had not taken yet.
+        self._events.clear()
+        self._queued = 0
+        self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
+
+    def _start_response(self, event: dict[str, Any], now: float) -> None:
+        status = int(event["status"])
+        headers = [(bytes(name), bytes(value)) for name, value in event.get("headers") or ()]
+        response_head(status, headers)  # raises for what is not legal
+        self.state = next_state(self.state, Event.RESPONSE_START)
+        self._response = (status, headers)
+        self._deadlines.clear(Deadline.ANSWER)
+
+    def _send_response_body(self, event: dict[str, Any], now: float) -> None:
+        body = bytes(event.get("body") or b"")
+        more = bool(event.get("more_body"))
+        if self._response is not None:
+            status, headers = self._response
+            self._response = None
+            self.refusal = (status, "refused by the application")
+            names = {name.lower() for name, _ in headers}
+            if not more and b"content-length" not in names:
+                headers.append((b"Content-Length", str(len(body)).encode()))
+            self.out.append(response_head(status, [*self._headers, *headers]))
+        if body:
+            self.out.append(body)
+        if not more:
+            self.state = next_state(self.state, Event.RESPONSE_END)
+            self._disconnected(CloseCode.ABNORMAL, "")
+            self._linger(now)
+
+    # From the server
+
+    def application_failed(self, now: float) -> None:
+        """Say that the application has raised an exception."""
+        self._application_ended(CloseCode.INTERNAL_ERROR, "The application failed.", now)
+
+    def application_returned(self, now: float) -> None:
+        """Say that the application has returned; a connection that it left open is closed with 1000."""
+        self._application_ended(CloseCode.NORMAL, "The application did not answer the handshake.", now)
+
+    def _application_ended(self, code: int, detail: str, now: float) -> None:
+        match self.state:
+            case State.CONNECTING:
+                self._refuse(Event.REFUSE, 500, detail, now)
+            case State.DENYING:
+                if self._response is None:  # half a response has been sent, there is no repairing it
+                    self._end(now)
+                    return
+                self._response = None
+                self.state = State.CONNECTING  # nothing has been sent yet
+                self._refuse(Event.REFUSE, 500, detail, now)
+            case State.OPEN:
+                self.shut(code, "", now)
+        self._events.clear()  # nobody takes them any more
+        self._queued = 0
+
+    def shut(self, code: int, reason: str, now: float) -> None:
+        """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
+        if self.state is State.OPEN:
+            self._begin_close(Event.SHUT, int(code), reason, now)
+        elif self.state is State.CONNECTING:
+            self._refuse(Event.REFUSE, 503, "The server is shutting down or busy.", now)
+
+    def expire(self, now: float) -> None:
+        """Do what is due. Call it at ``next_deadline``; calling it earlier does no harm."""
+        for deadline in self._deadlines.take_due(now):
+            if not self.wants_data and deadline in _OF_THE_PEER:
+                # The peer's answer may be waiting behind what this side has not read.
+                self._deadlines.set(deadline, now + LINGER_SECONDS)
+            else:
+                _EXPIRED[deadline](self, now)
+
+    def _answer_expired(self, now: float) -> None:
+        self._refuse(Event.REFUSE, 503, "The application took too long to answer the handshake.", now)
+
+    def _lifetime_expired(self, now: float) -> None:
+        self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
+
+    def _ping_due(self, now: float) -> None:
+        assert self._heartbeat is not None
+        self.out.append(encode_frame(PING, self._heartbeat.beat(now)))
+        self._schedule_pings()
+
+    def _pong_expired(self, now: float) -> None:
+        self._fail(PeerViolation(CloseCode.INTERNAL_ERROR, "no answer to a ping"), now)
+
+    def _idle_expired(self, now: float) -> None:
+        timeout = self.limits.idle_timeout
+        assert timeout is not None
+        if self._last_message + timeout > now:
+            self._deadlines.set(Deadline.IDLE, self._last_message + timeout)
+        else:
+            self.shut(CloseCode.TIMEOUT, "no message for too long", now)
+
+    def _message_expired(self, now: float) -> None:
+        self._fail(PeerViolation(CloseCode.POLICY_VIOLATION, "the message took too long"), now)
+
+    def _give_up(self, now: float) -> None:
+        self._end(now)
+
+    # The ends
+
+    def unblocked(self) -> None:
+        """Say that the peer reads again: a pong that was kept back is sent."""
+        self.out.blocked = False
+        if self._owed_pong is not None:
+            payload, self._owed_pong = self._owed_pong, None
+            if self.state is State.OPEN:
+                self.out.append(encode_frame(PONG, payload))
+
+    def _begin_close(self, event: Event, code: int, reason: str, now: float) -> None:
+        self.state = next_state(self.state, event)
+        self._disconnected(code, reason)
+        self._send_close(code, reason)
+        self._deadlines.clear_all()
+        self._deadlines.set(Deadline.CLOSE, now + self.limits.close_timeout)
+        if self._reader is not None:
+            self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
+
+    def _refuse(self, event: Event, status: int, detail: str, now: float) -> None:
+        self.state = next_state(self.state, event)
+        self.refusal = (status, detail)
+        self.out.append(problem_answer(status, detail, _texts(self._headers)))
+        self._disconnected(CloseCode.ABNORMAL, "")
+        self._linger(now)
+
+    def _send_close(self, code: int | None, reason: str = "") -> None:
+        if not self._close_sent:
+            self._close_sent = True
+            self.out.append(encode_close(code, reason))
+
+    def _linger(self, now: float) -> None:
+        if self._lost:
+            self._end(now)
+            return
+        self._stop_reading()
+        self._deadlines.clear_all()
+        self._deadlines.set(Deadline.LINGER, now + LINGER_SECONDS)
+
+    def _stop_reading(self) -> None:
+        self._reader = None
+        self._deflate = None
+        self._heartbeat = None
+        self._request = None
+        self._early = bytearray()
+        self._dry = True
+
+
+def _texts(headers: tuple[tuple[bytes, bytes], ...]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+_HANDLERS = {
+    Event.ACCEPT: Connection._accept,
+    Event.PING: Connection._ping,
+    Event.CLOSE: Connection._close,
+    Event.RESPONSE_START: Connection._start_response,
+    Event.RESPONSE_BODY: Connection._send_response_body,
+}
+
+_EXPIRED = {
+    Deadline.ANSWER: Connection._answer_expired,
+    Deadline.LIFETIME: Connection._lifetime_expired,
+    Deadline.PING: Connection._ping_due,
+    Deadline.PONG: Connection._pong_expired,
+    Deadline.IDLE: Connection._idle_expired,
+    Deadline.MESSAGE: Connection._message_expired,
+    Deadline.CLOSE: Connection._give_up,
+    Deadline.LINGER: Connection._give_up,
+}

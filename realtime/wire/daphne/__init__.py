@@ -1,0 +1,25 @@
+"""The wire inside Daphne: ``daphne``, ``manage.py runserver`` and ``python -m project`` have it without an option."""
+
+from __future__ import annotations
+
+import daphne.server
+
+from realtime.wire.daphne.factory import WireHTTPFactory
+from realtime.wire.options import OPTIONS
+
+__all__ = ["install"]
+
+
+def install(*, drain_seconds: float, trusted_proxies: int = 0) -> None:
+    """Let every Daphne server that is started from now on serve WebSockets by the wire.
+
+    ``Server.run()`` looks its HTTP factory up in its module; that one name is replaced. It is cheap and changes nothing
+    where no Daphne server is started.
+
+    Args:
+        drain_seconds: over how long a stopping server closes its sockets.
+        trusted_proxies: number of reverse proxies in front, for ``daphne --proxy-headers``.
+    """
+    OPTIONS.drain_seconds = drain_seconds
+    OPTIONS.trusted_proxies = trusted_proxies
+    daphne.server.HTTPFactory = WireHTTPFactory

@@ -1,0 +1,90 @@
+"""The living sessions of this process, and their orderly end when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Protocol
+
+__all__ = ["DRAIN", "Drain", "is_draining"]
+
+#: Part of the drain time over which the closes are spread; the rest is for the last ones to finish.
+SPREAD = 0.8
+#: Seconds beyond the drain time for applications that were cancelled.
+GRACE = 1.0
+
+
+class Drainable(Protocol):
+    """What can be asked to end."""
+
+    def restart(self) -> None:
+        """Close the connection with 1012."""
+
+    def kill(self) -> None:
+        """End the connection and its application at once."""
+
+
+class Drain:
+    """Closes every session, spread over some seconds, so that not all clients come back in the same one.
+
+    Attributes:
+        draining: whether the server is stopping; new handshakes are answered with 503.
+        sessions: the sessions whose application or transport is alive.
+    """
+
+    def __init__(self) -> None:
+        self.draining = False
+        self.sessions: set[Drainable] = set()
+        self._empty: asyncio.Event | None = None
+
+    def add(self, session: Drainable) -> None:
+        """Register a session."""
+        self.sessions.add(session)
+
+    def discard(self, session: Drainable) -> None:
+        """Forget a session that has ended."""
+        self.sessions.discard(session)
+        if self._empty is not None and not self.sessions:
+            self._empty.set()
+
+    async def run(self, seconds: float) -> None:
+        """Close every session with 1012 and wait until all have ended, at most ``seconds`` and a grace.
+
+        Every application gets its disconnect event; one that has not returned by the end is cancelled.
+
+        Args:
+            seconds: over how long the closes are spread.
+        """
+        self.draining = True
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        self._empty = asyncio.Event()
+        sessions = list(self.sessions)
+        random.shuffle(sessions)
+        for number, session in enumerate(sessions):
+            delay = start + SPREAD * seconds * number / len(sessions) - loop.time()
+            if delay > 0:
+                await asyncio.sleep(delay)
+            session.restart()
+        await self._until_empty(start + seconds - loop.time())
+        for session in list(self.sessions):
+            session.kill()
+        await self._until_empty(GRACE)
+
+    async def _until_empty(self, seconds: float) -> None:
+        assert self._empty is not None
+        if not self.sessions:
+            return
+        try:
+            await asyncio.wait_for(self._empty.wait(), max(seconds, 0))
+        except TimeoutError:
+            return
+
+
+#: The sessions of this process. A process serves one address, and what is asked of it is asked of all.
+DRAIN = Drain()
+
+
+def is_draining() -> bool:
+    """Tell whether this process is stopping, for a readiness check."""
+    return DRAIN.draining

@@ -1,0 +1,25 @@
+"""What the project's settings say to the wire; it reads no settings by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["OPTIONS", "Options"]
+
+
+@dataclass(slots=True)
+class Options:
+    """Options of this process.
+
+    Args:
+        drain_seconds: over how long a stopping server closes its sockets.
+        trusted_proxies: number of reverse proxies whose ``X-Forwarded-For`` entries are believed, where the server was
+            told to read them at all.
+    """
+
+    drain_seconds: float = 10
+    trusted_proxies: int = 0
+
+
+#: Set once, by ``realtime.wire.daphne.install()``.
+OPTIONS = Options()

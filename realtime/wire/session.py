@@ -1,0 +1,413 @@
+"""What every adapter shares: the application's task, its ``receive`` and ``send``, and one timer.
+
+An adapter gives a session a ``Transport`` and tells it what happens there; the session drives the connection and the
+application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from realtime.close import CloseCode
+from realtime.messages import SharedMessage
+from realtime.wire.connection import Connection
+from realtime.wire.drain import Drain
+from realtime.wire.flush import Flusher
+from realtime.wire.refusals import log_refusal
+from realtime.wire.state import State
+
+__all__ = ["Application", "Observer", "Session", "Transport"]
+
+logger = logging.getLogger("realtime.wire")
+
+#: Version of the extension that is announced as ``websocket.policy``.
+POLICY_EXTENSION_VERSION = "1"
+#: An application that takes or sends so much without ever waiting gives the others a turn.
+TURN = 64
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+class Transport(Protocol):
+    """What an adapter does for a session. None of it waits, and none of it raises."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; when too many are pending, the adapter calls ``pause_writing()``."""
+
+    def pending(self) -> int:
+        """Return how many bytes it was given and has not sent, as far as it can know."""
+
+    def pause_reading(self) -> None:
+        """Stop reading from the peer."""
+
+    def resume_reading(self) -> None:
+        """Read from the peer again."""
+
+    def finish(self) -> None:
+        """End this side of the connection after the pending bytes; go on reading where that is possible."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+class Observer(Protocol):
+    """Whoever keeps books on connections, as Daphne's server does."""
+
+    def accepted(self) -> None:
+        """The handshake was answered with 101."""
+
+    def refused(self, status: int) -> None:
+        """The handshake was answered with an HTTP error."""
+
+    def ended(self) -> None:
+        """The transport is gone."""
+
+
+class Session:
+    """One connection with its application.
+
+    Args:
+        connection: the protocol.
+        scope: the ASGI scope; the extensions are added here.
+        drain: where living sessions are registered.
+        observer: is told what becomes of the connection.
+        application_timeout: seconds that the application has to return after its disconnect event.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_application_timeout",
+        "_blocked",
+        "_connection",
+        "_drain",
+        "_finished",
+        "_flusher",
+        "_loop",
+        "_observer",
+        "_reading",
+        "_receiver",
+        "_scope",
+        "_senders",
+        "_state",
+        "_task",
+        "_transport",
+        "_turn",
+        "is_flushing",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        scope: dict[str, Any],
+        *,
+        drain: Drain,
+        observer: Observer | None = None,
+        application_timeout: float = 10,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._scope: dict[str, Any] | None = scope
+        self._drain = drain
+        self._observer = observer
+        self._application_timeout = application_timeout
+        self._flusher = Flusher.of(self._loop)
+        self._transport: Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self._senders: list[asyncio.Future[None]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._state = State.CONNECTING
+        self._reading = True
+        self._finished = False
+        self._turn = 0
+        self.is_flushing = False
+        extensions = scope.setdefault("extensions", {})
+        extensions["websocket.http.response"] = {}
+        extensions["websocket.policy"] = {"version": POLICY_EXTENSION_VERSION, "send_nowait": self.send_nowait}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.state.value}>"
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands."""
+        return self._connection.state
+
+    def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Run the application.
+
+        Args:
+            application: an ASGI 3 application.
+            opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the session.
+        """
+        self._drain.add(self)
+        self._task = self._loop.create_task(self._run(application, opening))
+
+    # From the adapter
+
+    def connected(self, transport: Transport) -> None:
+        """Say that bytes can be sent."""
+        self._transport = transport
+        self._settle()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes of the peer."""
+        connection = self._connection
+        connection.receive_data(data, self._loop.time())
+        if self._receiver is not None and connection.has_events:
+            self._wake_receiver()
+        if connection.out.size and not self.is_flushing:
+            self._flusher.add(self)
+        if (
+            connection.state is not self._state
+            or connection.next_deadline < self._alarm_at
+            or not connection.wants_data
+        ):
+            self._settle()
+
+    def connection_lost(self) -> None:
+        """Say that the transport is gone."""
+        self._transport = None
+        self._connection.connection_lost(self._loop.time())
+        self._settle()
+
+    def pause_writing(self) -> None:
+        """Say that the transport has enough to send."""
+        self._connection.out.blocked = True
+
+    def resume_writing(self) -> None:
+        """Say that the transport takes bytes again."""
+        self._connection.unblocked()
+        self.flush()
+        if not self._connection.out.blocked:
+            self._wake_senders()
+
+    # From the application
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI ``receive``.
+
+        Raises:
+            RuntimeError: while another ``receive()`` of the same connection is waiting.
+        """
+        connection = self._connection
+        event = connection.next_event(self._loop.time())
+        while event is None:
+            if self._receiver is not None:
+                raise RuntimeError("another receive() of this connection is waiting")
+            self._turn = 0
+            self._receiver = self._loop.create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+            event = connection.next_event(self._loop.time())
+        if not self._reading or connection.state is not self._state:
+            self._settle()
+        self._turn += 1
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
+        return event
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """ASGI ``send``; waits while the peer does not read.
+
+        Raises:
+            ProtocolStateError: for an event that is not legal in the state of the connection.
+            ValueError: for an event with impossible values.
+        """
+        connection = self._connection
+        connection.send(event, self._loop.time())
+        if connection.state is not self._state or connection.next_deadline < self._alarm_at:
+            self._settle()
+        out = connection.out
+        if out.size >= connection.limits.write_buffer_size:
+            self.flush()
+        elif not self.is_flushing:
+            self._flusher.add(self)
+        while out.blocked and connection.state is State.OPEN:
+            await self._writable()
+        self._turn += 1
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
+
+    def send_nowait(self, message: SharedMessage) -> None:
+        """Queue one message that goes to many connections; never waits and never raises."""
+        connection = self._connection
+        connection.send_shared(message, 0)
+        if not self.is_flushing:
+            self._flusher.add(self)
+        size = connection.out.size
+        limits = connection.limits
+        if size >= limits.write_buffer_size and not connection.out.blocked:
+            self.flush()
+        elif (
+            limits.max_write_buffer_size is not None
+            and connection.out.blocked
+            and size + (0 if self._transport is None else self._transport.pending()) > limits.max_write_buffer_size
+        ):
+            connection.overflow(self._loop.time())
+            self._settle()
+
+    # From the server
+
+    def restart(self) -> None:
+        """Close the connection because the server is being stopped: 1012, or 503 before the accept."""
+        self._connection.shut(CloseCode.SERVICE_RESTART, "the server is restarting", self._loop.time())
+        self._settle()
+
+    def kill(self) -> None:
+        """End the connection and the application at once."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def flush(self) -> None:
+        """Write what is pending, as far as the transport takes it."""
+        self.is_flushing = False
+        transport, out = self._transport, self._connection.out
+        if transport is None:
+            return
+        while out.size and not out.blocked:
+            transport.write(out.take())
+        if self._state is State.LINGERING and not out.size and not self._finished:
+            self._finished = True
+            transport.finish()
+
+    # Inside
+
+    async def _run(self, application: Application, opening: Callable[[], Awaitable[None]] | None) -> None:
+        connection = self._connection
+        try:
+            if opening is None or await self._open(opening):
+                assert self._scope is not None
+                await application(self._scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            connection.application_returned(self._loop.time())
+            raise
+        except Exception:
+            logger.exception("The application failed path=%s", json.dumps(self._path()))
+            connection.application_failed(self._loop.time())
+        else:
+            connection.application_returned(self._loop.time())
+        finally:
+            self._task = None
+            self._settle()
+            self._forget()
+
+    async def _open(self, opening: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await opening()
+        except OSError:  # the peer has gone meanwhile
+            self.connection_lost()
+            return False
+        return True
+
+    def _path(self) -> str:
+        return "" if self._scope is None else self._scope["raw_path"].decode("latin-1")
+
+    def _settle(self) -> None:
+        """Bring everything outside the connection in line with it."""
+        connection = self._connection
+        if connection.state is not self._state:
+            self._state = connection.state
+            self._state_changed()
+        if self._receiver is not None and connection.has_events:
+            self._wake_receiver()
+        transport = self._transport
+        if transport is not None and self._reading is not connection.wants_data and self._state is not State.CLOSED:
+            self._reading = connection.wants_data
+            (transport.resume_reading if self._reading else transport.pause_reading)()
+        if connection.next_deadline < self._alarm_at:
+            self._set_alarm()
+
+    def _state_changed(self) -> None:
+        connection, observer = self._connection, self._observer
+        if connection.refusal is not None and self._state is State.LINGERING:
+            status, cause = connection.refusal
+            assert self._scope is not None
+            log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"])
+            if observer is not None:
+                observer.refused(status)
+        elif self._state is State.OPEN and observer is not None:
+            observer.accepted()
+        if self._state is not State.OPEN:
+            self._wake_senders()
+            if connection.closed_with is not None:
+                self._limit_application()
+        if self._state is State.CLOSED:
+            self._close_transport()
+        elif self._state is not State.OPEN or connection.limits.write_buffer_size == 0:
+            self.flush()
+
+    def _close_transport(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._transport is not None:
+            self._transport.abort()
+        elif self._observer is not None:
+            observer, self._observer = self._observer, None
+            observer.ended()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Break the cycles once both the application and the transport are gone."""
+        if self._task is None and self._transport is None:
+            self._scope = None
+            self._drain.discard(self)
+
+    def _limit_application(self) -> None:
+        if self._task is not None:
+            self._loop.call_later(self._application_timeout, self._cancel_application)
+
+    def _cancel_application(self) -> None:
+        if self._task is not None:
+            logger.warning(
+                "The application did not return within %s s of its websocket.disconnect and is cancelled path=%s",
+                self._application_timeout,
+                json.dumps(self._path()),
+            )
+            self._task.cancel()
+
+    async def _writable(self) -> None:
+        waiter = self._loop.create_future()
+        self._senders.append(waiter)
+        await waiter
+
+    def _wake_receiver(self) -> None:
+        assert self._receiver is not None
+        if not self._receiver.done():
+            self._receiver.set_result(None)
+
+    def _wake_senders(self) -> None:
+        senders, self._senders = self._senders, []
+        for waiter in senders:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = self._connection.next_deadline
+        self._alarm = self._loop.call_at(self._alarm_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._alarm_at = math.inf
+        self._connection.expire(self._loop.time())
+        if self._connection.out.size and not self.is_flushing:
+            self._flusher.add(self)
+        self._settle()
