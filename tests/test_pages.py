@@ -91,6 +91,7 @@ def test_everything_that_the_page_loads_is_served_by_this_site(html):
         assert finders.find(url.removeprefix("/static/")), url
 
 
+@pytest.mark.django_db(transaction=True)
 def test_every_link_to_this_site_leads_somewhere(client, html):
     targets = {attributes["href"] for tag, attributes in Elements(html).found if tag == "a"}
     ids = {attributes.get("id") for _, attributes in Elements(html).found}
