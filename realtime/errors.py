@@ -8,10 +8,12 @@
     ├── HandshakeRejected      the answer to a handshake is an HTTP status, not 101
     ├── TokenRejected          a token, ticket or session does not authenticate anybody
     ├── InvalidMessage         a client's message is not what the endpoint understands
-    └── ProtocolStateError     an event that is not legal in the state of the connection
+    ├── ProtocolStateError     an event that is not legal in the state of the connection
+    └── UpstreamUnavailable    Redis, which joins the processes, could not be reached
 
-The first two are mistakes of the programmer, the next three are answers to a client, and the last one
-names a state and an event, so that its reader sees which rule of the ASGI specification was broken.
+The first two are mistakes of the programmer, the next three are answers to a client. ProtocolStateError names a
+state and an event, so that its reader sees which rule of the ASGI specification was broken. The last one is the
+operator's: it names the server and what went wrong.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ __all__ = [
     "ProtocolStateError",
     "RealtimeError",
     "TokenRejected",
+    "UpstreamUnavailable",
 ]
 
 
@@ -138,3 +141,16 @@ class ProtocolStateError(RealtimeError):
         super().__init__(f"{event!r} is not legal while the connection is {state}")
         self.state = state
         self.event = event
+
+
+class UpstreamUnavailable(RealtimeError, ConnectionError):
+    """The channel layer's Redis could not be reached, or did not answer in time.
+
+    Args:
+        server: the Redis server, without its password.
+        cause: what went wrong.
+    """
+
+    def __init__(self, server: str, cause: BaseException) -> None:
+        super().__init__(f"Redis at {server} cannot be reached: {str(cause) or type(cause).__name__}")
+        self.server = server
