@@ -3,69 +3,112 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import itertools
+import os
 import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.layers.delivery import Deliverer
-from realtime.layers.groups import Groups
-from realtime.layers.mailbox import Mailbox, MailboxRules
-from realtime.layers.members import Member, Queue, Subscription
+from realtime.layers.envelope import Envelope, Kind
+from realtime.layers.local import LocalMembers
+from realtime.layers.mailbox import ChannelMessage, MailboxRules
+from realtime.layers.members import Subscription
 from realtime.layers.parcel import Parcel
 from realtime.layers.statistics import Statistics
+from realtime.layers.subscriber import Timing
+from realtime.layers.upstream import Upstream
 
 __all__ = ["FanoutChannelLayer"]
 
-#: Seconds that a sender waits for another thread's event loop that does not keep up.
-FOREIGN_LOOP_PATIENCE = 5.0
+#: Length of a process id in hexadecimal digits: 64 bits, so that no two processes ever share one.
+PROCESS_ID_LENGTH = 16
 
 
 class FanoutChannelLayer(BaseChannelLayer):
-    """A channel layer for one process.
+    """A channel layer for one process, or through Redis for many.
 
     Args:
+        hosts: the Redis servers that join the processes, as for channels_redis: URLs, pairs of host and port, or
+            dicts (``address``, or ``sentinels`` and ``master_name``). None: everything stays in this process.
+        prefix: what every key and Redis channel begins with; projects that share a Redis differ in it.
         expiry: seconds after which a message that nobody took is dropped.
         group_expiry: seconds for which a channel that nobody reads stays in its groups. Attached channels and those
             that somebody reads stay for as long as they live.
         capacity: how many messages wait in one channel's mailbox.
         channel_capacity: other capacities by channel name, as globs or compiled patterns.
+        serializer_format: how messages are written for other processes, ``msgpack`` or ``json``.
+        symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
+        timing: how long to wait for Redis.
     """
 
     extensions = ("groups", "flush")
 
     def __init__(
         self,
+        hosts: Sequence[Any] | None = None,
         *,
+        prefix: str = "realtime",
         expiry: float = 60,
         group_expiry: float = 86400,
         capacity: int = 100,
         channel_capacity: Mapping[Any, int] | None = None,
+        serializer_format: str = "msgpack",
+        symmetric_encryption_keys: list[str | bytes] | None = None,
+        timing: Timing | Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
             expiry=expiry, capacity=capacity, channel_capacity=self.compile_capacities(channel_capacity or {})
         )
         self.group_expiry = group_expiry
+        self._upstream_options: dict[str, Any] | None = None
+        if hosts is not None:
+            self._upstream_options = {
+                "hosts": hosts,
+                "prefix": prefix,
+                "expiry": expiry,
+                "serializer": serializer_format,
+                "symmetric_encryption_keys": symmetric_encryption_keys,
+                "timing": timing if isinstance(timing, Timing) else Timing(**(timing or {})),
+            }
+        self._start()
+        start = weakref.WeakMethod(self._start)
+        os.register_at_fork(after_in_child=lambda: _call(start))
+
+    def _start(self) -> None:
+        """Begin with nobody: at the start, and in a forked process, whose parent keeps the members and connections."""
         self.statistics = Statistics()
-        self._rules = MailboxRules(expiry=expiry, statistics=self.statistics)
-        self._process = uuid.uuid4().hex[:16]
-        self._lock = threading.Lock()
-        self._members: dict[str, Member] = {}
-        self._groups: Groups[Member] = Groups()
-        self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
+        rules = MailboxRules(expiry=self.expiry, statistics=self.statistics)
+        self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
+        self._local = LocalMembers(rules, self.get_capacity, self.group_expiry, self._on_deserted)
         self._numbers: dict[str, itertools.count[int]] = {}
-        self._next_sweep = 0.0
+        self._numbers_lock = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._upstream: Upstream | None = None
+        if self._upstream_options is not None:
+            self._upstream = Upstream(
+                self._process,
+                statistics=self.statistics,
+                groups=self._local.groups,
+                on_envelope=self._on_envelope,
+                on_back=self._local.resynchronise,
+                **self._upstream_options,
+            )
 
     # Channels
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        """Return the name of a new channel of this process; nothing is sent and nothing is stored for it."""
+        """Return the name of a new channel of this process.
+
+        The first call of a process waits until its connection to Redis is up or has failed; later ones do no I/O.
+        """
+        if self._upstream is not None:
+            await self._upstream.listen().wait_for_first_attempt()
         return f"{prefix}{self._process}!{secrets.token_hex(8)}"
 
     def attach(self, channel_name: str, *, wake: Callable[[], None], resynchronise: bool = False) -> Subscription:
@@ -79,83 +122,93 @@ class FanoutChannelLayer(BaseChannelLayer):
             resynchronise: whether the consumer wants ``layer.resynchronise`` when it may have missed something.
 
         Raises:
-            ValueError: if the channel is attached already.
+            ValueError: if the channel is attached already, or belongs to another process.
         """
         self.require_valid_channel_name(channel_name)
-        subscription = Subscription(
-            channel_name,
-            self.get_capacity(channel_name),
-            self._rules,
-            wake=wake,
-            close=self._forget,
-            loop=asyncio.get_running_loop(),
-            resynchronise=resynchronise,
-        )
-        with self._lock:
-            former = self._members.get(channel_name)
-            match former:
-                case Subscription():
-                    raise ValueError(f"channel {channel_name} is attached already")
-            self._members[channel_name] = subscription
-        if former is not None:
-            self._move(former, subscription)
-        return subscription
+        if self._upstream is not None:
+            if self._owner(channel_name) != self._process:
+                raise ValueError(f"channel {channel_name} is not one of this process")
+            self._upstream.listen()
+        return self._local.attach(channel_name, wake, resynchronise=resynchronise)
 
-    async def send(self, channel: str, message: dict[str, Any]) -> None:
+    async def send(self, channel: str, message: ChannelMessage) -> None:
         """Send a message to one channel.
 
         Raises:
-            ChannelFull: if the channel's mailbox has no room.
+            ChannelFull: if the channel's mailbox has no room. A mailbox of another process does not say so here: that
+                process counts and logs what it drops.
             TypeError: if the name is not valid.
+            UpstreamUnavailable: if the channel has no owner (its name has no ``!``) and Redis cannot be reached.
         """
         assert isinstance(message, dict), "message is not a dict"
+        assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
         self.require_valid_channel_name(channel)
-        self._sweep()
-        if not self._post(channel, Parcel(message).copy()):
+        self._local.sweep()
+        owner = self._owner(channel)
+        if self._upstream is None or owner == self._process:
+            if not self._local.post(channel, Parcel(message).copy()):
+                raise ChannelFull(channel)
+            self.statistics.delivered += 1
+        elif owner is not None:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, message))
+        elif not await self._upstream.push_work(channel, message, self.get_capacity(channel)):
+            self.statistics.dropped += 1
             raise ChannelFull(channel)
-        self.statistics.delivered += 1
 
-    async def receive(self, channel: str) -> dict[str, Any]:
+    async def receive(self, channel: str) -> ChannelMessage:
         """Wait for the oldest message of a channel; where several callers wait, one of them gets it.
 
         Raises:
             RuntimeError: if the channel is attached: its mail goes to its consumer.
             TypeError: if the name is not valid.
+            ValueError: if the channel belongs to another process.
+            UpstreamUnavailable: if the channel has no owner and Redis has not been reached since the process started.
         """
         self.require_valid_channel_name(channel)
-        self._sweep()
-        with self._lock:
-            match self._member(channel):
-                case Queue() as queue:
-                    queue.readers += 1
-                case _:
-                    raise RuntimeError(f"channel {channel} is attached: its consumer takes the mail")
-        kept_for = self.group_expiry
-        try:
+        self._local.sweep()
+        with self._local.reading(channel) as queue:
+            if self._upstream is None:
+                return await queue.get()
+            owner = self._owner(channel)
+            if owner is None:
+                return await self._upstream.receive_work(channel, queue)
+            if owner != self._process:
+                raise ValueError(f"channel {channel} is not one of this process")
+            self._upstream.listen()
             return await queue.get()
-        except asyncio.CancelledError:
-            # A consumer that ends is cancelled here and says nothing else. Nor does one that only waited for a while.
-            kept_for = min(self.expiry, self.group_expiry)
-            raise
-        finally:
-            with self._lock:
-                queue.readers -= 1
-                queue.kept_until = self._rules.clock() + kept_for
-                self._free_if_idle(queue)
 
     # Groups
 
     async def group_add(self, group: str, channel: str) -> None:
         """Put a channel into a group; harmless if it is in it.
 
+        When this returns, the channel gets every later message to the group, or is told that it may have missed
+        some. The first member of the process costs a round trip to Redis, the others cost nothing. A channel of
+        another process is added by that process, soon.
+
         Raises:
             TypeError: if a name is not valid.
+            ValueError: if there is Redis and the channel has no owner: nobody could deliver to it once.
+            UpstreamUnavailable: if Redis has not been reached since the process started.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        self._sweep()
-        with self._lock:
-            self._groups.add(group, self._member(channel))
+        self._local.sweep()
+        if self._upstream is None:
+            self._local.add(group, channel)
+            return
+        owner = self._owner(channel)
+        if owner is None:
+            raise ValueError(f"channel {channel} belongs to no process and cannot be a member of a group")
+        if owner != self._process:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.ADD, channel, group))
+            return
+        self._local.add(group, channel)
+        try:
+            await self._upstream.join(group)
+        except BaseException:
+            self._local.discard(group, channel)
+            raise
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group; harmless if it is not in it.
@@ -165,132 +218,106 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        with self._lock:
-            member = self._members.get(channel)
-            if member is None:
-                return
-            self._groups.discard(group, member)
-            self._free_if_idle(member)
+        owner = self._owner(channel)
+        if self._upstream is None or owner is None or owner == self._process:
+            self._local.discard(group, channel)
+        else:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.DISCARD, channel, group))
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+    async def group_send(self, group: str, message: ChannelMessage) -> None:
         """Send a message to every channel of a group; a full mailbox loses it, and the layer's statistics say so.
 
         ``{"type": "websocket.send", "text" | "bytes": ..., "exclude": channel}`` goes straight to the connections of
-        attached members, except to the excluded channel.
+        attached members, except to the excluded channel. Members of this process have the message when this returns;
+        those of other processes get it through Redis. While Redis cannot be reached it waits, for ``expiry`` at most.
 
         Raises:
             TypeError: if the name is not valid.
             ValueError: if a ``websocket.send`` message is not either text or bytes.
+            UpstreamUnavailable: if Redis cannot be reached and this process has no members that could.
         """
         assert isinstance(message, dict), "message is not a dict"
         self.require_valid_group_name(group)
-        self._sweep()
-        await self._deliver(self._groups.members(group), Parcel(message))
+        self._local.sweep()
+        parcel = Parcel(message)
+        if self._upstream is None:
+            await self._local.deliver(group, parcel)
+            return
+        # Encoded first: a value that other processes could not read is an error before anybody has got the message.
+        publication = self._upstream.for_group(group, message)
+        await self._local.deliver(group, parcel)
+        await self._upstream.publish(*publication)
 
     # Beyond the Channels interface
 
     async def next_number(self, name: str) -> int:
-        """Return 1, 2, 3 and so on for each name."""
-        with self._lock:
+        """Return 1, 2, 3 and so on for each name, every number once in all processes.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        if self._upstream is not None:
+            return await self._upstream.next_number(name)
+        with self._numbers_lock:
             return next(self._numbers.setdefault(name, itertools.count(1)))
 
     async def check(self) -> None:
-        """Return when messages can be delivered; raise what prevents it."""
+        """Return when the processes can reach each other.
+
+        Raises:
+            UpstreamUnavailable: if a Redis server gives no answer.
+        """
+        if self._upstream is not None:
+            await self._upstream.check()
 
     async def flush(self) -> None:
-        """Forget all groups and all mail; attached channels stay attached."""
-        self._groups.clear()
-        with self._lock:
-            members = list(self._members.values())
-            self._members = {member.channel_name: member for member in members if isinstance(member, Subscription)}
-        for member in members:
-            member.mailbox.clear()
+        """Forget all groups, all mail of this process, and all work in Redis; attached channels stay attached.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        self._local.clear()
+        self._numbers.clear()
+        if self._upstream is not None:
+            await self._upstream.flush()
 
     async def close(self) -> None:
-        """Free what the layer holds in this event loop."""
-        self._deliverers.pop(asyncio.get_running_loop(), None)
+        """Close the connections of this event loop; the next use of the layer opens them again."""
+        if self._upstream is not None:
+            await self._upstream.close()
 
     # Inside
 
-    async def _deliver(self, members: Iterable[Member], parcel: Parcel) -> None:
-        here = asyncio.get_running_loop()
-        by_loop: dict[asyncio.AbstractEventLoop, list[Member]] = {}
-        for member in members:
-            by_loop.setdefault(member.loop or here, []).append(member)
-        for loop, recipients in by_loop.items():
-            if loop is here:
-                continue
-            try:
-                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(recipients, parcel))
-            except RuntimeError:  # the loop is closed, and its consumers with it
-                for member in recipients:
-                    self._forget(member)
-        if here in by_loop:
-            rest = self._deliverer(here).deliver(by_loop[here], parcel)
-            if rest is not None:
-                await asyncio.wrap_future(rest)
+    @staticmethod
+    def _owner(channel: str) -> str | None:
+        """Return the id of the process that a channel belongs to; None for a channel without an owner."""
+        before, mark, _ = channel.partition("!")
+        return before[-PROCESS_ID_LENGTH:] if mark else None
 
-    def _deliverer(self, loop: asyncio.AbstractEventLoop) -> Deliverer:
-        deliverer = self._deliverers.get(loop)
-        if deliverer is None:
-            with self._lock:
-                for other in [other for other in self._deliverers if other.is_closed()]:
-                    del self._deliverers[other]
-                deliverer = self._deliverers.setdefault(loop, Deliverer(loop, self.statistics))
-        return deliverer
+    def _on_deserted(self, group: str) -> None:
+        if self._upstream is not None:
+            self._upstream.leave(group)
 
-    def _member(self, channel: str) -> Member:
-        """Return the channel's member, a new one where the channel is not known yet; under the lock."""
-        member = self._members.get(channel)
-        if member is None:
-            mailbox = Mailbox(channel, self.get_capacity(channel), self._rules)
-            member = self._members[channel] = Queue(mailbox, self._rules.clock() + self.group_expiry)
-        return member
+    async def _on_envelope(self, envelope: Envelope) -> None:
+        match envelope.kind:
+            case Kind.GROUP:
+                await self._local.deliver(envelope.target, Parcel(envelope.content))
+            case Kind.CHANNEL:
+                if self._local.post(envelope.target, envelope.content):
+                    self.statistics.delivered += 1
+            case Kind.ADD:
+                # Not here: the subscription is confirmed by the reader that has called this.
+                self._in_background(self.group_add(envelope.content, envelope.target))
+            case Kind.DISCARD:
+                await self.group_discard(envelope.content, envelope.target)
 
-    def _post(self, channel: str, message: dict[str, Any]) -> bool:
-        with self._lock:
-            member = self._member(channel)
-            if isinstance(member, Queue):
-                # Within the lock: a queue that is empty may be freed by another thread.
-                return member.post(message)
-        return member.post(message)
-
-    def _move(self, former: Member, subscription: Subscription) -> None:
-        """Give the mail and the memberships of a channel to the consumer that has attached it."""
-        for group in self._groups.groups_of(former):
-            self._groups.add(group, subscription)
-            self._groups.discard(group, former)
-        while former.mailbox:
-            subscription.post(former.mailbox.get_nowait())
-
-    def _forget(self, member: Member) -> None:
-        """Take a member out of all its groups and free its channel."""
-        with self._lock:
-            self._free(member)
-
-    def _free(self, member: Member) -> None:
-        self._groups.leave_all(member)
-        if self._members.get(member.channel_name) is member:
-            del self._members[member.channel_name]
-
-    def _free_if_idle(self, member: Member) -> None:
-        if not isinstance(member, Queue) or member.readers:
-            return
-        in_use = member.mailbox or self._groups.groups_of(member)
-        if not in_use or self._rules.clock() >= member.kept_until:
-            self._free(member)
-
-    def _sweep(self) -> None:
-        """Free the channels that nobody reads any more; a look at the clock, until ``expiry`` seconds have passed."""
-        now = self._rules.clock()
-        if now < self._next_sweep:
-            return
-        with self._lock:
-            self._next_sweep = now + self.expiry
-            for member in list(self._members.values()):
-                self._free_if_idle(member)
+    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-async def _wait_for_other_loop(done: concurrent.futures.Future[None] | None) -> None:
-    if done is not None:
-        await asyncio.wait([asyncio.wrap_future(done)], timeout=FOREIGN_LOOP_PATIENCE)
+def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
+    function = method()
+    if function is not None:
+        function()

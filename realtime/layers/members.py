@@ -149,6 +149,13 @@ class Queue(Member):
                 with contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
 
+    def fail(self, error: BaseException) -> None:
+        """Let every ``get()`` that waits raise ``error``, from any thread."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            with contextlib.suppress(RuntimeError):  # a closed loop has no readers any more
+                waiter.get_loop().call_soon_threadsafe(_set_exception, waiter, error)
+
     def _wake_one(self) -> None:
         while True:
             try:
@@ -172,6 +179,11 @@ class Queue(Member):
             self._wake_one()  # cancelled meanwhile: the message is the next reader's
         else:
             waiter.set_result(None)
+
+
+def _set_exception(waiter: asyncio.Future[None], error: BaseException) -> None:
+    if not waiter.done():
+        waiter.set_exception(error)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

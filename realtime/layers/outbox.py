@@ -1,0 +1,161 @@
+"""What a process has to say to the others, on its way to one Redis server."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+
+from realtime.errors import UpstreamUnavailable
+from realtime.layers.hosts import Host
+from realtime.layers.statistics import Statistics
+
+__all__ = ["OUTBOX_BYTES", "Outbox"]
+
+logger = logging.getLogger(__name__)
+
+#: How much may wait to be published; beyond that a sender waits, and then its message is lost for the others.
+OUTBOX_BYTES = 1024 * 1024
+
+#: Messages that are published in one round trip.
+BATCH = 256
+
+#: Seconds that a stopping process gives to what is still waiting.
+FAREWELL = 0.5
+
+
+class Outbox:
+    """Publishes in the order in which it was given, many messages in one round trip.
+
+    A sender does not wait for Redis: its local members have the message already, and a server that hangs must not
+    hang a consumer. During an outage messages wait here, for as long as the layer's ``expiry`` allows.
+
+    Args:
+        host: the server.
+        wait_until_up: returns when the server can be reached.
+        statistics: where messages are counted.
+        expiry: seconds for which a message may wait.
+        patience: seconds for one round trip, and for a sender that waits for room.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        wait_until_up: Callable[[], Awaitable[None]],
+        *,
+        statistics: Statistics,
+        expiry: float,
+        patience: float,
+    ) -> None:
+        self._host = host
+        self._wait_until_up = wait_until_up
+        self._statistics = statistics
+        self._expiry = expiry
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[float, str, bytes]] = deque()
+        self._bytes = 0
+        self._has_mail = asyncio.Event()
+        self._room: list[concurrent.futures.Future[None]] = []
+        self._is_losing = False
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """Take a message for publication, from any event loop; waits only where too much is waiting already."""
+        if not self._put(channel, payload) and not await self._put_when_there_is_room(channel, payload):
+            self._lose(1, "the messages that wait for it fill the outbox")
+
+    async def run(self, client: Redis) -> None:
+        """Publish what comes until cancelled, then what is left, for half a second.
+
+        Args:
+            client: a client of this loop for the server.
+        """
+        try:
+            while True:
+                await self._has_mail.wait()
+                await self._wait_until_up()
+                await self._publish_batch(client)
+        finally:
+            if self._waiting:
+                self._patience = FAREWELL
+                await self._publish_batch(client)
+
+    def _put(self, channel: str, payload: bytes) -> bool:
+        with self._lock:
+            # The one message that is larger than the whole outbox goes too.
+            if self._waiting and self._bytes + len(payload) > OUTBOX_BYTES:
+                return False
+            self._waiting.append((self._loop.time() + self._expiry, channel, payload))
+            self._bytes += len(payload)
+            if len(self._waiting) > 1:
+                return True
+        if asyncio.get_running_loop() is self._loop:
+            self._has_mail.set()
+        else:
+            self._loop.call_soon_threadsafe(self._has_mail.set)
+        return True
+
+    async def _put_when_there_is_room(self, channel: str, payload: bytes) -> bool:
+        try:
+            async with asyncio.timeout(self._patience):
+                while not self._put(channel, payload):
+                    room: concurrent.futures.Future[None] = concurrent.futures.Future()
+                    with self._lock:
+                        self._room.append(room)
+                    await asyncio.wrap_future(room)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _publish_batch(self, client: Redis) -> None:
+        batch = self._take()
+        if not batch:
+            return
+        try:
+            async with self._host.reached_within(self._patience):
+                pipeline = client.pipeline(transaction=False)
+                for channel, payload in batch:
+                    pipeline.publish(channel, payload)
+                await pipeline.execute()
+        except UpstreamUnavailable as error:
+            # Not sent again: some of it may have arrived, and a message that comes twice is worse than one that is
+            # told as lost.
+            self._lose(len(batch), str(error))
+            return
+        self._statistics.published += len(batch)
+        self._is_losing = False
+
+    def _take(self) -> list[tuple[str, bytes]]:
+        now = self._loop.time()
+        batch: list[tuple[str, bytes]] = []
+        expired = 0
+        with self._lock:
+            while self._waiting and len(batch) < BATCH:
+                deadline, channel, payload = self._waiting.popleft()
+                self._bytes -= len(payload)
+                if deadline <= now:
+                    expired += 1
+                else:
+                    batch.append((channel, payload))
+            if not self._waiting:
+                self._has_mail.clear()
+            room, self._room = self._room, []
+        for future in room:
+            future.set_running_or_notify_cancel()
+            if not future.cancelled():
+                future.set_result(None)
+        if expired:
+            self._lose(expired, f"they have waited for more than {self._expiry:g} s")
+        return batch
+
+    def _lose(self, count: int, reason: str) -> None:
+        self._statistics.unpublished += count
+        if not self._is_losing:
+            self._is_losing = True
+            logger.warning("Messages to other processes are lost, since %s.", reason)
