@@ -125,7 +125,11 @@ WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.layers.FanoutChannelLayer"}}
 CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if REDIS_URL:
-    CACHES["default"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    #: Several servers, separated by commas, share the groups among them; docs/layers.md shows Sentinel.
+    REDIS_HOSTS = REDIS_URL.split(",")
+    CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": REDIS_HOSTS}
+    # The first one only: Django takes further servers for replicas.
+    CACHES["default"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_HOSTS[0]}
 
 # Users and tokens
 

@@ -199,9 +199,9 @@ class Subscriber:
         failure = UpstreamUnavailable(str(self._host), error)
         if self.is_up:
             self._statistics.disconnects += 1
-            logger.warning("The connection to Redis was lost; trying again. %s", failure)
+            logger.warning("The connection to Redis was lost; connecting again: %s", failure)
         elif self._failure is None and not self._was_up:
-            logger.error("%s. Messages stay within this process until it can; trying again.", failure)
+            logger.error("%s -- messages stay within this process until it can; trying again.", failure)
         self._is_up.clear()
         self._failure = failure
         if not self._first_attempt.done():
