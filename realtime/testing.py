@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["ServerProcess", "demo_database", "free_port", "migrated_database"]
+__all__ = ["RedisProcess", "ServerProcess", "demo_database", "free_port", "migrated_database"]
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -189,3 +189,58 @@ def _make_database(*command: str) -> Path:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path
+
+
+class RedisProcess:
+    """A real Redis server that a test may kill, hold up and start again, always on the same port.
+
+    Raises:
+        FileNotFoundError: if redis-server is not installed.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, without anything that it kept, and wait until it answers."""
+        self._process = subprocess.Popen(
+            ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if self.command("PING") == b"+PONG\r\n":
+                    return
+            time.sleep(0.02)
+        self.kill()
+        raise RuntimeError(f"redis-server did not answer on port {self.port} within {START_TIMEOUT} s")
+
+    def command(self, line: str) -> bytes:
+        """Send one inline command, like ``CLIENT KILL TYPE pubsub``, and return the first part of the answer."""
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(f"{line}\r\n".encode())
+            return connection.recv(4096)
+
+    def kill(self) -> None:
+        """End the server at once (SIGKILL); what it kept is gone."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """Let the server hang: its connections stay open and nothing is answered (SIGSTOP)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from channels.layers import channel_layers
 from django.core.cache import cache
 
 from realtime.messages import SharedMessage
-from realtime.testing import ServerProcess, demo_database
+from realtime.testing import RedisProcess, ServerProcess, demo_database
 
 #: Of both demo users, in every test database.
 PASSWORD = "correct horse battery staple"
@@ -37,6 +39,16 @@ def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def password() -> str:
     """The password of both demo users."""
     return PASSWORD
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisProcess]:
+    """A Redis server of this test's own, to kill, hold up and start again."""
+    if shutil.which("redis-server") is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
+    server = RedisProcess()
+    yield server
+    server.kill()
 
 
 class ScriptedConnection:
