@@ -1,0 +1,157 @@
+"""Who may do what in which room: one table, for the socket, the API and the admin.
+
+``decide()`` is the only place with rules. It knows no database: ``standing_of()`` and ``RoomFacts`` bring what it needs.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+from realtime.rooms.models import Membership, Role, Room
+
+__all__ = [
+    "Action",
+    "Refusal",
+    "RoomFacts",
+    "Standing",
+    "decide",
+    "may_create",
+    "standing_from",
+    "standing_of",
+    "unknown_room",
+]
+
+AnyUser = AbstractBaseUser | AnonymousUser
+
+
+class Standing(enum.StrEnum):
+    """What somebody is to a room."""
+
+    STRANGER = "stranger"
+    """Not signed in."""
+    OUTSIDER = "outsider"
+    """Signed in, and without a membership."""
+    MEMBER = "member"
+    MODERATOR = "moderator"
+    """A moderator of the room, or staff of the site."""
+    BANNED = "banned"
+
+
+class Action(enum.StrEnum):
+    """What somebody may want to do."""
+
+    READ = "read"
+    """See that the room exists, enter it, read its messages."""
+    POST = "post"
+    MODERATE = "moderate"
+    """Change the room, its memberships and its messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFacts:
+    """What the rules need to know about a room.
+
+    Args:
+        slug: the room's name.
+        is_public: whether everybody who is signed in may enter.
+        strangers_may_read: whether visitors who are not signed in may enter a public room.
+        strangers_may_post: whether they may write there too.
+        is_archived: whether nobody may write any more.
+    """
+
+    slug: str
+    is_public: bool = True
+    strangers_may_read: bool = True
+    strangers_may_post: bool = False
+    is_archived: bool = False
+
+    @classmethod
+    def of(cls, room: Room) -> RoomFacts:
+        """Return the facts of a room's row."""
+        return cls(room.slug, room.is_public, room.strangers_may_read, room.strangers_may_post, room.is_archived)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody may not do something.
+
+    Args:
+        code: code of the protocol's ``Error``: ``unknown_room`` or ``forbidden``.
+        detail: the reason, for people.
+    """
+
+    code: str
+    detail: str
+
+
+def unknown_room(slug: str) -> Refusal:
+    """Return the refusal for a room that does not exist; the same for one that may not be seen."""
+    return Refusal("unknown_room", f"There is no room {slug[:80]!r}.")
+
+
+def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | None:
+    """Return why somebody may not do something in a room, None where they may.
+
+    Args:
+        standing: what they are to the room.
+        room: its settings.
+        action: what they want to do.
+    """
+    if not _may_see(standing, room):
+        return unknown_room(room.slug)
+    if standing is Standing.BANNED:
+        return Refusal("forbidden", "You are banned from this room.")
+    if action is Action.MODERATE and standing is not Standing.MODERATOR:
+        return Refusal("forbidden", "Only moderators of this room may do that.")
+    if action is Action.POST and room.is_archived:
+        return Refusal("forbidden", "This room is archived; it can only be read.")
+    if action is Action.POST and standing is Standing.STRANGER and not room.strangers_may_post:
+        return Refusal("forbidden", "Sign in to write in this room.")
+    return None
+
+
+def _may_see(standing: Standing, room: RoomFacts) -> bool:
+    if standing in (Standing.MEMBER, Standing.MODERATOR):
+        return True
+    if standing is Standing.STRANGER:
+        return room.is_public and room.strangers_may_read
+    return room.is_public
+
+
+def standing_from(user: AnyUser, role: str | None) -> Standing:
+    """Return what ``user`` is to a room in which their membership has ``role``; None for no membership."""
+    if not user.is_authenticated:
+        return Standing.STRANGER
+    if getattr(user, "is_staff", False):
+        return Standing.MODERATOR
+    match role:
+        case Role.MEMBER:
+            return Standing.MEMBER
+        case Role.MODERATOR:
+            return Standing.MODERATOR
+        case Role.BANNED:
+            return Standing.BANNED
+    return Standing.OUTSIDER
+
+
+def standing_of(user: AnyUser, room: Room) -> Standing:
+    """Return what ``user`` is to ``room``, by one query."""
+    if not user.is_authenticated:
+        return Standing.STRANGER
+    memberships: Any = Membership.objects.filter(room=room, user_id=user.pk)
+    return standing_from(user, memberships.values_list("role", flat=True).first())
+
+
+def may_create(user: AnyUser) -> bool:
+    """Tell whether ``user`` may make a new room, as ``REALTIME_ROOM_CREATION`` says."""
+    match settings.REALTIME_ROOM_CREATION:
+        case "anyone":
+            return True
+        case "authenticated":
+            return bool(user.is_authenticated)
+    return bool(getattr(user, "is_staff", False))

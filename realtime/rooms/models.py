@@ -1,0 +1,152 @@
+"""Rooms, who belongs to them, what was said there, and who is there now."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+
+from realtime.rooms.limits import MAX_SLUG
+
+__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage"]
+
+#: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
+SLUG = re.compile(rf"[-a-zA-Z0-9_]{{1,{MAX_SLUG}}}", re.ASCII)
+
+
+class Room(models.Model):
+    """A place where messages have one order.
+
+    Its row is also the lock of the room: whoever gives out a number or changes who may do what holds it.
+    The counters are written by ``update()`` only; ``save()`` never touches them.
+    """
+
+    #: Fields that save() leaves alone: a form that was opened before the last message must not set last_seq back.
+    COUNTERS = ("last_seq", "access_version", "presence_version", "closings")
+
+    slug = models.CharField(
+        max_length=MAX_SLUG,
+        unique=True,
+        validators=[RegexValidator(SLUG, "Letters, digits, '-' and '_' only.")],
+        help_text="The name in addresses and messages. It cannot be changed later.",
+    )
+    epoch = models.UUIDField(
+        default=uuid.uuid4, editable=False, help_text="Identity of the numbering; a room made anew has another one."
+    )
+    title = models.CharField(max_length=100, blank=True)
+    is_public = models.BooleanField("public", default=True, help_text="Everybody who is signed in may enter.")
+    strangers_may_read = models.BooleanField(
+        default=True, help_text="In a public room: visitors who are not signed in may enter and read."
+    )
+    strangers_may_post = models.BooleanField(
+        default=False, help_text="In a public room: visitors who are not signed in may write too."
+    )
+    is_archived = models.BooleanField("archived", default=False, help_text="Can be read, and not be written to.")
+    member_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty for no limit.")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    last_seq = models.BigIntegerField("messages", default=0, editable=False)
+    access_version = models.BigIntegerField(default=0, editable=False)
+    presence_version = models.BigIntegerField(default=0, editable=False)
+    closings = models.BigIntegerField(default=0, editable=False)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def save(self, **options: Any) -> None:  # type: ignore[override]
+        """Save everything but the counters of a room that exists already."""
+        if not self._state.adding and options.get("update_fields") is None and not options.get("force_insert"):
+            options["update_fields"] = [
+                field.attname
+                for field in self._meta.concrete_fields
+                if not field.primary_key and field.attname not in self.COUNTERS
+            ]
+        super().save(**options)
+
+
+class Role(models.TextChoices):
+    """What a user is in a room."""
+
+    MEMBER = "member"
+    MODERATOR = "moderator"
+    BANNED = "banned"
+
+
+class Membership(models.Model):
+    """A user's role in a room."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="room_memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["room", "user"]
+        constraints = [models.UniqueConstraint(fields=["room", "user"], name="one_membership_for_each_user_and_room")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.room}: {self.role}"
+
+
+class RoomMessage(models.Model):
+    """What somebody said. Rows are never deleted one by one, so that the numbers of a room have no holes."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    seq = models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="room_messages"
+    )
+    name = models.CharField(max_length=150, help_text="The author's name at that time.")
+    content = models.TextField()
+    at = models.DateTimeField()
+    connection = models.CharField(
+        max_length=100, blank=True, editable=False, help_text="The connection that sent it, and gets no copy."
+    )
+    idempotency_key = models.CharField(  # noqa: DJ001  a unique constraint never finds two NULLs equal
+        max_length=64, null=True, editable=False, help_text="A repeated message has the same key."
+    )
+    is_hidden = models.BooleanField("hidden", default=False)
+
+    class Meta:
+        verbose_name = "message"
+        ordering = ["room", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["room", "seq"], name="one_message_for_each_number"),
+            models.UniqueConstraint(fields=["room", "idempotency_key"], name="one_message_for_each_ref"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room_id}/{self.seq} {self.name}"
+
+
+class Attendance(models.Model):
+    """One connection in one room. It counts while the process that holds the connection renews its lease."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="attendances")
+    process = models.UUIDField()
+    connection = models.CharField(max_length=100)
+    key = models.CharField(max_length=64, help_text="Identity: the same for all connections of a user.")
+    name = models.CharField(max_length=150)
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["room", "connection"], name="one_attendance_for_each_connection")
+        ]
+        indexes = [
+            models.Index(fields=["room", "key"], name="attendance_of_a_user"),
+            models.Index(fields=["process"], name="attendance_of_a_process"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.room_id}"

@@ -1,0 +1,273 @@
+"""The JSON messages of ``/ws/rooms``, tagged by ``type``, in both directions.
+
+``decode()`` turns every input that is not one of the client's messages into ``InvalidMessage`` with a detail
+that names the field. ``encode()`` gives the text of a server message.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from realtime.errors import InvalidMessage
+from realtime.rooms.limits import MAX_PAGE, MAX_REF
+
+__all__ = [
+    "Ack",
+    "Authenticate",
+    "Authenticated",
+    "Chat",
+    "ClientMessage",
+    "Error",
+    "Hidden",
+    "History",
+    "Join",
+    "Joined",
+    "Leave",
+    "Left",
+    "Page",
+    "Ping",
+    "Pong",
+    "Position",
+    "Post",
+    "Presence",
+    "ServerMessage",
+    "decode",
+    "encode",
+]
+
+#: No database of this project counts further (BIGINT).
+MAX_SEQ = 2**63 - 1
+
+Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
+Ref = Annotated[str, Meta(max_length=MAX_REF)]
+
+
+# Client to server
+
+
+class Command(Struct, tag_field="type", kw_only=True, frozen=True):
+    """What every message of a client may carry: a reference that its answer repeats."""
+
+    ref: Ref | None = None
+
+
+class Position(Struct, frozen=True):
+    """How far a client has read: the numbering, and the last number seen in it."""
+
+    epoch: str
+    seq: Seq
+
+
+class Join(Command, tag="Join", frozen=True):
+    """Enter a room, and get what was said there since ``since``, or the newest messages."""
+
+    room: str
+    since: Position | None = None
+
+
+class Post(Command, tag="Chat", frozen=True):
+    """Say something; ``room`` is needed only by a client that is in several."""
+
+    content: str
+    room: str | None = None
+
+
+class Leave(Command, tag="Leave", frozen=True):
+    """Leave a room; ``room`` is needed only by a client that is in several."""
+
+    room: str | None = None
+
+
+class History(Command, tag="History", frozen=True):
+    """Ask for at most ``limit`` messages before number ``before``, or for the newest."""
+
+    room: str | None = None
+    before: Annotated[int, Meta(ge=1, le=MAX_SEQ)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 50
+
+
+class Authenticate(Command, tag="Authenticate", frozen=True):
+    """Bring an access token: a first one, or a newer one of the same user."""
+
+    token: str
+
+
+class Ping(Command, tag="Ping", frozen=True):
+    """Ask for a ``Pong``, for clients that cannot send protocol pings: browsers."""
+
+
+ClientMessage = Join | Post | Leave | History | Authenticate | Ping
+
+
+# Server to client
+
+
+class Event(Struct, tag_field="type", kw_only=True, frozen=True):
+    """What every message of the server has in common: its ``type``."""
+
+
+class Chat(Event, tag="Chat", frozen=True):
+    """A stored message."""
+
+    room: str
+    seq: int
+    user: str
+    content: str
+    at: datetime.datetime
+
+
+class Joined(Event, tag="Joined", frozen=True):
+    """The client is in the room. ``recovered``: ``messages`` is exactly what came after its ``since``."""
+
+    room: str
+    epoch: str
+    seq: int
+    members: list[str]
+    recovered: bool
+    messages: list[Chat]
+
+
+class Ack(Event, tag="Ack", frozen=True):
+    """The client's message is stored under this number."""
+
+    ref: str | None
+    room: str
+    seq: int
+    at: datetime.datetime
+
+
+class Left(Event, tag="Left", frozen=True):
+    """The client is no longer in the room, by its own wish or because it may not be."""
+
+    room: str
+
+
+class Presence(Event, tag="Presence", frozen=True):
+    """Somebody else came (``joined``) or went (``left``)."""
+
+    room: str
+    user: str
+    state: str
+
+
+class Page(Event, tag="History", frozen=True):
+    """The answer to ``History``, oldest message first."""
+
+    room: str
+    messages: list[Chat]
+
+
+class Hidden(Event, tag="Hidden", frozen=True):
+    """A moderator has hidden a message; clients remove it from view."""
+
+    room: str
+    seq: int
+
+
+class Authenticated(Event, tag="Authenticated", frozen=True):
+    """The token was accepted, until ``expires_at``."""
+
+    user: str
+    expires_at: datetime.datetime
+
+
+class Pong(Event, tag="Pong", frozen=True):
+    """The answer to ``Ping``."""
+
+
+class Error(Event, tag="Error", frozen=True):
+    """The client's message had no effect; the connection and all other messages are not touched."""
+
+    code: str
+    detail: str
+    ref: str | None = None
+
+
+ServerMessage = Joined | Chat | Ack | Left | Presence | Page | Hidden | Authenticated | Pong | Error
+
+
+# Text to command, event to text
+
+
+_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+#: Longest detail of an error in characters; a client's own nonsense is not echoed in full.
+MAX_DETAIL = 300
+
+_encoder = msgspec.json.Encoder()
+_LONE_SURROGATE = re.compile(r"surrogate|Input data was truncated")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_PATH = re.compile(r"^(?P<problem>.*) - at `\$\.(?P<field>[^`]*)`$", re.DOTALL)
+_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`$")
+_TYPES = ", ".join(sorted(t.__struct_config__.tag for t in (Join, Post, Leave, History, Authenticate, Ping)))  # type: ignore[misc]
+
+
+class _Reference(Struct):
+    """Whatever else is wrong with a message, its ref may still be readable."""
+
+    ref: Any = None
+
+
+_reference_decoder = msgspec.json.Decoder(_Reference)
+
+
+def decode(text: str) -> ClientMessage:
+    """Return the message of a client.
+
+    Args:
+        text: the text of one WebSocket message.
+
+    Raises:
+        InvalidMessage: for everything else; ``detail`` says what and where, ``ref`` is the message's own if readable.
+    """
+    try:
+        return _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(_explain(str(error)), ref=_reference(text)) from None
+    except msgspec.DecodeError as error:
+        raise InvalidMessage(_explain_syntax(str(error), text)) from None
+    except RecursionError:
+        raise InvalidMessage("The JSON is nested too deeply.") from None
+
+
+def encode(event: Event) -> str:
+    """Return the JSON text of a server message."""
+    return _encoder.encode(event).decode()
+
+
+def _explain(problem: str) -> str:
+    problem = _shorten(problem)
+    if missing := _MISSING.match(problem):
+        return f"{missing['field']}: this field is required."
+    located = _PATH.match(problem)
+    if located is None:
+        return f"{problem}; a message is a JSON object with a 'type', one of {_TYPES}."
+    if located["field"] == "type":
+        return f"type: {located['problem']}; it must be one of {_TYPES}."
+    if missing := _MISSING.match(located["problem"]):
+        return f"{located['field']}.{missing['field']}: this field is required."
+    return f"{located['field']}: {located['problem']}."
+
+
+def _shorten(problem: str) -> str:
+    if len(problem) <= MAX_DETAIL:
+        return problem
+    return f"{problem[: MAX_DETAIL // 2]} ... {problem[-MAX_DETAIL // 2 :]}"
+
+
+def _explain_syntax(problem: str, text: str) -> str:
+    if _LONE_SURROGATE.search(problem) and _ESCAPED_SURROGATE.search(text):
+        return "A \\u escape stands for half a surrogate pair, which is no character."
+    return f"Not valid JSON: {problem.removeprefix('JSON is malformed: ')}."
+
+
+def _reference(text: str) -> str | None:
+    try:
+        ref = _reference_decoder.decode(text).ref
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None
