@@ -68,6 +68,7 @@ INSTALLED_APPS = [
     "channels",
     "rest_framework",
     "realtime",
+    "realtime.live",
     "realtime.rooms",
 ]
 

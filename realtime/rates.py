@@ -6,18 +6,19 @@ __all__ = ["MessageRate"]
 
 
 class MessageRate:
-    """Allows ``per_second`` messages on average and a burst of one second's worth.
+    """Allows ``per_second`` messages on average and a burst.
 
     Args:
         per_second: messages per second; under 1 the burst is one message.
         now: monotonic time in seconds.
+        burst: messages that may come at once; one second's worth by default.
     """
 
     __slots__ = ("_burst", "_tokens", "_updated", "per_second")
 
-    def __init__(self, per_second: float, now: float) -> None:
+    def __init__(self, per_second: float, now: float, *, burst: float | None = None) -> None:
         self.per_second = per_second
-        self._burst = max(1.0, per_second)
+        self._burst = max(1.0, per_second if burst is None else burst)
         self._tokens = self._burst
         self._updated = now
 

@@ -10,6 +10,7 @@ from realtime.endpoints.heartbeat import HeartbeatConsumer
 from realtime.endpoints.messages import MessagesConsumer
 from realtime.endpoints.policy import PolicyEchoConsumer
 from realtime.endpoints.query import QueryConsumer
+from realtime.endpoints.rooms import RoomsConsumer
 
 __all__ = ["websocket_urlpatterns"]
 
@@ -18,6 +19,8 @@ websocket_urlpatterns = [
     path("ws/connect", QueryConsumer.as_asgi(), name="ws-connect"),
     path("ws/auth", AuthenticatedConsumer.as_asgi(), name="ws-auth"),
     path("ws/chat", ChatConsumer.as_asgi(), name="ws-chat"),
+    path("ws/rooms", RoomsConsumer.as_asgi(), name="ws-rooms"),
+    path("ws/rooms/<slug:room>", RoomsConsumer.as_asgi(), name="ws-room"),
     path("ws/heartbeat", HeartbeatConsumer.as_asgi(), name="ws-heartbeat"),
     path("ws/messages", MessagesConsumer.as_asgi(), name="ws-messages"),
     path("ws/policy", PolicyEchoConsumer.as_asgi(), name="ws-policy"),

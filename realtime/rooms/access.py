@@ -1,6 +1,6 @@
 """Who may do what in which room: one table, for the socket, the API and the admin.
 
-``decide()`` is the only place with rules. It knows no database: ``standing_of()`` and ``RoomFacts`` bring what it needs.
+``decide()`` is the only place with rules. What it has to know stands in its arguments.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from realtime.rooms.limits import MAX_SLUG
 __all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage"]
 
 #: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
-SLUG = re.compile(rf"[-a-zA-Z0-9_]{{1,{MAX_SLUG}}}", re.ASCII)
+SLUG = re.compile(rf"[-a-zA-Z0-9_]{{1,{MAX_SLUG}}}")
 
 
 class Room(models.Model):
@@ -31,7 +31,7 @@ class Room(models.Model):
     slug = models.CharField(
         max_length=MAX_SLUG,
         unique=True,
-        validators=[RegexValidator(SLUG, "Letters, digits, '-' and '_' only.")],
+        validators=[RegexValidator(rf"^{SLUG.pattern}\Z", "Letters, digits, '-' and '_' only.")],
         help_text="The name in addresses and messages. It cannot be changed later.",
     )
     epoch = models.UUIDField(
@@ -63,7 +63,7 @@ class Room(models.Model):
     def __str__(self) -> str:
         return self.slug
 
-    def save(self, **options: Any) -> None:  # type: ignore[override]
+    def save(self, **options: Any) -> None:
         """Save everything but the counters of a room that exists already."""
         if not self._state.adding and options.get("update_fields") is None and not options.get("force_insert"):
             options["update_fields"] = [
@@ -112,8 +112,8 @@ class RoomMessage(models.Model):
     connection = models.CharField(
         max_length=100, blank=True, editable=False, help_text="The connection that sent it, and gets no copy."
     )
-    idempotency_key = models.CharField(  # noqa: DJ001  a unique constraint never finds two NULLs equal
-        max_length=64, null=True, editable=False, help_text="A repeated message has the same key."
+    idempotency_key = models.CharField(
+        max_length=64, editable=False, help_text="A message that is sent again has the same key."
     )
     is_hidden = models.BooleanField("hidden", default=False)
 

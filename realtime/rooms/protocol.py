@@ -38,6 +38,7 @@ __all__ = [
     "ServerMessage",
     "decode",
     "encode",
+    "read_ref",
 ]
 
 #: No database of this project counts further (BIGINT).
@@ -227,7 +228,7 @@ def decode(text: str) -> ClientMessage:
     try:
         return _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise InvalidMessage(_explain(str(error)), ref=_reference(text)) from None
+        raise InvalidMessage(_explain(str(error)), ref=read_ref(text)) from None
     except msgspec.DecodeError as error:
         raise InvalidMessage(_explain_syntax(str(error), text)) from None
     except RecursionError:
@@ -265,7 +266,8 @@ def _explain_syntax(problem: str, text: str) -> str:
     return f"Not valid JSON: {problem.removeprefix('JSON is malformed: ')}."
 
 
-def _reference(text: str) -> str | None:
+def read_ref(text: str) -> str | None:
+    """Return the ``ref`` of a message that may be wrong in every other way; None if it has none."""
     try:
         ref = _reference_decoder.decode(text).ref
     except (msgspec.MsgspecError, RecursionError):

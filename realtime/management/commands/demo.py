@@ -10,6 +10,8 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from realtime.rooms.models import Room
+
 __all__ = ["Command"]
 
 
@@ -29,6 +31,8 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         self._create_user("admin", "administrator, for /admin/", options["password"], is_admin=True)
         self._create_user("ann", "ordinary user", options["password"], is_admin=False)
+        # Visitors may write here, so that a newcomer can try it at once.
+        Room.objects.get_or_create(slug="lobby", defaults={"title": "Lobby", "strangers_may_post": True})
 
     def _create_user(self, username: str, role: str, password: str | None, *, is_admin: bool) -> None:
         users = get_user_model().objects

@@ -1,0 +1,16 @@
+"""The Django app of the live connections."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ["LiveConfig"]
+
+
+class LiveConfig(AppConfig):
+    """Processes, their leases and their connections."""
+
+    name = "realtime.live"
+    label = "live"
+    verbose_name = "Live connections"
+    default_auto_field = "django.db.models.BigAutoField"

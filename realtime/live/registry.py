@@ -1,0 +1,71 @@
+"""The connections of this process, in memory. Consumers report here; nothing is written or sent on the way.
+
+``realtime.live.reporter`` watches the registry and writes what has changed to the database, in batches.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["Connection", "Registry", "registry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One accepted WebSocket connection.
+
+    Args:
+        channel: its name in the channel layer.
+        user_id: primary key of its user; None for a visitor.
+        endpoint: the path, without the query, which may hold a ticket.
+        address: the client's address; empty on a UNIX socket.
+        since: when its user was identified.
+    """
+
+    channel: str
+    user_id: int | None
+    endpoint: str
+    address: str
+    since: datetime.datetime
+
+
+class Registry:
+    """What connections there are. For use in one event loop."""
+
+    def __init__(self) -> None:
+        self._connections: dict[str, Connection] = {}
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def connections(self) -> Mapping[str, Connection]:
+        """The connections by channel name; a live view."""
+        return MappingProxyType(self._connections)
+
+    def add(self, connection: Connection) -> None:
+        """Note a connection, or that it has another user now."""
+        self._connections[connection.channel] = connection
+        self._changed()
+
+    def discard(self, channel: str) -> None:
+        """Note that a connection has ended; harmless for an unknown one."""
+        if self._connections.pop(channel, None) is not None:
+            self._changed()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have ``changed`` called after every change; it must be quick and not raise."""
+        self._watchers.append(changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        """Undo ``watch()``."""
+        self._watchers.remove(changed)
+
+    def _changed(self) -> None:
+        for watcher in self._watchers:
+            watcher()
+
+
+#: The registry of this process.
+registry = Registry()

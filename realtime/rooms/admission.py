@@ -1,0 +1,116 @@
+"""Lets a person into a room, and makes the room where it does not exist and the person may make one.
+
+Synchronous; runs in a database thread or in a view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from realtime.rooms.access import (
+    Action,
+    AnyUser,
+    Refusal,
+    RoomFacts,
+    Standing,
+    decide,
+    may_create,
+    standing_of,
+    unknown_room,
+)
+from realtime.rooms.models import SLUG, Membership, Role, Room
+from realtime.rooms.storage import lock_rooms
+
+__all__ = ["Admission", "admit", "create_room"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A person may be in a room.
+
+    Args:
+        room_id: the room's primary key.
+        slug: its name.
+        epoch: identity of its numbering.
+        facts: its settings.
+        standing: what the person is to it.
+        access_version: the room's when that was looked up.
+        closings: the room's counter of closings.
+    """
+
+    room_id: int
+    slug: str
+    epoch: str
+    facts: RoomFacts
+    standing: Standing
+    access_version: int
+    closings: int
+
+
+def admit(user: AnyUser, slug: str) -> Admission | Refusal:
+    """Let a user into a room by the socket.
+
+    Who is signed in becomes a member of a public room by entering it. A room that does not exist is made where
+    ``REALTIME_ROOM_CREATION`` lets this user make one.
+
+    Args:
+        user: a user, or ``AnonymousUser``.
+        slug: the room's name, as the client wrote it.
+    """
+    if SLUG.fullmatch(slug) is None:
+        return unknown_room(slug)
+    room = Room.objects.filter(slug=slug).first()
+    if room is None:
+        if not may_create(user):
+            return unknown_room(slug)
+        room = create_room(user, slug)
+    standing = standing_of(user, room)
+    if standing is Standing.OUTSIDER and room.is_public:
+        return _enrol(user, room)
+    refusal = decide(standing, RoomFacts.of(room), Action.READ)
+    return refusal or _admission(room, standing)
+
+
+def create_room(user: AnyUser, slug: str) -> Room:
+    """Make a public room, or return the one that somebody else has made at the same moment.
+
+    A user becomes its moderator. In a room that a visitor makes, visitors may write.
+    """
+    try:
+        with transaction.atomic():
+            room = Room.objects.create(
+                slug=slug,
+                strangers_may_post=not user.is_authenticated,
+                created_by=user if user.is_authenticated else None,  # type: ignore[misc]
+            )
+            if user.is_authenticated:
+                Membership.objects.create(room=room, user=user, role=Role.MODERATOR)  # type: ignore[misc]
+    except IntegrityError:
+        return Room.objects.get(slug=slug)
+    return Room.objects.get(pk=room.pk)
+
+
+def _enrol(user: AnyUser, room: Room) -> Admission | Refusal:
+    """Make a user a member, unless the room is full; under its lock, so that two cannot take the last place."""
+    with transaction.atomic():
+        locked = lock_rooms([room.pk]).get(room.pk)
+        if locked is None:
+            return unknown_room(room.slug)
+        standing = standing_of(user, locked)
+        if standing is Standing.OUTSIDER and locked.is_public:
+            members = locked.memberships.exclude(role=Role.BANNED).count()
+            if locked.member_limit is not None and members >= locked.member_limit:
+                return Refusal("forbidden", "This room is full.")
+            Membership.objects.create(room=locked, user=user)  # type: ignore[misc]
+            standing = Standing.MEMBER
+        refusal = decide(standing, RoomFacts.of(locked), Action.READ)
+        locked.refresh_from_db(fields=["access_version"])
+        return refusal or _admission(locked, standing)
+
+
+def _admission(room: Room, standing: Standing) -> Admission:
+    return Admission(
+        room.pk, room.slug, str(room.epoch), RoomFacts.of(room), standing, room.access_version, room.closings
+    )

@@ -1,0 +1,92 @@
+"""Gathers what many connections want to store into few transactions.
+
+While one batch is being stored, the next one fills. Nothing waits for company: a single item is stored at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+__all__ = ["Batcher"]
+
+logger = logging.getLogger("realtime.rooms")
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Stores items in the order in which they were submitted.
+
+    Args:
+        store: stores a batch and returns one result for each item, in the same order.
+        failed: the result of an item whose batch could not be stored.
+        size: items in one batch at most.
+        capacity: items that may wait; then ``submit`` waits.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        failed: Callable[[Item], Result],
+        size: int,
+        capacity: int,
+    ) -> None:
+        self._store = store
+        self._failed = failed
+        self._size = size
+        self._capacity = capacity
+        self._waiting: collections.deque[tuple[Item, Callable[[Result], None]]] = collections.deque()
+        self._room = asyncio.Condition()
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, item: Item, done: Callable[[Result], None]) -> None:
+        """Queue an item; waits while too many are queued.
+
+        Args:
+            item: what to store.
+            done: called once with the result, in the event loop; must not raise.
+        """
+        if len(self._waiting) >= self._capacity:
+            async with self._room:
+                await self._room.wait_for(lambda: len(self._waiting) < self._capacity)
+        self._waiting.append((item, done))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def perform(self, item: Item) -> Result:
+        """Store an item and return its result. It is stored even if the caller is cancelled."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        await self.submit(item, lambda value: None if result.done() else result.set_result(value))
+        return await result
+
+    async def drain(self) -> None:
+        """Wait until nothing is queued or being stored."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                count = min(self._size, len(self._waiting))
+                await self._run_batch([self._waiting.popleft() for _ in range(count)])
+        finally:
+            self._task = None
+
+    async def _run_batch(self, batch: list[tuple[Item, Callable[[Result], None]]]) -> None:
+        results: Sequence[Result]
+        try:
+            results = await self._store([item for item, _ in batch])
+        except Exception:
+            # The outcome of an item is told to whoever submitted it; what went wrong stands in the log once.
+            logger.exception("a batch of %d could not be stored", len(batch))
+            results = [self._failed(item) for item, _ in batch]
+        async with self._room:
+            self._room.notify_all()
+        for (_, done), result in zip(batch, results, strict=True):
+            done(result)

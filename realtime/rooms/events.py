@@ -1,0 +1,111 @@
+"""What processes tell each other about rooms, by the channel layer.
+
+Two groups belong to a room. ``room.<slug>`` holds the channel of every member; anything in Django may send a
+``websocket.send`` to it. ``room-feed.<id>`` holds one channel for each process with members, and carries the events
+below to its feed. Events may be lost, repeated and reordered: the database has the last word.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from channels.exceptions import ChannelFull
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from realtime.rooms.attendance import Transition
+from realtime.rooms.history import Entry
+
+__all__ = [
+    "changed",
+    "feed_group",
+    "members_group",
+    "messages",
+    "notice",
+    "presence",
+    "publish",
+    "publish_from_thread",
+]
+
+logger = logging.getLogger("realtime.rooms")
+
+#: Messages in one event; a full one with the longest messages is still well under a megabyte or two.
+MESSAGES_PER_EVENT = 100
+
+Event = dict[str, Any]
+
+
+def members_group(slug: str) -> str:
+    """Return the group of the channels of a room's members."""
+    return f"room.{slug}"
+
+
+def feed_group(room_id: int) -> str:
+    """Return the group of the processes that have members in a room."""
+    return f"room-feed.{room_id}"
+
+
+def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin: str) -> list[Event]:
+    """Return the events that publish stored messages.
+
+    Args:
+        room_id: the room's primary key.
+        access_version: the room's when the messages were stored.
+        entries: the messages.
+        origin: the process that has stored them; it has passed them to its own members already.
+    """
+    return [
+        {
+            "type": "room.messages",
+            "room": room_id,
+            "origin": origin,
+            "access_version": access_version,
+            "entries": [
+                [entry.seq, entry.text, entry.connection] for entry in entries[start : start + MESSAGES_PER_EVENT]
+            ],
+        }
+        for start in range(0, len(entries), MESSAGES_PER_EVENT)
+    ]
+
+
+def presence(transition: Transition, origin: str) -> Event:
+    """Return the event that publishes that a user has come or gone."""
+    return {
+        "type": "room.presence",
+        "room": transition.room_id,
+        "origin": origin,
+        "version": transition.version,
+        "key": transition.key,
+        "name": transition.name,
+        "state": transition.state,
+    }
+
+
+def changed(room_id: int) -> Event:
+    """Return the event that has the feeds of a room look at its settings and memberships again."""
+    return {"type": "room.changed", "room": room_id}
+
+
+def notice(room_id: int, text: str) -> Event:
+    """Return the event that passes an encoded message to every member; it is not stored, and may be lost."""
+    return {"type": "room.notice", "room": room_id, "text": text}
+
+
+async def publish(room_id: int, events: Iterable[Event]) -> None:
+    """Send events to the feeds of a room. What is stored is not lost when this fails: the feeds notice and read it."""
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    try:
+        for event in events:
+            await layer.group_send(feed_group(room_id), event)
+    except (RedisError, OSError, ChannelFull) as error:
+        logger.warning("an event of room %d could not be published, its members get it later: %s", room_id, error)
+
+
+def publish_from_thread(room_id: int, events: Iterable[Event]) -> None:
+    """Do what ``publish()`` does, from code that is not asynchronous."""
+    async_to_sync(publish)(room_id, list(events))

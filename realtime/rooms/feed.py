@@ -1,0 +1,398 @@
+"""The feed of one room in one process: every stored message, once, in order, to every member.
+
+Events of the channel layer are a hint that comes early. They may be lost, repeated or reordered; the feed orders them,
+drops repeats, and reads from the database what is missing: after a short grace when a later message has
+arrived, and when the periodic look at the room's counters shows a tail that was never published.
+
+Nothing is passed on under an outdated idea of who may read it: messages carry the room's ``access_version``, and when
+it is newer than the feed's, memberships are read again first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import enum
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+from django.db import DatabaseError, InterfaceError
+
+from realtime.messages import SharedMessage
+from realtime.rooms.access import Action, Standing, decide, standing_from
+from realtime.rooms.attendance import JOINED, LEFT, Transition, read_roster
+from realtime.rooms.history import AccessState, Entry, RoomState, read_access, read_between, read_tail
+from realtime.rooms.limits import limits
+from realtime.rooms.members import Member
+from realtime.rooms.models import Room
+from realtime.rooms.protocol import Presence, encode
+from realtime.rooms.sequence import Sequencer
+
+__all__ = ["Feed", "Reader"]
+
+logger = logging.getLogger("realtime.rooms")
+
+#: Seconds of passing on after which the event loop gets a turn.
+SLICE = 0.005
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """Runs a function that reads the database; ``DatabaseThreads`` is one."""
+
+    async def run(self, function: Callable[..., T], /, *args: object) -> T: ...
+
+
+class _Need(enum.Flag):
+    """What has to be read from the database."""
+
+    MESSAGES = enum.auto()
+    ROSTER = enum.auto()
+    ACCESS = enum.auto()
+
+
+class Feed:
+    """Passes on what happens in a room.
+
+    Args:
+        room_id: the room's primary key.
+        slug: the room's name.
+        reader: where database reads run.
+        closings: the room's counter of closings; when it goes up, everybody is put out.
+    """
+
+    def __init__(self, room_id: int, slug: str, reader: Reader, closings: int) -> None:
+        self.room_id = room_id
+        self.slug = slug
+        self._reader = reader
+        self._closings = closings
+        self._loop = asyncio.get_running_loop()
+        self._live: dict[str, Member] = {}
+        self._joining: dict[str, Member] = {}
+        self._messages: Sequencer[Entry] = Sequencer(limits().held)
+        self._transitions: Sequencer[Transition] = Sequencer(limits().held)
+        self._roster: dict[str, str] = {}
+        self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
+        #: Every message up to this number has been passed on.
+        self._passed = 0
+        self._acknowledgements: dict[int, list[Callable[[], None]]] = {}
+        self._access_seen = self._access_needed = 0
+        self._needs = _Need(0)
+        self._mending: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._passing_later: asyncio.Handle | None = None
+
+    # Members
+
+    @property
+    def members(self) -> list[Member]:
+        """Everybody whom this process has in the room."""
+        return [*self._live.values(), *self._joining.values()]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the people in the room, in every process, each once."""
+        return sorted(set(self._roster.values()))
+
+    @property
+    def passed(self) -> int:
+        """Every message up to this number has been passed to the live members."""
+        return self._passed
+
+    def enter(self, member: Member) -> None:
+        """Begin to hold for a member what happens from now on."""
+        self._joining[member.connection] = member
+        if self._messages.last is not None:
+            member.covered_from = self._passed
+        if len(self.members) == 1:
+            self._access_seen = member.access_version
+        self._require_access(max(member.access_version, self._access_seen))
+        self._access_seen = min(member.access_version, self._access_seen)
+
+    def begin(self, seq: int) -> None:
+        """Begin after message ``seq``, unless the feed runs already."""
+        if self._messages.last is not None:
+            return
+        self._messages.start(seq)
+        self._passed = seq
+        for member in self._joining.values():
+            member.covered_from = seq
+        self._advance()
+
+    async def load_roster(self) -> None:
+        """Read who is in the room, unless that is known."""
+        if self._transitions.last is None:
+            await self._read_roster()
+
+    async def settle(self, member: Member, position: int) -> None:
+        """Make a member live whose ``Joined`` has been sent.
+
+        Args:
+            member: the member.
+            position: everything up to this number was in its ``Joined``.
+        """
+        member.position = position
+        while member.covered_from is not None and member.position < member.covered_from:
+            tail = await self._reader.run(read_between, self.room_id, self.slug, member.position, member.covered_from)
+            for entry in tail.entries.values():
+                if entry.connection != member.connection:
+                    member.send(SharedMessage(text=entry.text))
+            member.position = tail.upto
+        member.release()
+        self._make_live(member)
+
+    def leave(self, member: Member) -> None:
+        """Stop passing anything to a member."""
+        if self._live.get(member.connection) is member:
+            del self._live[member.connection]
+        if self._joining.get(member.connection) is member:
+            del self._joining[member.connection]
+
+    def close(self) -> None:
+        """Stop for good; whoever waits for an acknowledgement gets it."""
+        for timer in (self._timer, self._passing_later):
+            if timer is not None:
+                timer.cancel()
+        if self._mending is not None:
+            self._mending.cancel()
+        waiting, self._acknowledgements = self._acknowledgements, {}
+        for seq in sorted(waiting):
+            for acknowledge in waiting[seq]:
+                acknowledge()
+
+    # News
+
+    def offer(self, entries: Iterable[Entry], access_version: int) -> None:
+        """Take messages that were stored; in any order, repeated or not."""
+        for entry in entries:
+            self._messages.offer(entry.seq, entry)
+        self._require_access(access_version)
+        self._advance()
+
+    def offer_transition(self, transition: Transition) -> None:
+        """Take the news that somebody has come or gone; in any order, repeated or not."""
+        self._transitions.offer(transition.version, transition)
+        for _, next_one in self._transitions.take():
+            self._tell(next_one)
+        self._watch_for_gaps()
+
+    def pass_notice(self, text: str) -> None:
+        """Pass an encoded message without a number to every member."""
+        shared = SharedMessage(text=text)
+        for member in list(self._live.values()):
+            member.send(shared)
+        for member in self._joining.values():
+            member.hold_notice(shared)
+
+    def recheck(self) -> None:
+        """Read settings and memberships again, and put out whoever may not be here."""
+        self._need(_Need.ACCESS)
+
+    def compare(self, state: RoomState | None) -> None:
+        """Compare with the room's counters, and read what was missed. None: the room is gone."""
+        if state is None:
+            self._put_everybody_out()
+            return
+        self._messages.expect(state.last_seq)
+        self._transitions.expect(state.presence_version)
+        self._require_access(state.access_version)
+        if state.closings > self._closings:
+            self._need(_Need.ACCESS)
+        self._watch_for_gaps()
+
+    def acknowledge(self, seq: int, acknowledge: Callable[[], None]) -> None:
+        """Call ``acknowledge`` when every message up to ``seq`` has been passed on.
+
+        So a client that has seen a number has seen everything before it, and can resume from there.
+        """
+        if seq <= self._passed:
+            acknowledge()
+        else:
+            self._acknowledgements.setdefault(seq, []).append(acknowledge)
+
+    # Passing on
+
+    def _advance(self) -> None:
+        if self._access_seen >= self._access_needed:
+            self._outbox.extend(self._messages.take())
+            self._pass_on()
+        self._watch_for_gaps()
+
+    def _pass_on(self) -> None:
+        if self._passing_later is not None:
+            return
+        deadline = time.monotonic() + SLICE
+        while self._outbox:
+            seq, entry = self._outbox.popleft()
+            self._pass(entry)
+            self._has_passed(seq)
+            if self._outbox and time.monotonic() > deadline:
+                self._passing_later = self._loop.call_soon(self._pass_on_later)
+                return
+        if self._messages.last is not None:
+            self._has_passed(self._messages.last)
+
+    def _pass_on_later(self) -> None:
+        self._passing_later = None
+        self._pass_on()
+
+    def _pass(self, entry: Entry) -> None:
+        shared = SharedMessage(text=entry.text)
+        author = entry.connection
+        for connection, member in self._live.items():
+            if connection != author:
+                member.send(shared)
+        for member in self._joining.values():
+            member.hold(entry, shared)
+
+    def _has_passed(self, seq: int) -> None:
+        self._passed = seq
+        if not self._acknowledgements:
+            return
+        for number in sorted(number for number in self._acknowledgements if number <= seq):
+            for acknowledge in self._acknowledgements.pop(number):
+                acknowledge()
+
+    def _make_live(self, member: Member) -> None:
+        """Move a member to the live ones, now or when the feed has caught up with what the member has."""
+        if self._joining.get(member.connection) is not member:
+            return
+        if self._passed < member.position:
+            self.acknowledge(member.position, lambda: self._make_live(member))
+            return
+        member.release()
+        del self._joining[member.connection]
+        self._live[member.connection] = member
+
+    def _tell(self, transition: Transition) -> None:
+        """Apply a transition to the list of members, and tell everybody else if it is news."""
+        is_known = transition.key in self._roster
+        if is_known == (transition.state == JOINED):
+            return
+        if is_known:
+            del self._roster[transition.key]
+        else:
+            self._roster[transition.key] = transition.name
+        event = Presence(room=self.slug, user=transition.name, state=transition.state)
+        shared = SharedMessage(text=encode(event))
+        for member in list(self._live.values()):
+            if member.person.key != transition.key:
+                member.send(shared)
+        for member in self._joining.values():
+            if member.person.key != transition.key:
+                member.hold_notice(shared)
+
+    # Mending
+
+    def _watch_for_gaps(self) -> None:
+        if self._timer is None and (self._messages.is_behind or self._transitions.is_behind):
+            self._timer = self._loop.call_later(limits().grace, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._needs:
+            self._need(self._needs)
+        if self._messages.is_behind:
+            self._need(_Need.MESSAGES)
+        if self._transitions.is_behind:
+            self._need(_Need.ROSTER)
+
+    def _require_access(self, version: int) -> None:
+        """Pass on nothing until memberships were read that are at least as new as ``version``."""
+        self._access_needed = max(self._access_needed, version)
+        if self._access_seen < self._access_needed:
+            self._need(_Need.ACCESS)
+
+    def _need(self, need: _Need) -> None:
+        self._needs |= need
+        if self._mending is None:
+            self._mending = self._loop.create_task(self._mend())
+
+    async def _mend(self) -> None:
+        needs = _Need(0)
+        try:
+            while self._needs:
+                needs, self._needs = self._needs, _Need(0)
+                if _Need.MESSAGES in needs:
+                    await self._read_messages()
+                if _Need.ACCESS in needs:
+                    await self._read_access()
+                if _Need.ROSTER in needs:
+                    await self._read_roster()
+        except Room.DoesNotExist:
+            self._put_everybody_out()
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("room %s cannot be read, its members wait: %s", self.slug, error)
+            self._retry_later(needs)
+        finally:
+            self._mending = None
+
+    def _retry_later(self, needs: _Need) -> None:
+        self._needs |= needs
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(limits().tail_check, self._look)
+
+    async def _read_messages(self) -> None:
+        """Read what is missing. Memberships are read after it: they are then at least as new as each message."""
+        if self._messages.last is None:
+            return
+        tail = await self._reader.run(read_tail, self.room_id, self.slug, self._messages.last)
+        await self._read_access()
+        self._outbox.extend(self._messages.fill(tail.entries, tail.upto))
+        self._messages.expect(tail.last_seq)
+        self._pass_on()
+        if self._messages.is_behind:
+            self._needs |= _Need.MESSAGES
+
+    async def _read_access(self) -> None:
+        members = self.members
+        users = {member.person.user_id for member in members}
+        state = await self._reader.run(read_access, self.room_id, [user for user in users if user is not None])
+        if state.closings > self._closings:
+            self._closings = state.closings
+            self._put_everybody_out()
+        for member in members:
+            self._check(member, state)
+        self._access_needed = max(self._access_needed, state.access_version)
+        # Whoever has come meanwhile may have been admitted before the change.
+        self._access_seen = min([state.access_version, *(member.access_version for member in self.members)])
+        if self._access_seen < self._access_needed:
+            self._needs |= _Need.ACCESS
+        self._advance()
+
+    def _check(self, member: Member, state: AccessState) -> None:
+        user_id = member.person.user_id
+        if member.access_version > state.access_version:
+            return  # admitted after this state was read
+        standing = standing_from(member.person.user, state.roles.get(user_id) if user_id is not None else None)
+        was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
+        if was_removed or decide(standing, state.facts, Action.READ) is not None:
+            self._put_out(member)
+        member.standing, member.facts, member.access_version = standing, state.facts, state.access_version
+
+    async def _read_roster(self) -> None:
+        version, roster = await self._reader.run(read_roster, self.room_id)
+        last = self._transitions.last
+        if last is None:
+            self._roster = roster
+            self._transitions.start(version)
+        elif version >= last:
+            gone = [(key, name, LEFT) for key, name in self._roster.items() if key not in roster]
+            come = [(key, name, JOINED) for key, name in roster.items() if key not in self._roster]
+            for key, name, state in gone + come:
+                self._tell(Transition(self.room_id, version, key, name, state))
+            self._transitions.fill({}, version)
+        for _, transition in self._transitions.take():
+            self._tell(transition)
+
+    def _put_out(self, member: Member) -> None:
+        self.leave(member)
+        member.expel()
+
+    def _put_everybody_out(self) -> None:
+        for member in self.members:
+            self._put_out(member)

@@ -1,0 +1,182 @@
+"""Reads what a feed, a joining member or ``History`` needs. Synchronous; runs in a database thread.
+
+A room's messages are committed in the order of their numbers, under the lock of its row. So a reader that sees
+``last_seq`` sees every message up to it, and a number that is missing below belongs to a message that is hidden.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from realtime.rooms.access import RoomFacts
+from realtime.rooms.limits import limits
+from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.rooms.protocol import Chat, Position, encode
+
+__all__ = [
+    "AccessState",
+    "Entry",
+    "RoomState",
+    "Snapshot",
+    "Tail",
+    "read_access",
+    "read_before",
+    "read_between",
+    "read_snapshot",
+    "read_states",
+    "read_tail",
+]
+
+#: Messages that are read at once to fill a gap.
+TAIL_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message as a feed passes it on.
+
+    Args:
+        seq: its number.
+        text: the encoded ``Chat`` event.
+        connection: the connection that sent it, which gets no copy.
+    """
+
+    seq: int
+    text: str
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a joining member gets.
+
+    Args:
+        seq: everything up to this number is settled by ``messages``; what comes later is live.
+        messages: oldest first.
+        recovered: whether they are exactly what came after the member's position.
+        access_version: the room's; nothing was stored under a newer one.
+    """
+
+    seq: int
+    messages: list[Chat]
+    recovered: bool
+    access_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Messages after a number.
+
+    Args:
+        entries: by number; hidden messages are missing.
+        upto: the number up to which ``entries`` are complete.
+        last_seq: the room's newest number.
+    """
+
+    entries: dict[int, Entry]
+    upto: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """The counters of a room, which tell a feed whether it has missed something."""
+
+    last_seq: int
+    access_version: int
+    presence_version: int
+    closings: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccessState:
+    """Who may do what, as of ``access_version`` or later."""
+
+    facts: RoomFacts
+    access_version: int
+    closings: int
+    roles: dict[int, str]
+
+
+def read_snapshot(room_id: int, since: Position | None) -> Snapshot:
+    """Return what a member gets that joins now.
+
+    Args:
+        room_id: the room's primary key.
+        since: how far the member had read; None for a new one.
+
+    Raises:
+        Room.DoesNotExist: if there is no such room.
+    """
+    room = Room.objects.only("slug", "epoch", "last_seq", "access_version").get(pk=room_id)
+    rows = _visible(room_id).filter(seq__lte=room.last_seq)
+    if since is not None and _can_resume(room, since):
+        missed = _chats(room.slug, rows.filter(seq__gt=since.seq).order_by("seq"))
+        return Snapshot(room.last_seq, missed, True, room.access_version)
+    newest = _chats(room.slug, reversed(list(rows.order_by("-seq")[: limits().newest])))
+    return Snapshot(room.last_seq, newest, False, room.access_version)
+
+
+def read_before(room_id: int, slug: str, before: int | None, limit: int) -> list[Chat]:
+    """Return at most ``limit`` messages with numbers under ``before``, or the newest, oldest first."""
+    rows = _visible(room_id)
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    return _chats(slug, reversed(list(rows.order_by("-seq")[:limit])))
+
+
+def read_between(room_id: int, slug: str, after: int, upto: int) -> Tail:
+    """Return a page of the messages with numbers over ``after`` and not over ``upto``."""
+    rows = list(_visible(room_id).filter(seq__gt=after, seq__lte=upto).order_by("seq")[:TAIL_PAGE])
+    entries = {row.seq: Entry(row.seq, encode(_chat(slug, row)), row.connection) for row in rows}
+    return Tail(entries, upto if len(rows) < TAIL_PAGE else rows[-1].seq, upto)
+
+
+def read_tail(room_id: int, slug: str, after: int) -> Tail:
+    """Return a page of the messages with numbers over ``after``.
+
+    Raises:
+        Room.DoesNotExist: if there is no such room.
+    """
+    return read_between(room_id, slug, after, Room.objects.only("last_seq").get(pk=room_id).last_seq)
+
+
+def read_access(room_id: int, user_ids: Collection[int]) -> AccessState:
+    """Return a room's settings and the roles of some users.
+
+    Raises:
+        Room.DoesNotExist: if there is no such room.
+    """
+    room = Room.objects.get(pk=room_id)
+    memberships = Membership.objects.filter(room_id=room_id, user_id__in=user_ids).values_list("user_id", "role")
+    return AccessState(RoomFacts.of(room), room.access_version, room.closings, dict(memberships))
+
+
+def read_states(room_ids: Collection[int]) -> dict[int, RoomState]:
+    """Return the counters of rooms by primary key, in one query; a room that is gone is missing."""
+    rows = Room.objects.filter(pk__in=room_ids).values_list(
+        "pk", "last_seq", "access_version", "presence_version", "closings"
+    )
+    return {pk: RoomState(*counters) for pk, *counters in rows}
+
+
+def _can_resume(room: Room, since: Position) -> bool:
+    missed = room.last_seq - since.seq
+    return since.epoch == str(room.epoch) and 0 <= missed <= limits().resume
+
+
+def _visible(room_id: int) -> QuerySet[RoomMessage]:
+    return RoomMessage.objects.filter(room_id=room_id, is_hidden=False)
+
+
+def _chats(slug: str, rows: Iterable[RoomMessage]) -> list[Chat]:
+    return [_chat(slug, row) for row in rows]
+
+
+def _chat(slug: str, row: RoomMessage) -> Chat:
+    at = row.at.astimezone(datetime.UTC)
+    return Chat(room=slug, seq=row.seq, user=row.name, content=row.content, at=at)

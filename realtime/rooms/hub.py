@@ -1,0 +1,312 @@
+"""What the rooms of one process share: the writer, the feeds, presence, and the link to the other processes.
+
+There is one hub for each event loop. Its tasks run while the process has somebody in a room, and end with the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import random
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.db import DatabaseError, InterfaceError
+
+from realtime.database import DatabaseThreads
+from realtime.delivery import Delivery
+from realtime.live.lease import RENEWAL, current_lease
+from realtime.rooms import events
+from realtime.rooms.attendance import (
+    JOINED,
+    LEFT,
+    Change,
+    Transition,
+    processes_present,
+    reap_process,
+    reconcile,
+    store_changes,
+)
+from realtime.rooms.batches import Batcher
+from realtime.rooms.feed import Feed
+from realtime.rooms.history import Entry, read_states
+from realtime.rooms.limits import limits
+from realtime.rooms.members import Member
+from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
+
+__all__ = ["Hub", "current_hub"]
+
+logger = logging.getLogger("realtime.rooms")
+
+#: Reads wait for the database, not for the processor; on SQLite more would only queue up.
+READING_THREADS = 2
+
+#: Messages and attendance are stored side by side.
+WRITING_THREADS = 2
+
+#: Rooms whose counters one query reads.
+ROOMS_PER_QUERY = 500
+
+#: Feeds are compared at moments that differ between processes.
+JITTER = 0.25
+
+
+class Hub:
+    """The rooms of one process.
+
+    Attributes:
+        reader: database threads for reading.
+    """
+
+    def __init__(self) -> None:
+        self.reader = DatabaseThreads("rooms-read", READING_THREADS)
+        self._storing = DatabaseThreads("rooms-write", WRITING_THREADS)
+        self._lease = current_lease()
+        self._origin = self._lease.process.hex
+        self._writes: Batcher[Write, Outcome] = Batcher(
+            self._store_writes, failed=lambda _: NOT_STORED, size=limits().batch, capacity=limits().queue
+        )
+        self._changes: Batcher[Change, bool] = Batcher(
+            self._store_changes, failed=self._attendance_failed, size=limits().batch, capacity=limits().queue
+        )
+        self._feeds: dict[int, Feed] = {}
+        self._present: dict[tuple[int, str], Change] = {}
+        self._attendance_is_doubtful = False
+        self._opening = asyncio.Lock()
+        self._delivery: Delivery | None = None
+        self._layer: Any = None
+        self._channel = ""
+        self._watching: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[Any]] = set()
+
+    # Feeds
+
+    async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> Feed:
+        """Begin to hold for a member what happens in a room, and return the room's feed."""
+        async with self._opening:
+            await self._start()
+            feed = self._feeds.get(room_id)
+            if feed is None:
+                await self._layer.group_add(events.feed_group(room_id), self._channel)
+                feed = self._feeds[room_id] = Feed(room_id, slug, self.reader, closings)
+            feed.enter(member)
+        return feed
+
+    async def leave(self, feed: Feed, member: Member) -> None:
+        """Stop passing anything to a member; a feed without members ends."""
+        feed.leave(member)
+        async with self._opening:
+            if feed.members or self._feeds.get(feed.room_id) is not feed:
+                return
+            del self._feeds[feed.room_id]
+            feed.close()
+            await self._layer.group_discard(events.feed_group(feed.room_id), self._channel)
+            if not self._feeds:
+                await self._stop()
+
+    # Writing
+
+    async def write(self, write: Write, done: Callable[[Outcome], None]) -> None:
+        """Store a message; ``done`` is called with the outcome once it is passed on to the members of this process."""
+        await self._writes.submit(write, functools.partial(self._written, write, done))
+
+    def _written(self, write: Write, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+        feed = self._feeds.get(write.room_id)
+        if isinstance(outcome, Stored) and feed is not None:
+            feed.acknowledge(outcome.seq, functools.partial(done, outcome))
+        else:
+            done(outcome)
+
+    async def _store_writes(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        outcomes = await self._storing.run(store_writes, writes)
+        stored: dict[int, list[Entry]] = {}
+        versions: dict[int, int] = {}
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if isinstance(outcome, Stored) and not outcome.is_repeat:
+                entry = Entry(outcome.seq, outcome.text, write.connection)
+                stored.setdefault(write.room_id, []).append(entry)
+                versions[write.room_id] = outcome.access_version
+        for room_id, entries in stored.items():
+            self._publish_messages(room_id, entries, versions[room_id])
+        return outcomes
+
+    def _publish_messages(self, room_id: int, entries: list[Entry], access_version: int) -> None:
+        feed = self._feeds.get(room_id)
+        if feed is not None:
+            feed.offer(entries, access_version)
+        self.spawn(events.publish(room_id, events.messages(room_id, access_version, entries, self._origin)))
+
+    # Presence
+
+    async def attend(self, room_id: int, member: Member) -> None:
+        """Note that a member's connection is in a room, and tell the others if its user was not there before."""
+        change = self._change(room_id, member, JOINED)
+        self._present[room_id, member.connection] = change
+        await self._changes.perform(change)
+
+    async def depart(self, room_id: int, member: Member) -> None:
+        """Note that a member's connection is no longer in a room."""
+        self._present.pop((room_id, member.connection), None)
+        await self._changes.perform(self._change(room_id, member, LEFT))
+
+    def _change(self, room_id: int, member: Member, state: str) -> Change:
+        person = member.person
+        return Change(room_id, self._lease.process, member.connection, person.key, person.name, state)
+
+    async def _store_changes(self, changes: Sequence[Change]) -> Sequence[bool]:
+        self._tell_transitions(await self._storing.run(store_changes, changes))
+        return [True] * len(changes)
+
+    def _attendance_failed(self, _: Change) -> bool:
+        self._attendance_is_doubtful = True
+        return False
+
+    def _tell_transitions(self, transitions: Sequence[Transition | None]) -> None:
+        told: dict[int, list[events.Event]] = {}
+        for transition in transitions:
+            if transition is None:
+                continue
+            feed = self._feeds.get(transition.room_id)
+            if feed is not None:
+                feed.offer_transition(transition)
+            told.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
+        for room_id, news in told.items():
+            self.spawn(events.publish(room_id, news))
+
+    # News from other processes
+
+    async def _handle(self, event: dict[str, Any]) -> None:
+        if event["type"] == "layer.resynchronise":
+            await self._compare()
+            return
+        feed = self._feeds.get(event.get("room", 0))
+        if feed is None or event.get("origin") == self._origin:
+            return
+        match event["type"]:
+            case "room.messages":
+                feed.offer((Entry(*fields) for fields in event["entries"]), event["access_version"])
+            case "room.presence":
+                feed.offer_transition(
+                    Transition(feed.room_id, event["version"], event["key"], event["name"], event["state"])
+                )
+            case "room.changed":
+                feed.recheck()
+            case "room.notice":
+                feed.pass_notice(event["text"])
+
+    def _handling_failed(self, error: BaseException) -> None:
+        logger.error("the rooms' channel has stopped; it is opened again", exc_info=error)
+        self._delivery = None
+        self.spawn(self._reopen())
+
+    # The tasks
+
+    async def _start(self) -> None:
+        if self._delivery is None:
+            self._layer = get_channel_layer()
+            self._channel = await self._layer.new_channel()
+            self._delivery = Delivery(self._handle, asyncio.Lock(), self._handling_failed)
+            self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
+        if self._watching is None:
+            await self._lease.acquire(self._on_lease_lost)
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+            self._watching = None
+            await self._lease.release(self._on_lease_lost)
+        if self._delivery is not None:
+            await self._delivery.close()
+            self._delivery = None
+
+    async def _reopen(self) -> None:
+        async with self._opening:
+            if not self._feeds or self._delivery is not None:
+                return
+            await self._start()
+            for room_id in self._feeds:
+                await self._layer.group_add(events.feed_group(room_id), self._channel)
+        await self._compare()
+
+    async def _watch(self) -> None:
+        """Look for what got lost, for the members of processes that have ended, and for rows that were not written."""
+        while True:
+            await self._survive(self._reap())
+            if self._attendance_is_doubtful:
+                await self._survive(self._reconcile())
+            # Presence may wait for a few rounds; messages may not.
+            for _ in range(max(1, round(RENEWAL / limits().tail_check))):
+                await asyncio.sleep(limits().tail_check * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  no secret
+                await self._survive(self._compare())
+
+    async def _survive(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the rooms could not be compared with the database, the next round will: %s", error)
+
+    async def _compare(self) -> None:
+        ids = list(self._feeds)
+        for start in range(0, len(ids), ROOMS_PER_QUERY):
+            chunk = ids[start : start + ROOMS_PER_QUERY]
+            states = await self.reader.run(read_states, chunk)
+            for room_id in chunk:
+                if room_id in self._feeds:
+                    self._feeds[room_id].compare(states.get(room_id))
+
+    async def _reap(self) -> None:
+        present = await self.reader.run(processes_present)
+        for process in present - await self._lease.processes():
+            self._tell_transitions(await self._storing.run(reap_process, process))
+
+    def _on_lease_lost(self) -> None:
+        self._attendance_is_doubtful = True
+
+    async def _reconcile(self) -> None:
+        self._attendance_is_doubtful = False
+        try:
+            self._tell_transitions(
+                await self._storing.run(reconcile, self._lease.process, list(self._present.values()))
+            )
+        except (DatabaseError, InterfaceError):
+            self._attendance_is_doubtful = True
+            raise
+
+    def spawn(self, work: Awaitable[Any]) -> None:
+        """Run ``work`` beside everything else, and keep it alive."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def close(self) -> None:
+        """Store what waits, end the tasks and close the database connections. For tests and management commands."""
+        await self._writes.drain()
+        await self._changes.drain()
+        while self._background:
+            await asyncio.wait(list(self._background))
+        async with self._opening:
+            for feed in self._feeds.values():
+                feed.close()
+            self._feeds.clear()
+            await self._stop()
+        for threads in (self.reader, self._storing):
+            await asyncio.to_thread(threads.close)
+        with contextlib.suppress(KeyError):
+            del _hubs[asyncio.get_running_loop()]
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def current_hub() -> Hub:
+    """Return the hub of the running event loop; made at the first call."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+    return _hubs[loop]
