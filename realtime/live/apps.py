@@ -14,3 +14,7 @@ class LiveConfig(AppConfig):
     label = "live"
     verbose_name = "Live connections"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the signal handlers."""
+        from realtime.live import signals  # noqa: F401  models are loaded only now
