@@ -1,6 +1,7 @@
 """HTTP routes. WebSocket routes stand in realtime/routing.py."""
 
 from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
@@ -10,6 +11,8 @@ from realtime.health import healthz, readyz
 
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("api/token/", TokenObtainPairView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
