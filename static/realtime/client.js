@@ -1,0 +1,308 @@
+/**
+ * Rooms in a browser: joins them, takes up each where it left off, and sends every message until it is acknowledged.
+ *
+ *     import { RoomsClient } from "/static/realtime/client.js";
+ *     const client = new RoomsClient({ url: "/ws/rooms", closeCodes });
+ *     client.addEventListener("message", ({ detail }) => console.log(detail.user, detail.content));
+ *     client.join("lobby");
+ *     client.start();
+ *     client.say("lobby", "hello");
+ */
+
+import { Connection, SignedOut, pause } from "./connection.js";
+
+export { SignedOut };
+
+/** Messages that may wait for their acknowledgement. */
+const OUTBOX_LIMIT = 200;
+/** Milliseconds before the end of a token's life at which a new one is sent. */
+const RENEW_BEFORE = 30_000;
+/** A longer timer fires at once (HTML, 8.7: a signed 32-bit number of milliseconds). */
+const LONGEST_TIMER = 2 ** 31 - 1;
+/** Errors of the server that pass; what was refused for another reason is not sent again. */
+const PASSING = new Set(["rate_limited", "internal"]);
+
+/**
+ * @typedef {import("./messages.d.ts").ClientMessage} ClientMessage
+ * @typedef {import("./messages.d.ts").ServerMessage} ServerMessage
+ * @typedef {import("./messages.d.ts").Chat} Chat
+ * @typedef {import("./messages.d.ts").Joined} Joined
+ * @typedef {import("./connection.js").ConnectionOptions} ConnectionOptions
+ *
+ * @typedef {object} RoomsOptions
+ * @property {boolean} [retry] send again, after a break, what was not acknowledged; the server tells a repetition of a signed-in
+ *   user's message by its `ref`. Off for visitors, who are somebody else after a break.
+ * @property {(() => Promise<{token: string, expires: Date} | null>) | null} [token] gets an access token, a new one if the
+ *   last is about to expire
+ *
+ * @typedef {{ref: string, room: string, content: string}} Outgoing
+ */
+
+/** How far a room has been read. */
+class Position {
+  /** @type {Set<number>} */ #ahead = new Set();
+
+  /**
+   * @param {string} epoch
+   * @param {number} seq
+   */
+  constructor(epoch, seq) {
+    this.epoch = epoch;
+    this.seq = seq;
+  }
+
+  /**
+   * Notes a message. An acknowledgement may overtake a message of somebody else, so that only an unbroken
+   * row moves the position on.
+   *
+   * @param {number} seq
+   * @returns {boolean} whether it is new
+   */
+  see(seq) {
+    if (seq <= this.seq || this.#ahead.has(seq)) return false;
+    this.#ahead.add(seq);
+    while (this.#ahead.delete(this.seq + 1)) this.seq += 1;
+    return true;
+  }
+}
+
+/**
+ * A connection to `/ws/rooms`. Events, each with a `detail`:
+ *
+ * - `state`: the connection's `State`
+ * - `joined`: `Joined`; its `messages` are what was missed if `recovered`, else they replace what is shown
+ * - `message`: `Chat`, once for each message and in the order of `seq`
+ * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, detail}`
+ * - `presence`: `Presence`; `left`: `Left`; `hidden`: `Hidden`
+ * - `refused`: `Error` that belongs to no message of this client
+ */
+export class RoomsClient extends EventTarget {
+  #connection;
+  #retry;
+  #token;
+  #random;
+  /** @type {Map<string, Position | null>} */ #rooms = new Map();
+  /** @type {Map<string, Outgoing & {attempt: number}>} */ #outbox = new Map();
+  /** @type {Map<string, {resolve: (messages: Chat[]) => void, reject: (error: Error) => void}>} */ #requests = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
+
+  /** @param {ConnectionOptions & RoomsOptions} options */
+  constructor({ retry = true, token = null, ...options }) {
+    super();
+    this.#retry = retry;
+    this.#token = token;
+    this.#random = options.random ?? Math.random;
+    this.#connection = new Connection({ ping: JSON.stringify({ type: "Ping" }), ...options });
+    this.#connection.addEventListener("state", (event) => this.#stateChanged(/** @type {CustomEvent} */ (event).detail));
+    this.#connection.addEventListener("open", () => this.#opened());
+    this.#connection.addEventListener("message", (event) => this.#received(/** @type {CustomEvent} */ (event).detail));
+  }
+
+  /** The state of the connection. */
+  get state() {
+    return this.#connection.state;
+  }
+
+  /** Messages that wait for their acknowledgement. */
+  get pending() {
+    return this.#outbox.size;
+  }
+
+  start() {
+    this.#connection.start();
+  }
+
+  stop() {
+    clearTimeout(this.#renewal);
+    this.#connection.stop();
+  }
+
+  /** @param {string} room */
+  join(room) {
+    if (this.#rooms.has(room)) return;
+    this.#rooms.set(room, null);
+    this.#join(room);
+  }
+
+  /** @param {string} room */
+  leave(room) {
+    if (this.#rooms.delete(room)) this.#send({ type: "Leave", room });
+  }
+
+  /**
+   * Sends a message now or as soon as there is a connection, until it is acknowledged. The end is told by `sent` or `failed`.
+   *
+   * @param {string} room
+   * @param {string} content
+   * @param {string} [ref] of a message that failed and is sent again
+   * @returns {string} its reference
+   * @throws {RangeError} when too many messages wait already
+   */
+  say(room, content, ref = crypto.randomUUID()) {
+    if (this.#outbox.size >= OUTBOX_LIMIT) throw new RangeError(`${OUTBOX_LIMIT} messages are waiting to be sent.`);
+    const message = { ref, room, content, attempt: 0 };
+    this.#outbox.set(ref, message);
+    if (this.#rooms.get(room)) this.#transmit(message);
+    return ref;
+  }
+
+  /**
+   * Asks for older messages.
+   *
+   * @param {string} room
+   * @param {number} before the number that the newest of them is under
+   * @param {number} [limit]
+   * @returns {Promise<Chat[]>} oldest first; empty at the beginning of the room
+   * @throws {Error} without a connection, or when the server refuses
+   */
+  history(room, before, limit = 50) {
+    const ref = `history:${room}`;
+    return new Promise((resolve, reject) => {
+      if (this.#requests.has(ref)) return reject(new Error("Older messages are on their way already."));
+      if (!this.#send({ type: "History", room, before, limit, ref })) return reject(new Error("There is no connection."));
+      this.#requests.set(ref, { resolve, reject });
+    });
+  }
+
+  /** @param {import("./connection.js").State} state */
+  #stateChanged(state) {
+    if (state.phase === "waiting" || state.phase === "stopped") this.#interrupted(state);
+    this.#tell("state", state);
+  }
+
+  /** @param {import("./connection.js").State} state */
+  #interrupted({ phase, reason }) {
+    clearTimeout(this.#renewal);
+    for (const { reject } of this.#requests.values()) reject(new Error("The connection was interrupted."));
+    this.#requests.clear();
+    if (this.#retry && phase === "waiting") return;
+    const detail = reason || "The connection ended before the message was acknowledged.";
+    for (const ref of [...this.#outbox.keys()]) this.#fail(ref, detail);
+  }
+
+  async #opened() {
+    for (const room of this.#rooms.keys()) this.#join(room);
+    await this.#authenticate(false);
+  }
+
+  /** @param {string} room */
+  #join(room) {
+    const position = this.#rooms.get(room);
+    const since = position && { epoch: position.epoch, seq: position.seq };
+    this.#send({ type: "Join", room, ref: `join:${room}`, ...(since && { since }) });
+  }
+
+  /**
+   * Plans the next renewal of the token, and sends the present one if asked to.
+   *
+   * @param {boolean} send
+   */
+  async #authenticate(send) {
+    let access;
+    try {
+      access = this.#token && (await this.#token());
+    } catch {
+      // The server closes with 3000 when the token has run out, and the ticket for the next attempt says what is wrong.
+      return;
+    }
+    if (!access) return;
+    if (send) this.#send({ type: "Authenticate", token: access.token, ref: "authenticate" });
+    const delay = Math.max(0, access.expires.getTime() - Date.now() - RENEW_BEFORE);
+    clearTimeout(this.#renewal);
+    this.#renewal = setTimeout(() => this.#authenticate(true), Math.min(delay, LONGEST_TIMER));
+  }
+
+  /** @param {Outgoing} message */
+  #transmit({ ref, room, content }) {
+    this.#send({ type: "Chat", ref, room, content });
+  }
+
+  /**
+   * @param {ClientMessage} message
+   * @returns {boolean} whether there was a connection
+   */
+  #send(message) {
+    return this.#connection.send(JSON.stringify(message));
+  }
+
+  /** @param {string} text */
+  #received(text) {
+    /** @type {ServerMessage} */
+    const message = JSON.parse(text);
+    switch (message.type) {
+      case "Joined":
+        return this.#joined(message);
+      case "Chat":
+        if (this.#rooms.get(message.room)?.see(message.seq)) this.#tell("message", message);
+        return;
+      case "Ack":
+        return this.#acknowledged(message);
+      case "History":
+        this.#requests.get(`history:${message.room}`)?.resolve(message.messages);
+        this.#requests.delete(`history:${message.room}`);
+        return;
+      case "Left":
+        this.#rooms.delete(message.room);
+        return this.#tell("left", message);
+      case "Presence":
+      case "Hidden":
+        return this.#tell(message.type.toLowerCase(), message);
+      case "Error":
+        return this.#refused(message);
+    }
+  }
+
+  /** @param {Joined} message */
+  #joined(message) {
+    const before = this.#rooms.get(message.room);
+    if (before === undefined) return;
+    this.#rooms.set(message.room, new Position(message.epoch, message.seq));
+    const messages = before && message.recovered ? message.messages.filter(({ seq }) => before.see(seq)) : message.messages;
+    this.#tell("joined", { ...message, messages });
+    for (const waiting of this.#outbox.values()) {
+      if (waiting.room === message.room) this.#transmit(waiting);
+    }
+  }
+
+  /** @param {import("./messages.d.ts").Ack} message */
+  #acknowledged(message) {
+    this.#rooms.get(message.room)?.see(message.seq);
+    if (message.ref !== null && this.#outbox.delete(message.ref)) this.#tell("sent", message);
+  }
+
+  /** @param {import("./messages.d.ts").Error} error */
+  #refused(error) {
+    const ref = error.ref ?? "";
+    const message = this.#outbox.get(ref);
+    const request = this.#requests.get(ref);
+    if (message && PASSING.has(error.code)) {
+      setTimeout(() => this.#outbox.has(ref) && this.#transmit(message), pause(1 + message.attempt++, this.#random));
+    } else if (message) {
+      this.#fail(ref, error.detail);
+    } else if (request) {
+      this.#requests.delete(ref);
+      request.reject(new Error(error.detail));
+    } else {
+      if (ref.startsWith("join:")) this.#rooms.delete(ref.slice("join:".length));
+      this.#tell("refused", error);
+    }
+  }
+
+  /**
+   * @param {string} ref
+   * @param {string} detail
+   */
+  #fail(ref, detail) {
+    const message = this.#outbox.get(ref);
+    this.#outbox.delete(ref);
+    if (message) this.#tell("failed", { ref, room: message.room, content: message.content, detail });
+  }
+
+  /**
+   * @param {string} type
+   * @param {object} detail
+   */
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
