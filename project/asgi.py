@@ -10,8 +10,10 @@ from django.core.asgi import get_asgi_application
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
 from realtime.application import SocketRouter, UpgradeRequired
+from realtime.live.reporter import report_connections
 from realtime.routing import websocket_urlpatterns
 
+report_connections()
 sockets = SocketRouter(websocket_urlpatterns)
 
 application = ProtocolTypeRouter(

@@ -20,12 +20,15 @@ from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.utils import timezone
 
 from realtime.auth import Authentication, identify
+from realtime.auth.revocation import user_group
 from realtime.close import CloseCode, truncate_reason
 from realtime.delivery import Delivery, OutboxFull
 from realtime.errors import HandshakeRejected
 from realtime.handshake import check_origin, deny, parse_query
+from realtime.live.registry import Connection, registry
 from realtime.messages import CloseFrame, Kind, Message, SharedMessage
 from realtime.policy import SocketPolicy, offered_subprotocols
 from realtime.rates import MessageRate
@@ -167,6 +170,14 @@ class PolicyConsumer(AsyncWebsocketConsumer):
             event["exclude"] = self.channel_name
         await self.channel_layer.group_send(group, event)
 
+    async def sign_in(self, user: AbstractBaseUser | AnonymousUser) -> None:
+        """Give the connection a user: it is closed with 3003 when the user is deactivated, deleted or disconnected."""
+        self.user = self.scope["user"] = user
+        if user.is_authenticated and self.channel_layer is not None:
+            await self.join(user_group(user.pk))
+        if self._accepted:
+            self._note_connection()
+
     def expire_at(self, when: float | None) -> None:
         """Close the connection with 3000 at a POSIX time in seconds; None for never. Replaces an earlier time."""
         if self._expiry is not None:
@@ -193,6 +204,7 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         await self.base_send(event)
         self._accepted = True
         self._delivery.open(self._write)
+        self._note_connection()
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
         """Close the connection.
@@ -229,6 +241,7 @@ class PolicyConsumer(AsyncWebsocketConsumer):
     def _start(self, scope: dict[str, Any], send: Any) -> None:
         self.scope = scope
         self.base_send = send
+        self._since = timezone.now()
         extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
         self._has_extension = extension is not None
         self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
@@ -319,7 +332,7 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         if self.query_type is not None:
             self.query = parse_query(self.scope, self.query_type)
         identity = await identify(self.scope, Authentication(self.authentication))
-        self.user = self.scope["user"] = identity.user
+        await self.sign_in(identity.user)
         self.expire_at(identity.expires_at)
         self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(self.scope["headers"]))
         await self.handshake()
@@ -337,6 +350,20 @@ class PolicyConsumer(AsyncWebsocketConsumer):
             self._delivery.subscribe(
                 self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
             )
+
+    def _note_connection(self) -> None:
+        if self.channel_layer is None:
+            return
+        client = self.scope.get("client")
+        registry.add(
+            Connection(
+                channel=self.channel_name,
+                user_id=self.user.pk,
+                endpoint=self.scope["path"],
+                address=client[0] if client else "",
+                since=self._since,
+            )
+        )
 
     # The end
 
@@ -366,6 +393,8 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         """Run ``disconnect()`` and leave nothing behind, whatever happened before."""
         self.expire_at(None)
         await self._delivery.close()
+        if self._accepted and self.channel_layer is not None:
+            registry.discard(self.channel_name)
         if not self._connecting:
             return
         try:

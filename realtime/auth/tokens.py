@@ -13,6 +13,7 @@ from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
+from realtime.auth.revocation import is_revoked
 from realtime.errors import TokenRejected
 
 __all__ = ["VerifiedToken", "verify_access_token"]
@@ -74,11 +75,15 @@ def _check_user_id(user_id: object) -> None:
 
 def _active_user(token: Any) -> AbstractBaseUser:
     try:
-        return JWTAuthentication().get_user(token)
+        user = JWTAuthentication().get_user(token)
+        is_void = is_revoked(user.pk, float(token["iat"]))
     except APIException:
         raise TokenRejected("The token's user does not exist, or is not active.") from None
-    except (ValueError, TypeError, OverflowError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         raise TokenRejected("The token's claims are malformed.") from None
+    if is_void:
+        raise TokenRejected("The token was issued before the user's password changed or all sessions were ended.")
+    return user
 
 
 def _leeway() -> float:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from realtime.close import CloseCode
 from realtime.consumers import PolicyConsumer
 from realtime.messages import Message
@@ -34,7 +32,7 @@ class RoomsConsumer(PolicyConsumer):
     async def connect(self) -> None:
         """Accept, and join the room that the address names."""
         await self.accept()
-        self._session = Session(self, current_hub(), self.user, identified=self._identified)
+        self._session = Session(self, current_hub(), self.user, identified=self.sign_in)
         room = self.scope["url_route"]["kwargs"].get("room")
         if room is not None:
             await self._session.join_at_once(room)
@@ -50,6 +48,3 @@ class RoomsConsumer(PolicyConsumer):
         """Leave every room."""
         if self._session is not None:
             await self._session.close()
-
-    async def _identified(self, user: Any) -> None:
-        self.user = self.scope["user"] = user
