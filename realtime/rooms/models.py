@@ -15,7 +15,7 @@ from realtime.rooms.limits import MAX_SLUG
 __all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage"]
 
 #: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
-SLUG = re.compile(r"[-a-zA-Z0-9_]{1,%d}" % MAX_SLUG)
+SLUG = re.compile(r"[-a-zA-Z0-9_]{1," + str(MAX_SLUG) + "}")
 
 
 class Room(models.Model):
