@@ -153,6 +153,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    # Whose address counts for a throttle: the last that a trusted proxy has seen.
+    "NUM_PROXIES": REALTIME_TRUSTED_PROXIES,
 }
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
@@ -172,6 +174,13 @@ REALTIME_DRAIN_SECONDS = env.float("REALTIME_DRAIN_SECONDS", default=10)
 REALTIME_ROOM_CREATION = env.str("REALTIME_ROOM_CREATION", default="authenticated")
 #: Accept an access token as ?token=. Off: a query string ends up in the logs of proxies.
 REALTIME_TOKEN_IN_QUERY = env.bool("REALTIME_TOKEN_IN_QUERY", default=False)
+
+#: Limits before the upgrade, 429 beyond them; 0 is no limit. Connections from this machine itself do not count.
+REALTIME_HANDSHAKES_PER_MINUTE = env.int("REALTIME_HANDSHAKES_PER_MINUTE", default=0 if DEBUG else 600)
+REALTIME_CONNECTIONS_PER_ADDRESS = env.int("REALTIME_CONNECTIONS_PER_ADDRESS", default=0 if DEBUG else 1000)
+REALTIME_CONNECTIONS_PER_USER = env.int("REALTIME_CONNECTIONS_PER_USER", default=0 if DEBUG else 100)
+#: Bad credentials from one address, on handshakes and on /api/token/; this machine counts as one address here.
+REALTIME_AUTH_FAILURES_PER_MINUTE = env.int("REALTIME_AUTH_FAILURES_PER_MINUTE", default=200)
 
 # Language, time, static files
 

@@ -3,10 +3,10 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
-from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
+from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
 
 from realtime import pages
-from realtime.auth.views import TicketView
+from realtime.auth.views import TicketView, TokenView
 from realtime.health import healthz, readyz
 
 urlpatterns = [
@@ -14,7 +14,7 @@ urlpatterns = [
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    path("api/token/", TokenObtainPairView.as_view(), name="token"),
+    path("api/token/", TokenView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/token/verify/", TokenVerifyView.as_view(), name="token-verify"),
     path("api/ws-ticket/", TicketView.as_view(), name="ws-ticket"),

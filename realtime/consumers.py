@@ -1,50 +1,36 @@
 """``PolicyConsumer``: a Channels consumer that states what it allows.
 
-It is a ``channels.generic.websocket.AsyncWebsocketConsumer``; a consumer that exists gains a policy by changing its
-base class. It differs in one thing: client messages do not pass Channels' dispatch loop, which costs a
-hop to a thread and two tasks for each message.
+It is a ``channels.generic.websocket.AsyncWebsocketConsumer``: a consumer that exists gains a policy by changing its
+base class. How its connections are served stands in ``realtime/serving.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import logging
 import time
-from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
 import msgspec
-from channels.consumer import get_handler_name
-from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
-from channels.generic.websocket import AsyncWebsocketConsumer
-from channels.layers import get_channel_layer
+from channels.exceptions import AcceptConnection, DenyConnection
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
-from realtime.auth import Authentication, identify
+from realtime.admission import OUTAGES, admit, unavailable
+from realtime.auth import Authentication
 from realtime.auth.revocation import user_group
 from realtime.close import CloseCode, truncate_reason
-from realtime.delivery import Delivery, OutboxFull
+from realtime.delivery import OutboxFull
 from realtime.errors import HandshakeRejected
-from realtime.handshake import check_origin, deny, parse_query
 from realtime.live.registry import Connection, registry
 from realtime.messages import CloseFrame, Kind, Message, SharedMessage
-from realtime.policy import SocketPolicy, offered_subprotocols
+from realtime.policy import SocketPolicy
 from realtime.rates import MessageRate
+from realtime.serving import ServedConsumer
 
 __all__ = ["PolicyConsumer"]
 
-logger = logging.getLogger("realtime.consumers")
 
-#: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
-POLICY_EXTENSION = "websocket.policy"
-
-#: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
-MAX_UTF8_BYTES = 4
-
-
-class PolicyConsumer(AsyncWebsocketConsumer):
+class PolicyConsumer(ServedConsumer):
     """Base class of every endpoint.
 
     Class attributes say what the endpoint allows; methods say what it does. ``connect``, ``receive``, ``disconnect``,
@@ -75,14 +61,10 @@ class PolicyConsumer(AsyncWebsocketConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user: AbstractBaseUser | AnonymousUser = AnonymousUser()
-        self._connecting = self._accepted = False
-        self._close_code = int(CloseCode.ABNORMAL)
+        rate = self.policy.max_messages_per_second
+        self._rate = None if rate is None else MessageRate(rate, time.monotonic())
+        self._since = timezone.now()
         self._expiry: asyncio.TimerHandle | None = None
-        self._failure: BaseException | None = None
-        self._background: set[asyncio.Task[None]] = set()
-        #: One handler at a time: client messages and channel-layer messages take turns.
-        self._turn = asyncio.Lock()
-        self._delivery = Delivery(self.dispatch, self._turn, self._mail_failed)
 
     # What an endpoint overrides
 
@@ -217,86 +199,20 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         self._close_code = int(number)
         await self.base_send({"type": "websocket.close", "code": int(number), "reason": truncate_reason(reason or "")})
 
-    # The life of a connection
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Run the connection from ``websocket.connect`` to its end (ASGI WebSocket specification)."""
-        self._start(scope, send)
-        try:
-            await self._subscribe()
-            await self._serve(receive)
-        except StopConsumer:
-            pass
-        except asyncio.CancelledError:
-            # Either the server gives up on this application, or a handler of channel-layer mail failed.
-            if self._failure is None:
-                raise
-            self._task.uncancel()
-            await self._fail(self._failure)
-        except Exception as error:  # noqa: BLE001  the one place where an error becomes its outcome
-            await self._fail(error)
-        finally:
-            await self._finish()
-
-    def _start(self, scope: dict[str, Any], send: Any) -> None:
-        self.scope = scope
-        self.base_send = send
-        self._since = timezone.now()
-        extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
-        self._has_extension = extension is not None
-        self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
-        if not self._has_extension:
-            _tell_once_what_is_missing(type(self).__qualname__)
-        self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
-        rate = self.policy.max_messages_per_second
-        self._rate = None if rate is None else MessageRate(rate, time.monotonic())
-
-    async def _serve(self, receive: Any) -> None:
-        turn = self._turn
-        while True:
-            event = await receive()
-            kind = event["type"]
-            if kind == "websocket.receive":
-                async with turn:
-                    await self.websocket_receive(event)
-            elif kind == "websocket.pong":
-                async with turn:
-                    await self.on_pong(event["latency"])
-            elif kind == "websocket.connect":
-                async with turn:
-                    await self.websocket_connect(event)
-            else:
-                await self.dispatch(event)
-
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of an event or a channel-layer message by its type.
-
-        Raises:
-            ValueError: if the consumer has no such handler.
-        """
-        name = get_handler_name(message)
-        handler = getattr(self, name, None)
-        if handler is None:
-            raise ValueError(
-                f"{type(self).__name__} has no handler for {message['type']!r}: define 'async def {name}(self, event)'"
-            )
-        await handler(message)
-
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Make every check of the handshake, then call ``connect()``, which accepts."""
         try:
-            await self._check_handshake()
-            self._connecting = True
-            for group in self.groups:
-                await self.join(group)
-            await self.connect()
+            await self._enter()
         except AcceptConnection:
             await self.accept()
         except DenyConnection:
             await self.close()
         except HandshakeRejected as rejection:
-            await deny(self.scope, self.base_send, rejection)
-            raise StopConsumer from None
+            await self._reject(rejection)
+        except OUTAGES as error:
+            if self._accepted:
+                raise
+            await self._reject(unavailable(error))
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         """Hand a client's message to ``receive_message`` or ``receive``, within the policy."""
@@ -304,7 +220,7 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         payload = message["bytes"] if text is None else text
         if self._rate is not None and not self._rate.allows(time.monotonic()):
             await self.close(CloseCode.POLICY_VIOLATION, f"over {self._rate.per_second:g} messages per second")
-        elif not self._has_extension and self._is_too_big(payload):
+        elif not self._has_extension and self.policy.is_too_big(payload):
             await self.close(CloseCode.MESSAGE_TOO_BIG, f"over {self.policy.max_message_size} bytes")
         elif self._receives_messages:
             await self.receive_message(Message(Kind.BINARY if text is None else Kind.TEXT, payload))
@@ -313,43 +229,29 @@ class PolicyConsumer(AsyncWebsocketConsumer):
         else:
             await self.receive(text_data=text)
 
-    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
-        """End the application; ``disconnect()`` runs on the way out, however the connection ended."""
-        self._close_code = message.get("code", CloseCode.ABNORMAL)
-        raise StopConsumer
-
-    async def websocket_send(self, message: dict[str, Any]) -> None:
-        """Send a group's ``websocket.send`` message that came by the mailbox."""
-        if message.get("exclude") != self.channel_name:
-            await self.base_send(SharedMessage.from_event(message).as_event())
+    async def websocket_pong(self, message: dict[str, Any]) -> None:
+        """Tell ``on_pong`` how long the peer took."""
+        await self.on_pong(message["latency"])
 
     async def connection_revoked(self, message: dict[str, Any]) -> None:
         """Close because the user was deactivated, deleted or disconnected by staff."""
         await self.close(message.get("code", CloseCode.FORBIDDEN), message.get("reason", ""))
 
-    async def _check_handshake(self) -> None:
-        check_origin(self.scope, self.policy)
-        if self.query_type is not None:
-            self.query = parse_query(self.scope, self.query_type)
-        identity = await identify(self.scope, Authentication(self.authentication))
-        await self.sign_in(identity.user)
-        self.expire_at(identity.expires_at)
-        self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(self.scope["headers"]))
+    async def _enter(self) -> None:
+        admission = await admit(
+            self.scope,
+            policy=self.policy,
+            query_type=self.query_type,
+            authentication=Authentication(self.authentication),
+        )
+        self.query, self.subprotocol = admission.query, admission.subprotocol
+        await self.sign_in(admission.identity.user)
+        self.expire_at(admission.identity.expires_at)
         await self.handshake()
-
-    def _is_too_big(self, payload: str | bytes) -> bool:
-        limit = self.policy.max_message_size
-        if limit is None or len(payload) * MAX_UTF8_BYTES <= limit:
-            return False
-        return len(payload.encode() if isinstance(payload, str) else payload) > limit
-
-    async def _subscribe(self) -> None:
-        self.channel_layer = get_channel_layer(self.channel_layer_alias)
-        if self.channel_layer is not None:
-            self.channel_name = await self.channel_layer.new_channel()
-            self._delivery.subscribe(
-                self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
-            )
+        self._connecting = True
+        for group in self.groups:
+            await self.join(group)
+        await self.connect()
 
     def _note_connection(self) -> None:
         if self.channel_layer is None:
@@ -365,53 +267,7 @@ class PolicyConsumer(AsyncWebsocketConsumer):
             )
         )
 
-    # The end
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside the handlers, and keep it alive."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    def _mail_failed(self, error: BaseException) -> None:
-        """Let the connection's own task raise what a handler of channel-layer mail raised."""
-        self._failure = error
-        self._task.cancel()
-
-    async def _fail(self, error: BaseException) -> None:
-        """Turn an error of the consumer into its outcome: one log entry, and 1011 or a 500."""
-        if isinstance(error, StopConsumer):
-            return
-        logger.error("%s failed at %s", type(self).__name__, self.scope["path"][:200], exc_info=error)
-        self._close_code = int(CloseCode.INTERNAL_ERROR)
-        if self._accepted:
-            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
-        else:
-            await deny(self.scope, self.base_send, HandshakeRejected(500, "The endpoint failed; see the server's log."))
-
-    async def _finish(self) -> None:
-        """Run ``disconnect()`` and leave nothing behind, whatever happened before."""
+    def _ended(self) -> None:
         self.expire_at(None)
-        await self._delivery.close()
         if self._accepted and self.channel_layer is not None:
             registry.discard(self.channel_name)
-        if not self._connecting:
-            return
-        try:
-            for group in self.groups:
-                await self.leave(group)
-            await self.disconnect(self._close_code)
-        except StopConsumer:
-            pass
-        except Exception:
-            logger.exception("disconnect() of %s failed", type(self).__name__)
-
-
-@functools.cache
-def _tell_once_what_is_missing(consumer_name: str) -> None:
-    logger.warning(
-        "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
-        "message size and rate are enforced, by the consumer, once a message has arrived",
-        POLICY_EXTENSION,
-        consumer_name,
-    )

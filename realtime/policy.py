@@ -17,6 +17,9 @@ MIB = 1024 * KIB
 DEFAULT_MESSAGE_SIZE = 64 * MIB
 DEFAULT_FRAME_SIZE = 16 * MIB
 
+#: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
+MAX_UTF8_BYTES = 4
+
 #: Decides about an ``Origin`` header: called with its value and the ASGI scope.
 OriginPredicate = Callable[[str, Mapping[str, Any]], bool]
 
@@ -119,6 +122,13 @@ class SocketPolicy:
             if self.accept_any_subprotocol or name in self.subprotocols:
                 return name
         return None
+
+    def is_too_big(self, payload: str | bytes) -> bool:
+        """Tell whether a message is over ``max_message_size``, for servers that do not enforce it themselves."""
+        limit = self.max_message_size
+        if limit is None or len(payload) * MAX_UTF8_BYTES <= limit:
+            return False
+        return len(payload.encode() if isinstance(payload, str) else payload) > limit
 
     def for_wire(self) -> dict[str, Any]:
         """Return what the server enforces, as it stands in ``websocket.accept`` under ``policy``."""

@@ -10,6 +10,7 @@ import pytest
 from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
+from django.db import OperationalError
 
 from realtime.consumers import PolicyConsumer
 from realtime.errors import HandshakeRejected
@@ -463,3 +464,16 @@ async def test_client_messages_cost_neither_a_thread_nor_a_task(connect, layer, 
     assert started == []
     assert asyncio.all_tasks() == tasks
     await connection.end()
+
+
+async def test_an_outage_before_the_accept_is_a_503_that_says_when_to_come_back(connect, caplog) -> None:
+    class Consumer(PolicyConsumer):
+        async def handshake(self):
+            raise OperationalError("the database is away")
+
+    connection = connect(Consumer.as_asgi())
+    await connection.task
+    assert connection.sent[0]["status"] == 503
+    assert (b"retry-after", b"5") in connection.sent[0]["headers"]
+    assert b"database" not in connection.sent[1]["body"]
+    assert "the database is away" in caplog.text

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+from realtime.auth.limits import check_failures, count_failure
 from realtime.auth.tickets import redeem_ticket
 from realtime.auth.tokens import verify_access_token
 from realtime.errors import HandshakeRejected, TokenRejected
@@ -60,13 +61,15 @@ async def identify(scope: Mapping[str, Any], authentication: Authentication) -> 
         authentication: what the endpoint asks for.
 
     Raises:
-        HandshakeRejected: 401 for a credential that is not valid, and for none where one is required.
+        HandshakeRejected: 401 for a credential that is not valid, and for none where one is required;
+            429 after too many of the former.
     """
     if authentication is Authentication.NONE:
         return Identity(AnonymousUser())
     try:
         identity = await _from_credentials(scope)
     except TokenRejected as rejection:
+        await count_failure(scope)
         raise HandshakeRejected(
             401, rejection.detail, headers=[("WWW-Authenticate", INVALID_TOKEN_CHALLENGE)]
         ) from None
@@ -81,10 +84,14 @@ async def identify(scope: Mapping[str, Any], authentication: Authentication) -> 
 
 
 async def _from_credentials(scope: Mapping[str, Any]) -> Identity | None:
-    if token := _bearer_token(scope) or _query_token(scope):
+    token = _bearer_token(scope) or _query_token(scope)
+    ticket = _query_parameter(scope, "ticket")
+    if token or ticket:
+        await check_failures(scope)
+    if token:
         verified = await verify_access_token(token)
         return Identity(verified.user, verified.expires_at)
-    if ticket := _query_parameter(scope, "ticket"):
+    if ticket:
         return await database_sync_to_async(_identity_of_ticket)(ticket)
     return await _identity_of_session(scope)
 

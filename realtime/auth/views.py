@@ -1,4 +1,4 @@
-"""``POST /api/ws-ticket/``: a one-time ticket for the handshake of a browser."""
+"""``/api/token/`` and ``/api/ws-ticket/``: a token for a password, a one-time ticket for a token or session."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
+from rest_framework_simplejwt.views import TokenObtainPairView
 
+from realtime.auth.throttles import AddressThrottle, UsernameThrottle
 from realtime.auth.tickets import LIFETIME, issue_ticket
 
-__all__ = ["TicketView"]
+__all__ = ["TicketView", "TokenView"]
+
+
+class TokenView(TokenObtainPairView):
+    """Gives a pair of tokens for a name and a password, a limited number of times a minute."""
+
+    throttle_classes = (AddressThrottle, UsernameThrottle)
 
 
 class TicketView(APIView):

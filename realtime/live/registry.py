@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 __all__ = ["Connection", "Registry", "registry"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
+        self._by_user: Counter[int] = Counter()
+        self._by_address: Counter[str] = Counter()
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -46,13 +52,27 @@ class Registry:
 
     def add(self, connection: Connection) -> None:
         """Note a connection, or that it has another user now."""
+        self._uncount(self._connections.get(connection.channel))
         self._connections[connection.channel] = connection
+        self._by_address[connection.address] += 1
+        if connection.user_id is not None:
+            self._by_user[connection.user_id] += 1
         self._changed()
 
     def discard(self, channel: str) -> None:
         """Note that a connection has ended; harmless for an unknown one."""
-        if self._connections.pop(channel, None) is not None:
+        connection = self._connections.pop(channel, None)
+        if connection is not None:
+            self._uncount(connection)
             self._changed()
+
+    def count_user(self, user_id: int) -> int:
+        """Return how many connections of this process a user has."""
+        return self._by_user[user_id]
+
+    def count_address(self, address: str) -> int:
+        """Return how many connections of this process come from an address."""
+        return self._by_address[address]
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Have ``changed`` called after every change; it must be quick and not raise."""
@@ -62,9 +82,22 @@ class Registry:
         """Undo ``watch()``."""
         self._watchers.remove(changed)
 
+    def _uncount(self, connection: Connection | None) -> None:
+        if connection is None:
+            return
+        _decrement(self._by_address, connection.address)
+        if connection.user_id is not None:
+            _decrement(self._by_user, connection.user_id)
+
     def _changed(self) -> None:
         for watcher in self._watchers:
             watcher()
+
+
+def _decrement(counter: Counter[T], key: T) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
 
 
 #: The registry of this process.

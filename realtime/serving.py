@@ -1,0 +1,175 @@
+"""How a consumer is served: one task for each connection, from ``websocket.connect`` to its end.
+
+Channels' own dispatch loop costs a hop to a thread and two tasks for each client message. Here the connection's task
+reads client messages itself; channel-layer messages come by ``realtime.delivery`` and take turns with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+
+from realtime.close import CloseCode
+from realtime.delivery import Delivery
+from realtime.errors import HandshakeRejected
+from realtime.handshake import deny
+from realtime.messages import SharedMessage
+
+__all__ = ["ServedConsumer"]
+
+logger = logging.getLogger("realtime.consumers")
+
+#: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
+POLICY_EXTENSION = "websocket.policy"
+
+
+class ServedConsumer(AsyncWebsocketConsumer):
+    """A Channels consumer with a loop of its own; ``PolicyConsumer`` is the one to derive from."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connecting = self._accepted = False
+        self._close_code = int(CloseCode.ABNORMAL)
+        self._failure: BaseException | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        #: One handler at a time: client messages and channel-layer messages take turns.
+        self._turn = asyncio.Lock()
+        self._delivery = Delivery(self.dispatch, self._turn, self._mail_failed)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Run the connection from ``websocket.connect`` to its end (ASGI WebSocket specification)."""
+        self._start(scope, send)
+        try:
+            await self._subscribe()
+            await self._serve(receive)
+        except StopConsumer:
+            pass
+        except asyncio.CancelledError:
+            # Either the server gives up on this application, or a handler of channel-layer mail failed.
+            if self._failure is None:
+                raise
+            self._task.uncancel()
+            await self._fail(self._failure)
+        except Exception as error:  # noqa: BLE001  the one place where an error becomes its outcome
+            await self._fail(error)
+        finally:
+            await self._finish()
+
+    def _start(self, scope: dict[str, Any], send: Any) -> None:
+        self.scope = scope
+        self.base_send = send
+        extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
+        self._has_extension = extension is not None
+        self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
+        if not self._has_extension:
+            _tell_once_what_is_missing(type(self).__qualname__)
+        self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+
+    async def _serve(self, receive: Any) -> None:
+        turn = self._turn
+        while True:
+            event = await receive()
+            kind = event["type"]
+            if kind == "websocket.receive":
+                async with turn:
+                    await self.websocket_receive(event)
+            elif kind == "websocket.disconnect":
+                await self.websocket_disconnect(event)
+            else:
+                async with turn:
+                    await self.dispatch(event)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of an event or a channel-layer message by its type.
+
+        Raises:
+            ValueError: if the consumer has no such handler.
+        """
+        name = get_handler_name(message)
+        handler = getattr(self, name, None)
+        if handler is None:
+            raise ValueError(
+                f"{type(self).__name__} has no handler for {message['type']!r}: define 'async def {name}(self, event)'"
+            )
+        await handler(message)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End the application; ``disconnect()`` runs on the way out, however the connection ended."""
+        self._close_code = message.get("code", CloseCode.ABNORMAL)
+        raise StopConsumer
+
+    async def websocket_send(self, message: dict[str, Any]) -> None:
+        """Send a group's ``websocket.send`` message that came by the mailbox."""
+        if message.get("exclude") != self.channel_name:
+            await self.base_send(SharedMessage.from_event(message).as_event())
+
+    async def _reject(self, rejection: HandshakeRejected) -> None:
+        await deny(self.scope, self.base_send, rejection)
+        raise StopConsumer
+
+    async def _subscribe(self) -> None:
+        self.channel_layer = get_channel_layer(self.channel_layer_alias)
+        if self.channel_layer is not None:
+            self.channel_name = await self.channel_layer.new_channel()
+            self._delivery.subscribe(
+                self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
+            )
+
+    def _ended(self) -> None:
+        """Forget what a subclass keeps about the connection."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the handlers, and keep it alive."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _mail_failed(self, error: BaseException) -> None:
+        """Let the connection's own task raise what a handler of channel-layer mail raised."""
+        self._failure = error
+        self._task.cancel()
+
+    async def _fail(self, error: BaseException) -> None:
+        """Turn an error of the consumer into its outcome: one log entry, and 1011 or a 500."""
+        if isinstance(error, StopConsumer):
+            return
+        logger.error("%s failed at %s", type(self).__name__, self.scope["path"][:200], exc_info=error)
+        self._close_code = int(CloseCode.INTERNAL_ERROR)
+        if self._accepted:
+            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        else:
+            rejection = HandshakeRejected(500, "The endpoint failed; see the server's log.")
+            await deny(self.scope, self.base_send, rejection)
+
+    async def _finish(self) -> None:
+        """Run ``disconnect()`` and leave nothing behind, whatever happened before."""
+        await self._delivery.close()
+        self._ended()
+        if not self._connecting:
+            return
+        try:
+            for group in self.groups:
+                await self.channel_layer.group_discard(group, self.channel_name)
+            await self.disconnect(self._close_code)
+        except StopConsumer:
+            pass
+        except Exception:
+            logger.exception("disconnect() of %s failed", type(self).__name__)
+
+
+@functools.cache
+def _tell_once_what_is_missing(consumer_name: str) -> None:
+    logger.warning(
+        "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
+        "message size and rate are enforced, by the consumer, once a message has arrived",
+        POLICY_EXTENSION,
+        consumer_name,
+    )

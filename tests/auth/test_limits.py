@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from realtime.auth import limits
+from realtime.consumers import PolicyConsumer
+from realtime.live.models import LiveConnection
+from realtime.live.registry import registry
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ADDRESS = ("192.0.2.7", 50000)
+
+
+class Open(PolicyConsumer):
+    pass
+
+
+class Members(PolicyConsumer):
+    authentication = "required"
+
+
+async def answer(connect, consumer=Open, client: Any = ADDRESS, **scope: Any):
+    connection = connect(consumer.as_asgi(), client=client, **scope)
+    event = (await connection.until(1))[0]
+    if event["type"] == "websocket.accept":
+        return 101, connection
+    await connection.task
+    headers = dict(event["headers"])
+    if event["status"] == 429:
+        assert 1 <= int(headers[b"retry-after"]) <= 60
+        assert json.loads(connection.sent[1]["body"])["status"] == 429
+    return event["status"], connection
+
+
+async def statuses(connect, count: int, **options: Any) -> list[int]:
+    found = []
+    for _ in range(count):
+        status, connection = await answer(connect, **options)
+        found.append(status)
+        if status == 101:
+            await connection.end()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _one_window(monkeypatch) -> None:
+    monkeypatch.setattr(limits, "_now", lambda: 1_000_000)
+
+
+async def test_handshakes_of_one_address_are_limited(connect, settings) -> None:
+    settings.REALTIME_HANDSHAKES_PER_MINUTE = 2
+    assert await statuses(connect, 4) == [101, 101, 429, 429]
+    assert await statuses(connect, 1, client=("192.0.2.8", 1)) == [101]
+
+
+@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("::1", 1), None])
+async def test_this_machine_is_not_limited(connect, settings, client) -> None:
+    settings.REALTIME_HANDSHAKES_PER_MINUTE = 1
+    assert await statuses(connect, 3, client=client) == [101, 101, 101]
+
+
+async def test_an_ipv6_network_counts_as_one(connect, settings) -> None:
+    settings.REALTIME_HANDSHAKES_PER_MINUTE = 1
+    assert await statuses(connect, 1, client=("2001:db8::1", 1)) == [101]
+    assert await statuses(connect, 1, client=("2001:db8::2", 1)) == [429]
+    assert await statuses(connect, 1, client=("2001:db8:0:1::1", 1)) == [101]
+
+
+async def test_bad_credentials_of_one_address_are_limited(connect, settings) -> None:
+    settings.REALTIME_AUTH_FAILURES_PER_MINUTE = 2
+    bad = {"headers": [(b"host", b"a"), (b"authorization", b"Bearer garbage")]}
+    assert await statuses(connect, 3, consumer=Members, **bad) == [401, 401, 429]
+    # Who shows no credential has not failed, and other endpoints stay open.
+    assert await statuses(connect, 1, consumer=Members) == [401]
+    assert await statuses(connect, 1) == [101]
+
+
+async def test_connections_of_one_address_are_limited(connect, settings) -> None:
+    settings.REALTIME_CONNECTIONS_PER_ADDRESS = 2
+    _, first = await answer(connect)
+    _, second = await answer(connect)
+    assert (await answer(connect))[0] == 429
+    await first.end()
+    status, third = await answer(connect)
+    assert status == 101
+    await second.end()
+    await third.end()
+    assert registry.count_address(ADDRESS[0]) == 0
+
+
+async def test_connections_in_other_processes_count(connect, settings) -> None:
+    settings.REALTIME_CONNECTIONS_PER_ADDRESS, settings.WEB_CONCURRENCY = 4, 2
+    _, first = await answer(connect)
+    _, second = await answer(connect)
+    await LiveConnection.objects.abulk_create(
+        LiveConnection(
+            channel=f"elsewhere-{number}",
+            process="00000000-0000-4000-8000-000000000000",
+            endpoint="/ws",
+            address=ADDRESS[0],
+            since="2026-01-01T00:00:00Z",
+        )
+        for number in range(4)
+    )
+    assert (await answer(connect))[0] == 429
+    await first.end()
+    await second.end()
+
+
+async def test_a_cache_that_is_away_lets_everybody_in_and_is_logged(connect, settings, monkeypatch, caplog) -> None:
+    def fail(key: str) -> int:
+        raise RedisConnectionError("away")
+
+    settings.REALTIME_HANDSHAKES_PER_MINUTE = 1
+    monkeypatch.setattr(limits, "_increment", fail)
+    assert await statuses(connect, 2) == [101, 101]
+    assert "not enforced while the cache is away" in caplog.text
+
+
+def test_login_attempts_are_limited(client, settings) -> None:
+    settings.REALTIME_AUTH_FAILURES_PER_MINUTE = 2
+    credentials = {"username": "nobody", "password": "wrong"}
+    found = [client.post("/api/token/", credentials, "application/json") for _ in range(3)]
+    assert [response.status_code for response in found] == [401, 401, 429]
+    assert int(found[-1]["Retry-After"]) >= 1
