@@ -75,6 +75,8 @@ class TwistedAdapter(Protocol):
         session: the session.
     """
 
+    transport: Any
+
     def __init__(self, session: Session) -> None:
         self._session = session
 

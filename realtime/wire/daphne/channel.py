@@ -30,6 +30,8 @@ class WireChannel(HTTPChannel):
     What Twisted answers with a bare 400 or by hanging up is answered with a problem response here.
     """
 
+    transport: Any
+    _networkProducer: Any  # noqa: N815
     MAX_LENGTH = MAX_HEAD
     totalHeadersSize = MAX_HEAD + 1  # noqa: N815, Twisted names it; this class is asked first
     maxHeaders = MAX_HEADERS  # noqa: N815

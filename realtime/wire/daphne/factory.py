@@ -1,26 +1,35 @@
-"""Daphne's HTTP factory with the wire's channels and requests, and the drain when the server stops."""
+"""Daphne's HTTP factory with the wire's channels and requests."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import daphne.server
 from daphne.http_protocol import HTTPFactory
 from twisted.web.http import _GenericHTTPChannelProtocol
 
 from realtime.wire.daphne.channel import WireChannel
 from realtime.wire.daphne.request import WireRequest
+from realtime.wire.daphne.stopping import drain_at_exit, drain_before_shutdown
 
 __all__ = ["WireHTTPFactory"]
 
 
 class WireHTTPFactory(HTTPFactory):
-    """Builds the protocol of each client connection."""
+    """Builds the protocol of each client connection, and prepares the end of the server.
+
+    Args:
+        server: Daphne's server; it makes its factory when it starts to run.
+    """
 
     #: Twisted's switch between HTTP/1.1 and HTTP/2 (where that is installed), with this project's HTTP/1.1.
     protocol = staticmethod(lambda: _GenericHTTPChannelProtocol(WireChannel()))
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
+        drain_before_shutdown(server)
+        if not server.signal_handlers:  # in a thread under the autoreloader
+            drain_at_exit(server, daphne.server.twisted_loop)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         """Build the protocol for a new client."""
