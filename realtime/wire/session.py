@@ -179,6 +179,9 @@ class Session:
         self._transport = None
         self._connection.connection_lost(self._loop.time())
         self._settle()
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.ended()
 
     def pause_writing(self) -> None:
         """Say that the transport has enough to send."""
@@ -358,9 +361,7 @@ class Session:
             self._alarm = None
         if self._transport is not None:
             self._transport.abort()
-        elif self._observer is not None:
-            observer, self._observer = self._observer, None
-            observer.ended()
+        else:
             self._forget()
 
     def _forget(self) -> None:
