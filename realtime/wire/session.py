@@ -182,6 +182,7 @@ class Session:
         observer, self._observer = self._observer, None
         if observer is not None:
             observer.ended()
+        self._forget()
 
     def pause_writing(self) -> None:
         """Say that the transport has enough to send."""
@@ -361,8 +362,6 @@ class Session:
             self._alarm = None
         if self._transport is not None:
             self._transport.abort()
-        else:
-            self._forget()
 
     def _forget(self) -> None:
         """Break the cycles once both the application and the transport are gone."""

@@ -21,9 +21,13 @@ import django
 
 django.setup()
 
+import realtime.wire.daphne.channel  # noqa: E402
 from realtime.errors import RealtimeError  # noqa: E402
 from realtime.messages import SharedMessage  # noqa: E402
 from realtime.wire.drain import DRAIN, is_draining  # noqa: E402
+
+#: A test of the deadline does not wait for ten seconds.
+realtime.wire.daphne.channel.HEAD_TIMEOUT = float(os.environ.get("WIRE_TEST_HEAD_TIMEOUT", "10"))
 
 JOURNAL: list[Any] = []
 NEWS = asyncio.Condition()

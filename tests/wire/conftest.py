@@ -7,10 +7,10 @@ import datetime
 import http.client
 import ipaddress
 import json
-import os
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,19 @@ def serving(
             ws = "realtime.wire.uvicorn:WebSocketProtocol"
             command = (sys.executable, "-m", "uvicorn", "--ws", ws, "--port", "{port}", *options, APPLICATION)
     with ServerProcess(command, env=environment) as process:
+        if unix is not None:
+            wait_for_socket(unix)
         yield WireServer(process, unix=unix, tls=tls)
+
+
+def wait_for_socket(path: str) -> None:
+    """Wait until a UNIX socket is listened on; the server opens it after its TCP port."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock, contextlib.suppress(OSError):
+            sock.connect(path)
+            return
+    raise RuntimeError(f"nothing listens on {path}")
 
 
 def certificate(directory: Path) -> Path:
@@ -269,9 +281,3 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
             return b""
         data += piece
     return data
-
-
-@pytest.fixture(scope="session")
-def environment() -> Mapping[str, str]:
-    """The environment of this process."""
-    return os.environ

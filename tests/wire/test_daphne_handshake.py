@@ -1,0 +1,233 @@
+"""What a client sees that does not get as far as a WebSocket, and what Daphne's books say about it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+#: One row: what is changed in a valid handshake, and the status. None removes a header.
+REFUSALS = {
+    "no Connection": ({"headers": {"Connection": None}}, 400, "Connection"),
+    "Connection without Upgrade": ({"headers": {"Connection": "keep-alive"}}, 400, "Connection"),
+    "no version": ({"headers": {"Sec-WebSocket-Version": None}}, 400, "Sec-WebSocket-Version: 13"),
+    "version 8": ({"headers": {"Sec-WebSocket-Version": "8"}}, 400, "Sec-WebSocket-Version: 13"),
+    "no key": ({"headers": {"Sec-WebSocket-Key": None}}, 400, "Sec-WebSocket-Key"),
+    "short key": ({"headers": {"Sec-WebSocket-Key": "c2hvcnQ="}}, 400, "Sec-WebSocket-Key"),
+    "no Host": ({"headers": {"Host": None}}, 400, "Host"),
+    "body": ({"headers": {"Content-Length": "5"}, "body": b"hello"}, 400, "no body"),
+    "body that never comes": ({"headers": {"Content-Length": "5"}}, 400, "no body"),
+    "chunked body": ({"headers": {"Transfer-Encoding": "chunked"}}, 400, "no body"),
+    "HTTP/1.0": ({"line": "GET /echo HTTP/1.0"}, 400, "HTTP/1.1"),
+    "POST": ({"line": "POST /echo HTTP/1.1"}, 400, "GET"),
+    "long request line": ({"path": "/echo?" + "a" * 9000}, 414, "8192"),
+    "endless request line": ({"path": "/echo?" + "a" * 60_000}, 414, "8192"),
+    "long header": ({"headers": {"Cookie": "a" * 16_370}}, 431, "16384"),
+    "endless header": ({"headers": {"Cookie": "a" * 60_000}}, 431, "16384"),
+    "many headers": ({"headers": {f"X-{number}": "1" for number in range(200)}}, 431, "128"),
+    "no colon": ({"headers": {"Bad Header": "x"}}, 400, "HTTP/1.1"),
+    "non-ASCII target": ({"path": "/echo\xe4"}, 400, "HTTP/1.1"),
+    "vertical tab": ({"headers": {"X-Odd": "a\x0bb"}}, 400, "characters"),
+}
+
+
+@pytest.mark.parametrize(("change", "status", "detail"), REFUSALS.values(), ids=REFUSALS)
+def test_refusal_is_a_problem_response_that_says_why(server: Any, change: Any, status: int, detail: str) -> None:
+    answer, headers, body = server.handshake(**change)
+    problem = json.loads(body)
+    assert (answer, headers["content-type"]) == (status, "application/problem+json")
+    assert problem["status"] == status
+    assert problem["title"]
+    assert detail in problem["detail"]
+
+
+def test_answer_to_another_version_names_the_one_that_is_spoken(server: Any) -> None:
+    _, headers, _ = server.handshake(headers={"Sec-WebSocket-Version": "8"})
+    assert headers["sec-websocket-version"] == "13"
+
+
+def test_refusal_ends_the_stream_without_a_reset(server: Any, response_of: Any) -> None:
+    with contextlib.closing(server.socket()) as sock:
+        sock.sendall(b"GET /" + b"a" * 200_000)
+        assert response_of(sock)[0] == 414
+        assert sock.recv(1) == b""
+
+
+@pytest.mark.parametrize("half", [b"G", b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgr"])
+def test_half_a_request_is_answered_with_408_at_an_absolute_deadline(serve: Any, response_of: Any, half: bytes) -> None:
+    with serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.5"}) as server, contextlib.closing(server.socket()) as sock:
+        sock.sendall(half)
+        status, headers, _ = response_of(sock)
+    assert (status, headers["content-type"]) == (408, "application/problem+json")
+
+
+def test_dripping_does_not_move_the_deadline(serve: Any, response_of: Any) -> None:
+    with serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.5"}) as server, contextlib.closing(server.socket()) as sock:
+        sock.settimeout(0.05)
+        answer = b""
+        deadline = time.monotonic() + 20
+        while not answer and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                sock.sendall(b"X")
+                answer = sock.recv(12)
+        assert answer == b"HTTP/1.1 408"
+
+
+def test_slow_body_of_an_ordinary_request_is_waited_for(serve: Any, response_of: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.2"}))
+        upload, half = [stack.enter_context(contextlib.closing(server.socket())) for _ in range(2)]
+        upload.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        half.sendall(b"POST /x HTTP/1.1\r\n")
+        assert response_of(half)[0] == 408  # the deadline has passed
+        upload.sendall(b"cd")
+        status, _, body = response_of(upload)
+    assert (status, json.loads(body)["body"]) == (200, 4)
+
+
+def test_forged_root_path_has_no_effect(server: Any) -> None:
+    with server.connect("/describe", additional_headers={"Daphne-Root-Path": "/forged"}) as client:
+        scope = json.loads(client.recv())
+    assert scope["root_path"] == ""
+    assert "daphne-root-path" not in [name for name, _ in scope["headers"]]
+    request = b"GET /x HTTP/1.1\r\nHost: x\r\nDaphne-Root-Path: /forged\r\nConnection: close\r\n\r\n"
+    assert json.loads(server.request(request)[2])["root_path"] == ""
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client"), [("0", "3.3.3.3"), ("1", "3.3.3.3"), ("2", "2.2.2.2"), ("9", "1.1.1.1")]
+)
+def test_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(serve: Any, proxies: str, client: str) -> None:
+    environment = {"REALTIME_TRUSTED_PROXIES": proxies}
+    with serve("asyncio", options=("--proxy-headers",), env=environment) as server:
+        forwarded = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2, 3.3.3.3", "X-Forwarded-Proto": "https"}
+        with server.connect("/describe", additional_headers=forwarded) as connection:
+            scope = json.loads(connection.recv())
+    assert scope["client"][0] == client
+    assert scope["scheme"] == "wss"
+
+
+def test_forwarded_address_is_not_believed_by_default(server: Any) -> None:
+    with server.connect("/describe", additional_headers={"X-Forwarded-For": "1.1.1.1"}) as client:
+        assert json.loads(client.recv())["client"][0] == "127.0.0.1"
+
+
+def test_refusal_is_one_log_line_without_query_or_token(server: Any) -> None:
+    secrets = {"Origin": "https://evil.example", "Authorization": "Bearer s3cret", "Sec-WebSocket-Version": "7"}
+    server.handshake("/echo/here?token=s3cret", headers=secrets)
+    lines = [line for line in server.process.log.splitlines() if "/echo/here" in line]
+    assert len(lines) == 1
+    for part in ("status=400", 'cause="', 'origin="https://evil.example"', 'host="localhost"', 'path="/echo/here"'):
+        assert part in lines[0]
+    assert "s3cret" not in server.process.log
+
+
+def test_access_log_has_connecting_connected_and_disconnected_without_the_query(server: Any) -> None:
+    with server.connect("/echo", query={"marker": "abc", "ticket": "s3cret"}) as client:
+        port = client.local_address[1]
+    server.journal()
+    actions = [line.split('"')[1] for line in server.process.log.splitlines() if line.startswith(f"127.0.0.1:{port} ")]
+    assert actions == ["WSCONNECTING /echo", "WSCONNECT /echo", "WSDISCONNECT /echo"]
+    assert "s3cret" not in server.process.log
+
+
+def test_access_log_has_rejected_for_a_denial(server: Any, response_of: Any) -> None:
+    with contextlib.closing(server.socket()) as sock:
+        port = sock.getsockname()[1]
+        sock.sendall(b"GET /deny HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        sock.sendall(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert response_of(sock)[0] == 401
+        assert sock.recv(1) == b""
+    server.get("/statistics")
+    actions = [line.split('"')[1] for line in server.process.log.splitlines() if line.startswith(f"127.0.0.1:{port} ")]
+    assert actions[:2] == ["WSCONNECTING /deny", "WSREJECT /deny"]
+
+
+def test_crash_is_logged_once_with_its_traceback(server: Any) -> None:
+    before = server.process.log.count("RuntimeError: a deliberate crash before the accept")
+    server.handshake("/crash_before")
+    server.get("/statistics")
+    assert server.process.log.count("RuntimeError: a deliberate crash before the accept") == before + 1
+
+
+def test_handshake_that_the_application_does_not_answer_is_refused_with_503(serve: Any) -> None:
+    with serve("asyncio", options=("--websocket_connect_timeout", "1")) as server:
+        status, headers, _ = server.handshake("/silent")
+        assert (status, headers["content-type"]) == (503, "application/problem+json")
+        assert server.journal() == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+def test_client_that_leaves_during_the_handshake_is_a_disconnect(server: Any) -> None:
+    with contextlib.closing(server.socket()) as sock:
+        sock.sendall(b"GET /silent HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        sock.sendall(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        sock.shutdown(socket.SHUT_WR)
+        assert server.journal() == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+
+
+def test_connection_that_has_lasted_too_long_is_closed_with_1001(serve: Any, read_frame: Any) -> None:
+    with (
+        serve("asyncio", options=("--websocket_timeout", "1")) as server,
+        contextlib.closing(server.upgraded()) as sock,
+    ):
+        opcode, payload = read_frame(sock)
+    assert (opcode, payload[:2]) == (8, (1001).to_bytes(2, "big"))
+
+
+def test_pings_of_daphne_s_options_reach_a_consumer_without_a_policy(serve: Any, read_frame: Any) -> None:
+    with (
+        serve("asyncio", options=("--ping-interval", "1", "--ping-timeout", "1")) as server,
+        contextlib.closing(server.upgraded()) as sock,
+    ):
+        assert read_frame(sock)[0] == 9
+        assert read_frame(sock)[1][:2] == (1011).to_bytes(2, "big")
+
+
+def test_size_options_of_daphne_apply_to_a_consumer_without_a_policy(serve: Any, frame: Any, read_frame: Any) -> None:
+    with (
+        serve("asyncio", options=("--websocket-max-message-size", "1000")) as server,
+        contextlib.closing(server.upgraded()) as sock,
+    ):
+        sock.sendall(frame(1, b"x" * 1001))
+        assert read_frame(sock)[1][:2] == (1009).to_bytes(2, "big")
+
+
+def test_application_that_does_not_return_is_cancelled(serve: Any) -> None:
+    with serve("asyncio", options=("--application-close-timeout", "1")) as server:
+        with server.connect("/stubborn"):
+            pass
+        assert server.journal() == ["cancelled"]
+        assert "did not return within 1 s" in server.process.log
+
+
+def test_crash_in_the_middle_of_a_response_does_not_end_the_server_s_loops(server: Any) -> None:
+    with contextlib.closing(server.socket()) as sock:
+        sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+        received = b""
+        while piece := sock.recv(1000):  # broken off: the loop that noticed the crash is alive
+            received += piece
+    assert b"half" in received
+    with contextlib.closing(server.socket()) as sock:
+        sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")
+        while sock.recv(1000):
+            pass
+
+
+def test_a_request_after_another_on_one_connection_may_be_an_upgrade(server: Any, response_of: Any) -> None:
+    with contextlib.closing(server.socket()) as sock:
+        sock.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert response_of(sock)[0] == 200
+        sock.sendall(b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n")
+        sock.sendall(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+        assert sock.recv(12) == b"HTTP/1.1 101"
+
+
+def test_accept_key_is_that_of_the_specification(server: Any) -> None:
+    with server.connect("/echo") as client:
+        assert client.response.status_code == 101
+    status, headers, _ = server.handshake("/deny")
+    assert (status, headers["connection"]) == (401, "close")
