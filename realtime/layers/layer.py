@@ -77,8 +77,7 @@ class FanoutChannelLayer(BaseChannelLayer):
                 "timing": timing if isinstance(timing, Timing) else Timing(**(timing or {})),
             }
         self._start()
-        start = weakref.WeakMethod(self._start)
-        os.register_at_fork(after_in_child=lambda: _call(start))
+        _layers.add(self)
 
     def _start(self) -> None:
         """Begin with nobody: at the start, and in a forked process, whose parent keeps the members and connections."""
@@ -286,6 +285,14 @@ class FanoutChannelLayer(BaseChannelLayer):
         if self._upstream is not None:
             await self._upstream.close()
 
+    def groups(self) -> list[str]:
+        """Return the names of the groups that have members in this process."""
+        return self._local.groups()
+
+    def channels(self) -> int:
+        """Return how many channels of this process are in use."""
+        return len(self._local)
+
     # Inside
 
     @staticmethod
@@ -317,7 +324,14 @@ class FanoutChannelLayer(BaseChannelLayer):
         task.add_done_callback(self._tasks.discard)
 
 
-def _call(method: weakref.WeakMethod[Callable[[], None]]) -> None:
-    function = method()
-    if function is not None:
-        function()
+#: All layers of this process; a process has one for each alias.
+_layers: weakref.WeakSet[FanoutChannelLayer] = weakref.WeakSet()
+
+
+def start_in_forked_process() -> None:
+    """Make every layer another process's: its channels must not be taken for those of its parent."""
+    for layer in list(_layers):
+        layer._start()
+
+
+os.register_at_fork(after_in_child=start_in_forked_process)
