@@ -54,7 +54,7 @@ class Outbox:
     ) -> None:
         self._host = host
         self._wait_until_up = wait_until_up
-        self._statistics = statistics
+        self.statistics = statistics
         self._expiry = expiry
         self._patience = patience
         self._loop = asyncio.get_running_loop()
@@ -128,7 +128,7 @@ class Outbox:
             # told as lost.
             self._lose(len(batch), str(error))
             return
-        self._statistics.published += len(batch)
+        self.statistics.published += len(batch)
         self._is_losing = False
 
     def _take(self) -> list[tuple[str, bytes]]:
@@ -155,7 +155,7 @@ class Outbox:
         return batch
 
     def _lose(self, count: int, reason: str) -> None:
-        self._statistics.unpublished += count
+        self.statistics.unpublished += count
         if not self._is_losing:
             self._is_losing = True
             logger.warning("Messages to other processes are lost, since %s.", reason)

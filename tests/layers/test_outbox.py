@@ -1,0 +1,145 @@
+"""What waits to be published: bounded, in order, and never lost without a count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+from redis.asyncio import Redis
+
+from realtime.layers import outbox as outbox_module
+from realtime.layers.hosts import Hosts
+from realtime.layers.outbox import Outbox
+from realtime.layers.statistics import Statistics
+
+
+class Gate:
+    """A server that can be reached when the gate is open."""
+
+    def __init__(self):
+        self.event = asyncio.Event()
+
+    async def wait(self):
+        await self.event.wait()
+
+
+@pytest.fixture
+async def gate():
+    return Gate()
+
+
+@pytest.fixture
+async def client(shared_redis):
+    client = Redis.from_url(shared_redis.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def heard(client):
+    """Subscribe to ``out`` and return a way to take the next payload."""
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("out")
+        await pubsub.get_message(timeout=10)
+
+        async def heard():
+            async with asyncio.timeout(10):
+                while (message := await pubsub.get_message(timeout=1)) is None:
+                    pass
+            return message["data"]
+
+        yield heard
+
+
+@pytest.fixture
+async def make_outbox(shared_redis, gate, client):
+    tasks = []
+
+    def make(*, expiry=60.0, patience=3.0):
+        outbox = Outbox(
+            Hosts([shared_redis.url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=expiry, patience=patience
+        )
+        tasks.append(asyncio.create_task(outbox.run(client)))
+        return outbox
+
+    yield make
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_messages_are_published_in_their_order(make_outbox, gate, heard):
+    outbox = make_outbox()
+    gate.event.set()
+    for number in range(600):
+        await outbox.publish("out", str(number).encode())
+    assert [int(await heard()) for _ in range(600)] == list(range(600))
+
+
+async def test_messages_wait_while_the_server_cannot_be_reached(make_outbox, gate, heard):
+    outbox = make_outbox()
+    for number in range(3):
+        await outbox.publish("out", str(number).encode())
+    gate.event.set()
+    assert [int(await heard()) for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_full_outbox_makes_the_sender_wait_and_then_loses_its_message(make_outbox, gate, caplog, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox(patience=0.05)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            await outbox.publish("out", b"x" * 50)
+    assert outbox.statistics.unpublished == 2
+    assert len([record for record in caplog.records if "are lost" in record.message]) == 1
+
+
+async def test_a_sender_that_waits_goes_on_when_there_is_room(make_outbox, gate, heard, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    await outbox.publish("out", b"1" * 60)
+    waiting = asyncio.create_task(outbox.publish("out", b"2" * 60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.event.set()
+    await waiting
+    assert [await heard() for _ in range(2)] == [b"1" * 60, b"2" * 60]
+
+
+async def test_a_message_larger_than_the_outbox_goes_alone(make_outbox, gate, heard, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    gate.event.set()
+    await outbox.publish("out", b"x" * 1000)
+    assert len(await heard()) == 1000
+
+
+async def test_a_message_that_waited_too_long_is_counted_as_lost(make_outbox, gate, heard, caplog):
+    outbox = make_outbox(expiry=0.05)
+    await outbox.publish("out", b"old")
+    await asyncio.sleep(0.1)  # the expiry itself
+    gate.event.set()
+    await outbox.publish("out", b"new")
+    assert await heard() == b"new"
+    while not outbox.statistics.published:  # counted when the server has confirmed it
+        await asyncio.sleep(0)
+    assert outbox.statistics.unpublished == 1
+    assert "have waited for more than 0.05 s" in caplog.text
+
+
+async def test_another_thread_publishes(make_outbox, gate, heard):
+    outbox = make_outbox()
+    gate.event.set()
+    await asyncio.to_thread(asyncio.run, outbox.publish("out", b"from a thread"))
+    assert await heard() == b"from a thread"
+
+
+async def test_what_is_left_is_published_at_the_end(shared_redis, gate, client, heard):
+    outbox = Outbox(Hosts([shared_redis.url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=60, patience=3)
+    running = asyncio.create_task(outbox.run(client))
+    await asyncio.sleep(0)
+    await outbox.publish("out", b"farewell")
+    running.cancel()
+    await asyncio.wait([running])
+    assert await heard() == b"farewell"
