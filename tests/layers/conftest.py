@@ -124,3 +124,15 @@ def taken() -> Callable[..., Any]:
             return await layer.receive(channel)
 
     return taken
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Wait until a condition holds that nothing announces, like a counter of the layer."""
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    return until

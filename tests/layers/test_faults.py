@@ -22,11 +22,14 @@ RECOVERY = 5
 IMPATIENT = Timing(connect=0.5, command=0.5, silence=0.2)
 
 
-async def wait_until_lost(*layers: FanoutChannelLayer) -> None:
+@pytest.fixture
+def wait_until_lost(until):
     """Wait until every layer has noticed that its connection is gone."""
-    async with asyncio.timeout(RECOVERY):
-        while any(layer.statistics.disconnects < layer.statistics.connects for layer in layers):
-            await asyncio.sleep(0.01)
+
+    async def wait_until_lost(*layers: FanoutChannelLayer) -> None:
+        await until(lambda: all(layer.statistics.disconnects == layer.statistics.connects for layer in layers))
+
+    return wait_until_lost
 
 
 async def resynchronised(*members) -> None:
@@ -40,7 +43,9 @@ def process(redis_server: RedisProcess, layers):
     return lambda timing=IMPATIENT: layers([redis_server.url], timing=timing)
 
 
-async def test_after_a_restart_members_are_told_and_messages_arrive_again(redis_server, process, attach):
+async def test_after_a_restart_members_are_told_and_messages_arrive_again(
+    redis_server, process, attach, wait_until_lost
+):
     here, there = process(), process()
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
     redis_server.kill()
@@ -53,7 +58,9 @@ async def test_after_a_restart_members_are_told_and_messages_arrive_again(redis_
     assert here.statistics.unpublished == there.statistics.unpublished == 0
 
 
-async def test_during_an_outage_members_of_the_same_process_hear_each_other(redis_server, process, attach):
+async def test_during_an_outage_members_of_the_same_process_hear_each_other(
+    redis_server, process, attach, wait_until_lost
+):
     layer = process()
     member = (await attach(layer, "group", resynchronise=True)).accept()
     redis_server.kill()
@@ -68,7 +75,7 @@ async def test_during_an_outage_members_of_the_same_process_hear_each_other(redi
     await layer.check()
 
 
-async def test_a_group_joined_during_an_outage_is_heard_afterwards(redis_server, process, attach):
+async def test_a_group_joined_during_an_outage_is_heard_afterwards(redis_server, process, attach, wait_until_lost):
     here, there = process(), process()
     await attach(here, "group")
     await attach(there, "other")
@@ -82,7 +89,7 @@ async def test_a_group_joined_during_an_outage_is_heard_afterwards(redis_server,
     assert await newcomer.next_mail() == MARK
 
 
-async def test_messages_sent_during_an_outage_wait_for_its_end(redis_server, process, attach):
+async def test_messages_sent_during_an_outage_wait_for_its_end(redis_server, process, attach, wait_until_lost, until):
     here, there = process(), process()
     member = await attach(there, "group", resynchronise=True)
     await attach(here, "group")
@@ -92,13 +99,13 @@ async def test_messages_sent_during_an_outage_wait_for_its_end(redis_server, pro
         await here.group_send("group", MARK)
     redis_server.start()
     await resynchronised(member)
-    async with asyncio.timeout(RECOVERY):
-        while here.statistics.published < 3:
-            await asyncio.sleep(0.01)
+    await until(lambda: here.statistics.published == 3)
     assert here.statistics.unpublished == 0
 
 
-async def test_a_server_that_hangs_is_noticed_and_delivery_is_back_when_it_goes_on(redis_server, process, attach):
+async def test_a_server_that_hangs_is_noticed_and_delivery_is_back_when_it_goes_on(
+    redis_server, process, attach, wait_until_lost
+):
     here, there = process(), process()
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
     redis_server.pause()
@@ -191,7 +198,7 @@ async def test_a_start_without_redis_is_a_clear_error_and_no_hang(layers, caplog
     assert "secret" not in caplog.text
 
 
-async def test_redis_that_comes_after_the_start_is_found(layers, attach):
+async def test_redis_that_comes_after_the_start_is_found(layers, attach, until):
     server = RedisProcess()
     server.kill()
     layer = layers([server.url], timing=IMPATIENT)
@@ -200,9 +207,7 @@ async def test_redis_that_comes_after_the_start_is_found(layers, attach):
         await layer.group_add("group", channel)
     server.start()
     try:
-        async with asyncio.timeout(RECOVERY):
-            while layer.statistics.connects == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: layer.statistics.connects == 1)
         await layer.group_add("group", channel)
         await layer.group_send("group", MARK)
         assert await layer.receive(channel) == MARK
@@ -210,7 +215,7 @@ async def test_redis_that_comes_after_the_start_is_found(layers, attach):
         server.kill()
 
 
-async def test_an_outage_is_logged_once_and_so_is_its_end(redis_server, process, attach, caplog):
+async def test_an_outage_is_logged_once_and_so_is_its_end(redis_server, process, attach, caplog, wait_until_lost):
     layer = process()
     member = await attach(layer, "group", resynchronise=True)
     with caplog.at_level(logging.WARNING, logger="realtime.layers.subscriber"):
@@ -232,7 +237,7 @@ async def test_only_members_that_want_to_know_are_told(redis_server, process, at
     assert layer.statistics.resynchronised == 1
 
 
-async def test_a_layer_can_be_closed_during_an_outage(redis_server, process, attach):
+async def test_a_layer_can_be_closed_during_an_outage(redis_server, process, attach, wait_until_lost):
     layer = process()
     await attach(layer, "group")
     redis_server.kill()

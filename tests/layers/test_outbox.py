@@ -115,15 +115,14 @@ async def test_a_message_larger_than_the_outbox_goes_alone(make_outbox, gate, he
     assert len(await heard()) == 1000
 
 
-async def test_a_message_that_waited_too_long_is_counted_as_lost(make_outbox, gate, heard, caplog):
+async def test_a_message_that_waited_too_long_is_counted_as_lost(make_outbox, gate, heard, caplog, until):
     outbox = make_outbox(expiry=0.05)
     await outbox.publish("out", b"old")
     await asyncio.sleep(0.1)  # the expiry itself
     gate.event.set()
     await outbox.publish("out", b"new")
     assert await heard() == b"new"
-    while not outbox.statistics.published:  # counted when the server has confirmed it
-        await asyncio.sleep(0)
+    await until(lambda: outbox.statistics.published == 1)  # when the server has confirmed it
     assert outbox.statistics.unpublished == 1
     assert "have waited for more than 0.05 s" in caplog.text
 

@@ -78,12 +78,11 @@ async def test_a_full_mailbox_of_another_process_is_counted_there(make_process, 
     assert there.statistics.dropped == 3
 
 
-async def test_a_channel_of_another_process_is_added_to_a_group_and_taken_out(make_process, attach):
+async def test_a_channel_of_another_process_is_added_to_a_group_and_taken_out(make_process, attach, until):
     here, there = make_process(), make_process()
     member = await attach(there)
     await here.group_add("group", member.channel_name)
-    while "group" not in there.groups():
-        await asyncio.sleep(0)
+    await until(lambda: "group" in there.groups())
     await there.group_send("group", {"type": "in"})
     assert (await member.next_mail())["type"] == "in"
     await here.group_discard("group", member.channel_name)
