@@ -61,8 +61,10 @@ def _select_one() -> None:
 
 
 async def _check_channel_layer() -> None:
-    """Send a message to a channel of our own and get it back."""
+    """Send a message to a channel of our own and get it back; ask the layer for its upstream, where it has one."""
     layer = get_channel_layer()
+    if hasattr(layer, "check"):
+        await layer.check()
     channel = await layer.new_channel()
     await layer.send(channel, {"type": "health.check"})
     await layer.receive(channel)
