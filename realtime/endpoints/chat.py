@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from django.core.cache import cache
-
 from realtime.consumers import PolicyConsumer
 from realtime.policy import KIB, MIB, SocketPolicy
 
@@ -12,8 +10,8 @@ __all__ = ["ChatConsumer"]
 #: The channel-layer group of everybody here.
 GROUP = "chat"
 
-#: Cache key of the last user number; the cache is shared by all processes when REDIS_URL is set.
-USER_COUNTER = "realtime:chat:users"
+#: The counter of users, which all processes share.
+USERS = "chat.users"
 
 
 class ChatConsumer(PolicyConsumer):
@@ -28,7 +26,7 @@ class ChatConsumer(PolicyConsumer):
 
     async def connect(self) -> None:
         """Number the client and let it in; joined first, so that nothing is missed after the handshake."""
-        self.number = await _next_user_number()
+        self.number = await self.channel_layer.next_number(USERS)
         await self.join(GROUP)
         await self.accept()
 
@@ -36,9 +34,3 @@ class ChatConsumer(PolicyConsumer):
         """Pass a text on; binary messages are ignored."""
         if text_data is not None:
             await self.broadcast(GROUP, text=f"<User#{self.number}>: {text_data}")
-
-
-async def _next_user_number() -> int:
-    """Return 1, 2, 3 ..., each number once; add() and incr() are atomic in every cache backend."""
-    await cache.aadd(USER_COUNTER, 0, timeout=None)
-    return await cache.aincr(USER_COUNTER)
