@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import functools
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -23,8 +24,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-__all__ = ["RedisProcess", "ServerProcess", "demo_database", "free_port", "migrated_database"]
+__all__ = ["PostgresProcess", "RedisProcess", "ServerProcess", "demo_database", "free_port", "migrated_database"]
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -244,3 +246,72 @@ class RedisProcess:
         """Let a paused server go on (SIGCONT)."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
+
+
+class PostgresProcess:
+    """A real PostgreSQL server with a cluster of its own; ``create_database()`` gives each test a database.
+
+    PostgreSQL refuses to run as root: there it runs as the user ``postgres``, which its package creates.
+
+    Raises:
+        FileNotFoundError: if PostgreSQL is not installed.
+    """
+
+    ADMINISTRATOR = "postgres"
+
+    def __init__(self) -> None:
+        self._bin = _postgresql_programs()
+        self._stack = contextlib.ExitStack()
+        self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="postgresql-")))
+        self._databases = 0
+        self.port = free_port()
+        self._as_user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            self._as_user = {"user": self.ADMINISTRATOR, "group": self.ADMINISTRATOR}
+            shutil.chown(self._directory, self.ADMINISTRATOR, self.ADMINISTRATOR)
+        try:
+            self._run("initdb", "--auth=trust", "--no-sync", "--encoding=UTF8", "-U", self.ADMINISTRATOR, "-D", "data")
+            self._run("pg_ctl", "-D", "data", "-w", "-l", "log", "-o", self._options(), "start")
+        except subprocess.CalledProcessError:
+            self._stack.close()
+            raise
+        self._stack.callback(self._run, "pg_ctl", "-D", "data", "-m", "immediate", "-w", "stop")
+
+    def create_database(self) -> str:
+        """Return the ``DATABASE_URL`` of a new, empty database."""
+        self._databases += 1
+        name = f"realtime_{self._databases}"
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.ADMINISTRATOR, name)
+        return f"postgres://{self.ADMINISTRATOR}@127.0.0.1:{self.port}/{name}"
+
+    def stop(self) -> None:
+        """Stop the server and remove its files."""
+        self._stack.close()
+
+    def _options(self) -> str:
+        # A test's database need not survive a power cut.
+        settings = ("fsync=off", "synchronous_commit=on", "full_page_writes=off", "max_connections=100")
+        return f"-h 127.0.0.1 -p {self.port} -k {self._directory} " + " ".join(f"-c {setting}" for setting in settings)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        # pg_ctl leaves the server behind, which would keep a pipe open: its output goes nowhere.
+        subprocess.run(
+            [str(self._bin / program), *arguments],
+            cwd=self._directory,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self._as_user,
+        )
+
+
+def _postgresql_programs() -> Path:
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    # Debian keeps the programs of each version apart, and out of PATH.
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if not versions:
+        raise FileNotFoundError("PostgreSQL (initdb) is not installed")
+    return versions[-1].parent

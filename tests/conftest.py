@@ -14,7 +14,7 @@ from channels.layers import channel_layers
 from django.core.cache import cache
 
 from realtime.messages import SharedMessage
-from realtime.testing import RedisProcess, ServerProcess, demo_database
+from realtime.testing import PostgresProcess, RedisProcess, ServerProcess, demo_database
 
 #: Of both demo users, in every test database.
 PASSWORD = "correct horse battery staple"
@@ -49,6 +49,17 @@ def redis_server() -> Iterator[RedisProcess]:
     server = RedisProcess()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresProcess]:
+    """A PostgreSQL server for the whole run; ``create_database()`` gives a test one of its own."""
+    try:
+        server = PostgresProcess()
+    except FileNotFoundError as error:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
+    yield server
+    server.stop()
 
 
 class ScriptedConnection:
