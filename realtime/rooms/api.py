@@ -1,0 +1,172 @@
+"""``/api/rooms/``: rooms, messages and memberships over HTTP, under the same rules as the socket."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, cast
+
+from django.db import transaction
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, status
+from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
+
+from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
+from realtime.rooms.limits import MAX_PAGE
+from realtime.rooms.models import Membership, Role, Room, RoomMessage
+from realtime.rooms.people import Person
+from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, PostSerializer, RoomSerializer
+from realtime.rooms.services import post_message, visible_rooms
+
+__all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView"]
+
+_EXCEPTIONS = {"unknown_room": NotFound, "forbidden": PermissionDenied, "not_joined": PermissionDenied}
+
+
+class MessagePagination(CursorPagination):
+    """Pages of messages, newest first. The cursor is a number of the room: pages do not move when messages come."""
+
+    ordering = "-seq"
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = MAX_PAGE
+
+
+class RoomPagination(CursorPagination):
+    """Pages of rooms by name."""
+
+    ordering = "slug"
+    page_size = 50
+
+
+class RoomAPIView(generics.GenericAPIView[Any]):
+    """Finds the room of the address, and refuses what the rules refuse.
+
+    Permission classes have no say: visitors may read and write where a room lets them.
+    """
+
+    permission_classes = (AllowAny,)
+    throttle_classes = (ScopedRateThrottle,)
+    throttle_scope = "rooms"
+
+    def room_for(self, action: Action) -> Room:
+        """Return the room, if the user may do ``action`` there.
+
+        Raises:
+            NotFound: if there is no such room, or the user may not see it.
+            PermissionDenied: if the user may see it, and not do this.
+        """
+        slug = self.kwargs["room"]
+        room = Room.objects.filter(slug=slug).first()
+        if room is None:
+            raise _exception(unknown_room(slug))
+        refusal = decide(standing_of(self.request.user, room), RoomFacts.of(room), action)
+        if refusal is not None:
+            raise _exception(refusal)
+        return room
+
+
+class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
+    """List the rooms that the user may enter; create one as ``REALTIME_ROOM_CREATION`` allows."""
+
+    serializer_class = RoomSerializer
+    pagination_class = RoomPagination
+
+    def get_queryset(self) -> Any:
+        """Return the rooms that the user may read."""
+        return visible_rooms(self.request.user)
+
+    def perform_create(self, serializer: Any) -> None:
+        """Create a room; whoever is signed in becomes its moderator."""
+        user = self.request.user
+        if not may_create(user):
+            raise PermissionDenied("You may not create rooms.")
+        if Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
+            raise ValidationError({"room": ["This name is taken."]})
+        with transaction.atomic():
+            room = serializer.save(created_by=user if user.is_authenticated else None)
+            if user.is_authenticated:
+                Membership.objects.create(room=room, user=cast("Any", user), role=Role.MODERATOR)
+
+
+class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
+    """Show a room; its moderators may change it."""
+
+    serializer_class = RoomSerializer
+    http_method_names = ("get", "patch", "head", "options")
+
+    def get_object(self) -> Room:
+        """Return the room of the address."""
+        return self.room_for(Action.READ if self.request.method in ("GET", "HEAD", "OPTIONS") else Action.MODERATE)
+
+
+class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
+    """List a room's messages, newest first; post one, which reaches the connected members."""
+
+    serializer_class = MessageSerializer
+    pagination_class = MessagePagination
+
+    def get_queryset(self) -> Any:
+        """Return the messages that are not hidden."""
+        room = self.room_for(Action.READ)
+        return RoomMessage.objects.filter(room=room, is_hidden=False).select_related("room")
+
+    @extend_schema(request=PostSerializer, responses={200: MessageSerializer, 201: MessageSerializer})
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Post a message."""
+        return self.create(request, *args, **kwargs)
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Store a message and publish it; a repeated ``ref`` answers with the message that is there."""
+        room = self.room_for(Action.POST)
+        posted = PostSerializer(data=request.data)
+        posted.is_valid(raise_exception=True)
+        person = Person.of(request.user, uuid.uuid4().hex)
+        outcome = post_message(room, person, posted.validated_data["content"], posted.validated_data.get("ref"))
+        if isinstance(outcome, Refusal):
+            raise _exception(outcome)
+        row = RoomMessage.objects.select_related("room").get(room=room, seq=outcome.seq)
+        code = status.HTTP_200_OK if outcome.is_repeat else status.HTTP_201_CREATED
+        return Response(MessageSerializer(row).data, status=code)
+
+
+class MembershipList(RoomAPIView, generics.ListCreateAPIView[Membership]):
+    """List a room's memberships; moderators add, promote and ban by posting a user and a role."""
+
+    serializer_class = MembershipSerializer
+    pagination_class = None
+
+    def get_queryset(self) -> Any:
+        """Return the memberships, for moderators."""
+        return Membership.objects.filter(room=self.room_for(Action.MODERATE)).select_related("user")
+
+    def perform_create(self, serializer: Any) -> None:
+        """Give a user a role, or another one than before."""
+        room = self.room_for(Action.MODERATE)
+        data = serializer.validated_data
+        serializer.instance, _ = Membership.objects.update_or_create(
+            room=room, user=data["user"], defaults={"role": data.get("role", Role.MEMBER)}
+        )
+
+
+class MembershipView(RoomAPIView, generics.DestroyAPIView[Membership]):
+    """Remove a user from a room, which ends delivery to that user at once; users may remove themselves."""
+
+    serializer_class = MembershipSerializer
+
+    def get_object(self) -> Membership:
+        """Return the membership, for the user it belongs to and for moderators."""
+        username = self.kwargs["username"]
+        is_own = self.request.user.is_authenticated and self.request.user.get_username() == username
+        room = self.room_for(Action.READ if is_own else Action.MODERATE)
+        return get_object_or_404(Membership, room=room, user__username=username)
+
+
+def _exception(refusal: Refusal) -> Exception:
+    kind = _EXCEPTIONS.get(refusal.code)
+    return ValidationError({"content": [refusal.detail]}) if kind is None else kind(refusal.detail)
