@@ -1,0 +1,248 @@
+"""Servers, users and clients for the tests of the rooms.
+
+Tests that speak to a server run twice: on SQLite with one process, and on PostgreSQL and Redis with two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from rest_framework_simplejwt.tokens import AccessToken
+
+from realtime.live.lease import current_lease
+from realtime.rooms.hub import Hub, current_hub
+from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
+
+#: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
+PATIENCE = 20
+
+#: Users of every test database, with their primary keys.
+USERS = {"alice": 101, "bob": 102, "carol": 103, "dave": 104, "staff": 105}
+
+CREATE_USERS = """
+from django.contrib.auth import get_user_model
+users = get_user_model().objects
+for name, pk in {users}.items():
+    users.create(pk=pk, username=name, is_staff=name == "staff", is_superuser=name == "staff", password="!")
+"""
+
+
+class RoomClient:
+    """A WebSocket client that speaks JSON."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self.socket = socket
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        """Send one message."""
+        await self.socket.send(json.dumps({"type": kind, **fields}))
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next message."""
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE))
+        return message
+
+    async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Return the next message of a type and with some fields; what comes before it is dropped."""
+        while True:
+            message = await self.receive()
+            if message["type"] == kind and fields.items() <= message.items():
+                return message
+
+    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send one message and return the next one that comes."""
+        await self.send(kind, **fields)
+        return await self.receive()
+
+    async def join(self, room: str, **fields: Any) -> dict[str, Any]:
+        """Join a room and return the answer."""
+        await self.send("Join", room=room, **fields)
+        return await self.until("Joined", room=room)
+
+    async def say(self, content: str, **fields: Any) -> dict[str, Any]:
+        """Send a message to a room and return the ``Ack``."""
+        ref = fields.pop("ref", uuid.uuid4().hex)
+        await self.send("Chat", content=content, ref=ref, **fields)
+        return await self.until("Ack", ref=ref)
+
+    async def seen_so_far(self) -> list[dict[str, Any]]:
+        """Return everything that the server had sent before it answered a ``Ping`` of now."""
+        await self.send("Ping")
+        seen = []
+        while (message := await self.receive())["type"] != "Pong":
+            seen.append(message)
+        return seen
+
+
+@dataclass
+class Site:
+    """Server processes that share a database.
+
+    Args:
+        processes: the processes; a single one stands twice.
+        environment: their environment.
+    """
+
+    processes: list[ServerProcess]
+    environment: dict[str, str]
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+    @property
+    def other(self) -> ServerProcess:
+        """A process that is not the first one, where there are several."""
+        return self.processes[-1]
+
+    async def client(
+        self, user: str | None = None, *, path: str = "/ws/rooms", process: ServerProcess | None = None
+    ) -> RoomClient:
+        """Return a connected client.
+
+        Args:
+            user: name of the user; None for a visitor.
+            path: path of the endpoint.
+            process: the process to connect to; the first by default.
+        """
+        headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
+        socket = await self._stack.enter_async_context(
+            websockets.connect((process or self.processes[0]).ws(path), additional_headers=headers)
+        )
+        return RoomClient(socket)
+
+    @staticmethod
+    def token(user: str) -> str:
+        """Return an access token of a user."""
+        token = AccessToken()
+        token["user_id"] = str(USERS[user])
+        return str(token)
+
+    async def api(self, method: str, path: str, user: str | None = None, **data: Any) -> tuple[int, Any]:
+        """Send a request to the HTTP API and return status and JSON."""
+        return await asyncio.to_thread(self._api, method, path, user, data)
+
+    async def manage(self, code: str) -> None:
+        """Run Python code in a process of its own that knows the site's settings, as a command or a worker would."""
+        await asyncio.to_thread(manage, code, self.environment)
+
+    def _api(self, method: str, path: str, user: str | None, data: dict[str, Any]) -> tuple[int, Any]:
+        headers = {"Content-Type": "application/json"}
+        if user is not None:
+            headers["Authorization"] = f"Bearer {self.token(user)}"
+        body = json.dumps(data).encode() if data else None
+        request = urllib.request.Request(self.other.http(path), data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                return response.status, json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    async def close(self) -> None:
+        """Close the clients."""
+        await self._stack.aclose()
+
+
+def manage(code: str, environment: dict[str, str]) -> None:
+    """Run Python code under ``manage.py shell``."""
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "--command", code],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.fixture(scope="session")
+def sqlite_environment(database: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A database with users on SQLite, and no Redis."""
+    copy = tmp_path_factory.mktemp("rooms") / "db.sqlite3"
+    copy.write_bytes(database.read_bytes())
+    environment = {"DATABASE_URL": f"sqlite:///{copy}", "REALTIME_ROOM_CREATION": "authenticated"}
+    manage(CREATE_USERS.replace("{users}", repr(USERS)), environment)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def postgresql_environment(postgresql_server: PostgresProcess) -> dict[str, str]:
+    """A database with users on PostgreSQL."""
+    environment = {"DATABASE_URL": postgresql_server.create_database(), "REALTIME_ROOM_CREATION": "authenticated"}
+    code = "from django.core.management import call_command; call_command('demo', password='pw')"
+    manage(code + CREATE_USERS.replace("{users}", repr(USERS)), environment)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def _sites(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Site]]:
+    """Starts each site once."""
+    sites: dict[str, Site] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str) -> Site:
+            if kind not in sites:
+                starter = {"sqlite": _start_on_sqlite, "postgresql": _start_on_postgresql}[kind]
+                sites[kind] = starter(request, stack)
+            return sites[kind]
+
+        yield start
+
+
+def _start_on_sqlite(request: pytest.FixtureRequest, stack: contextlib.ExitStack) -> Site:
+    environment = request.getfixturevalue("sqlite_environment")
+    return Site([stack.enter_context(ServerProcess(env=environment))] * 2, environment)
+
+
+def _start_on_postgresql(request: pytest.FixtureRequest, stack: contextlib.ExitStack) -> Site:
+    redis = request.getfixturevalue("session_redis")
+    environment = {**request.getfixturevalue("postgresql_environment"), "REDIS_URL": redis.url}
+    return Site([stack.enter_context(ServerProcess(env=environment)) for _ in range(2)], environment)
+
+
+@pytest.fixture(scope="session")
+def session_redis() -> Iterator[RedisProcess]:
+    """A Redis server that no test disturbs."""
+    try:
+        server = RedisProcess()
+    except FileNotFoundError as error:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(str(error))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def site(request: pytest.FixtureRequest, _sites: Callable[[str], Site]) -> AsyncIterator[Site]:
+    """One process on SQLite, or two on PostgreSQL and Redis, with the users of ``USERS``."""
+    shared = _sites(request.param)
+    own = Site(shared.processes, shared.environment)
+    yield own
+    await own.close()
+
+
+@pytest.fixture
+def room() -> str:
+    """The name of a room that no other test uses."""
+    return f"room-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+async def hub(transactional_db: None) -> AsyncIterator[Hub]:
+    """The hub of the test's event loop, on the test database."""
+    hub = current_hub()
+    yield hub
+    await hub.close()
+    await current_lease().close()
+
+
+Connect = Callable[..., Awaitable[RoomClient]]
