@@ -12,6 +12,7 @@ from realtime.health import healthz, readyz
 
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("rooms/<slug:slug>/", pages.room, name="room"),
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

@@ -1,22 +1,26 @@
-"""The pages that people see: ``/`` with a console for each endpoint."""
+"""The pages that people see: ``/`` with a console for each endpoint, and ``/rooms/<room>/`` to chat in."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from realtime.auth.tickets import LIFETIME
 from realtime.close import CATALOGUE, Advice
 from realtime.reference import Endpoint, describe_endpoints, policy_facts
+from realtime.rooms.access import Action, RoomFacts, decide, may_create, standing_of
+from realtime.rooms.limits import limits
+from realtime.rooms.models import SLUG, Room
 from realtime.routing import websocket_urlpatterns
 from realtime.scaffold import consumer_source, route_source
 
-__all__ = ["close_codes", "home"]
+__all__ = ["close_codes", "home", "room"]
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
@@ -62,6 +66,50 @@ def home(request: HttpRequest) -> HttpResponse:
         },
     }
     return render(request, "realtime/home.html", context)
+
+
+@require_safe
+def room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show a room to chat in; who may only read is offered the login, and who may not even read gets 404.
+
+    Args:
+        request: the request.
+        slug: the room's name.
+    """
+    refusal = _refusal_to_write(request, slug)
+    context = {
+        "room": slug,
+        "may_write": refusal is None,
+        "refusal": refusal,
+        "login_url": f"{reverse('login')}?{urlencode({'next': request.path})}",
+        "max_length": limits().content_length,
+        "data": {
+            "room": slug,
+            "me": request.user.get_username() if request.user.is_authenticated else None,
+            "url": "/ws/rooms",
+            "ticketUrl": reverse("ws-ticket"),
+            "closeCodes": close_codes(),
+        },
+    }
+    return render(request, "realtime/room.html", context)
+
+
+def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:
+    """Return why somebody may only read in a room, None where they may write.
+
+    Raises:
+        Http404: for a room that they may not see, or that does not exist and that they may not make.
+    """
+    known = Room.objects.filter(slug=slug).first() if SLUG.fullmatch(slug) else None
+    if known is None:
+        if SLUG.fullmatch(slug) is None or not may_create(request.user):
+            raise Http404(f"There is no room {slug[:80]!r}.")
+        return None
+    standing = standing_of(request.user, known)
+    if decide(standing, RoomFacts.of(known), Action.READ) is not None:
+        raise Http404(f"There is no room {slug[:80]!r}.")
+    refusal = decide(standing, RoomFacts.of(known), Action.POST)
+    return None if refusal is None else refusal.detail
 
 
 def close_codes() -> dict[int, dict[str, str]]:

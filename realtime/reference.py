@@ -27,7 +27,15 @@ from django.utils.text import slugify
 
 from realtime.policy import KIB, MIB, SocketPolicy
 
-__all__ = ["Endpoint", "PolicyFact", "QueryParameter", "describe_endpoints", "policy_facts", "policy_fields"]
+__all__ = [
+    "Endpoint",
+    "PolicyFact",
+    "QueryParameter",
+    "describe_endpoints",
+    "policy_facts",
+    "policy_fields",
+    "policy_values",
+]
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,6 +95,8 @@ class Endpoint:
         policy: the consumer's policy.
         authentication: ``none``, ``optional`` or ``required``.
         query: its query parameters.
+        client_messages: union of the tagged structs that clients send; None where any text or binary message will do.
+        server_messages: union of the tagged structs that the server sends, or None.
     """
 
     slug: str
@@ -97,6 +107,8 @@ class Endpoint:
     policy: SocketPolicy
     authentication: str
     query: tuple[QueryParameter, ...]
+    client_messages: Any = None
+    server_messages: Any = None
 
     @property
     def parameters(self) -> list[str]:
@@ -142,6 +154,14 @@ def policy_facts(policy: SocketPolicy) -> list[PolicyFact]:
     ]
 
 
+def policy_values(policy: SocketPolicy) -> dict[str, Any]:
+    """Return the fields of ``policy`` as JSON values; a predicate becomes its name."""
+    values = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    return {
+        name: getattr(value, "__name__", "predicate") if callable(value) else value for name, value in values.items()
+    }
+
+
 def policy_fields() -> dict[str, str]:
     """Return what each field of ``SocketPolicy`` means, from its docstring."""
     arguments = inspect.cleandoc(SocketPolicy.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
@@ -168,6 +188,8 @@ def _describe(path: str, consumer: type) -> Endpoint:
         policy=getattr(consumer, "policy", None) or SocketPolicy(),
         authentication=getattr(consumer, "authentication", "none"),
         query=tuple(_query_parameters(getattr(consumer, "query_type", None))),
+        client_messages=getattr(consumer, "client_messages", None),
+        server_messages=getattr(consumer, "server_messages", None),
     )
 
 

@@ -81,14 +81,38 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
+class Complaints:
+    """What pages complained about.
+
+    Attributes:
+        expected: parts of what a test provokes; a complaint that holds one of them is none.
+    """
+
+    #: What Chromium says, and a page cannot prevent, when a WebSocket is refused or its server is gone.
+    NETWORK = ("WebSocket connection to", "Failed to load resource", "net::ERR_")
+
+    def __init__(self) -> None:
+        self.expected: set[str] = set()
+        self._all: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Note a complaint."""
+        self._all.append(text)
+
+    @property
+    def unexpected(self) -> list[str]:
+        """The complaints that no test has provoked."""
+        return [text for text in self._all if not any(part in text for part in self.expected)]
+
+
 @pytest.fixture
-def complaints() -> list[str]:
-    """What pages complained about; a test that provokes a complaint empties it."""
-    return []
+def complaints() -> Complaints:
+    """What the pages of the test complained about."""
+    return Complaints()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def new_page(browser: Browser, server: ServerProcess, complaints: list[str]) -> AsyncIterator[NewPage]:
+async def new_page(browser: Browser, server: ServerProcess, complaints: Complaints) -> AsyncIterator[NewPage]:
     """Opens a page in a context (cookies, memory) of its own: ``await new_page("/", color_scheme="dark")``."""
     contexts = []
 
@@ -97,8 +121,8 @@ async def new_page(browser: Browser, server: ServerProcess, complaints: list[str
         context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = await context.new_page()
-        page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: message.type in ("error", "warning") and complaints.add(message.text))
+        page.on("pageerror", lambda error: complaints.add(str(error)))
         if path is not None:
             await page.goto(path)
         return page
@@ -106,4 +130,4 @@ async def new_page(browser: Browser, server: ServerProcess, complaints: list[str
     yield open_page
     for context in contexts:
         await context.close()
-    assert complaints == []
+    assert complaints.unexpected == []

@@ -1,0 +1,225 @@
+"""The chat page in a real browser: two people, a server that dies, text that is no markup."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from realtime.testing import ServerProcess
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+PASSWORD = "correct horse battery staple"
+
+#: Bytes of the page and of everything that it loads.
+PAGE_WEIGHT = 60 * 1024
+
+#: Says many things by the page's own client module, and returns when all are stored.
+SAY_MANY = """async ({ room, count }) => {
+  const { RoomsClient } = await import("/static/realtime/client.js");
+  const client = new RoomsClient({ url: "/ws/rooms", closeCodes: {} });
+  client.join(room);
+  client.start();
+  for (let sent = 0; sent < count; sent += 50) {
+    await new Promise((resolve) => {
+      client.addEventListener("sent", () => client.pending === 0 && resolve());
+      for (let n = sent + 1; n <= Math.min(count, sent + 50); n += 1) client.say(room, `message ${n}`);
+    });
+  }
+  client.stop();
+}"""
+
+
+async def enter(new_page, room: str, user: str | None = "ann", **options: object) -> Page:
+    """Open the page of a room as a user, or as a visitor."""
+    if user is None:
+        page = await new_page(f"/rooms/{room}/", **options)
+    else:
+        page = await new_page(f"/login/?next=/rooms/{room}/", **options)
+        await page.get_by_label("User name").fill(user)
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("[data-status]")).to_have_text("Connected")
+    return page
+
+
+async def say(page: Page, text: str) -> None:
+    field = page.get_by_label("Message to")
+    await field.fill(text)
+    await field.press("Enter")
+
+
+def contents(page: Page) -> Locator:
+    return page.locator(".message .content")
+
+
+async def test_two_people_talk_and_see_each_other(new_page):
+    ann = await enter(new_page, "two-people", "ann")
+    bob = await enter(new_page, "two-people", "bob")
+    await expect(ann.locator("[data-people] li")).to_have_text(["ann (you)", "bob"])
+    await say(ann, "hello bob")
+    await say(ann, "are you there?")
+    await expect(contents(bob)).to_have_text(["hello bob", "are you there?"])
+    await say(bob, "yes")
+    await expect(contents(ann)).to_have_text(["hello bob", "are you there?", "yes"])
+    await expect(ann.locator(".message").nth(1)).to_have_attribute("data-state", "sent")
+    await bob.close()
+    await expect(ann.locator("[data-people] li")).to_have_text(["ann (you)"])
+
+
+async def test_what_is_written_while_the_server_is_down_arrives_once_and_in_order(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        ann = await enter(new_page, "restart", "ann", base_url=first.http(""))
+        bob = await enter(new_page, "restart", "bob", base_url=first.http(""))
+        await say(ann, "before")
+        await expect(contents(bob)).to_have_text(["before"])
+        await ann.get_by_label("Message to").fill("during")
+        first.kill()
+        await expect(ann.locator("[data-status]")).to_contain_text("is sent when it is back")
+        await ann.get_by_label("Message to").press("Enter")
+        await say(ann, "and this")
+        await expect(ann.locator(".message[data-state=pending]")).to_have_count(2)
+    with ServerProcess(database=database, port=first.port):
+        for page in (ann, bob):
+            await expect(page.locator("[data-status]")).to_have_text("Connected")
+            await expect(contents(page)).to_have_text(["before", "during", "and this"])
+        await expect(ann.locator(".message[data-state=pending]")).to_have_count(0)
+        await say(bob, "welcome back")
+        await expect(contents(ann)).to_have_text(["before", "during", "and this", "welcome back"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>document.title='owned'</script>",
+        "<img src=x onerror=\"document.title='owned'\">",
+        "javascript:document.title='owned'",
+        "&lt;b&gt; &amp; </p></article>",
+    ],
+)
+async def test_what_looks_like_markup_stays_text(new_page, text):
+    page = await enter(new_page, "markup")
+    await say(page, text)
+    await expect(contents(page).last).to_have_text(text)
+    await expect(page.locator(".message").last).to_have_attribute("data-state", "sent")
+    assert await page.locator(".message :is(script, img, b)").count() == 0
+    assert await page.locator(".message a[href^=javascript]").count() == 0
+    assert await page.title() != "owned"
+
+
+async def test_addresses_become_links_that_tell_nothing_about_the_page(new_page):
+    page = await enter(new_page, "links")
+    await say(page, "see (https://example.com/a?b=1&c=<2>), or http://[::1/ or ftp://example.com.")
+    link = page.locator(".message a")
+    await expect(link).to_have_count(1)
+    await expect(link).to_have_attribute("href", "https://example.com/a?b=1&c=")
+    await expect(link).to_have_attribute("rel", re.compile("noopener.*noreferrer"))
+
+
+async def test_a_visitor_reads_along_and_is_offered_the_login(new_page):
+    ann = await enter(new_page, "visitors")
+    await say(ann, "welcome")
+    visitor = await enter(new_page, "visitors", user=None)
+    await expect(contents(visitor)).to_have_text(["welcome"])
+    await expect(visitor.get_by_label("Message to")).to_have_count(0)
+    await visitor.get_by_role("main").get_by_role("link", name="Log in").click()
+    await visitor.get_by_label("User name").fill("bob")
+    await visitor.get_by_label("Password").fill(PASSWORD)
+    await visitor.get_by_role("button", name="Log in").click()
+    await expect(visitor.get_by_label("Message to")).to_be_visible()
+    assert urlsplit(visitor.url).path == "/rooms/visitors/"
+
+
+async def test_earlier_messages_come_when_scrolling_up_and_the_view_stays(new_page):
+    page = await enter(new_page, "history")
+    await page.evaluate(SAY_MANY, {"room": "history", "count": 120})
+    await page.reload()
+    await expect(contents(page)).to_have_count(50)
+    await expect(contents(page).last).to_have_text("message 120")
+    await page.get_by_role("log").focus()
+    await page.keyboard.press("Home")
+    await expect(contents(page)).to_have_count(100)
+    await expect(page.get_by_text("message 71", exact=True)).to_be_in_viewport()
+    await page.get_by_role("button", name="Show earlier messages").click()
+    await expect(contents(page)).to_have_count(120)
+    await expect(contents(page).first).to_have_text("message 1")
+    await expect(page.get_by_role("button", name="Show earlier messages")).to_be_hidden()
+
+
+async def test_a_reader_of_old_messages_is_told_of_new_ones_without_being_moved(new_page):
+    ann = await enter(new_page, "unread", "ann")
+    await ann.evaluate(SAY_MANY, {"room": "unread", "count": 60})
+    bob = await enter(new_page, "unread", "bob")
+    await expect(contents(bob)).to_have_count(50)
+    await bob.get_by_role("log").evaluate("log => { log.scrollTop = 300; }")
+    before = await bob.get_by_role("log").evaluate("log => log.scrollTop")
+    await say(ann, "news")
+    button = bob.get_by_role("button", name="1 new message")
+    await expect(button).to_be_visible()
+    assert await bob.get_by_role("log").evaluate("log => log.scrollTop") == before
+    await button.click()
+    await expect(contents(bob).last).to_be_in_viewport()
+    await expect(button).to_be_hidden()
+
+
+async def test_another_tab_of_the_same_person_shows_the_message_as_their_own(new_page):
+    page = await enter(new_page, "tabs")
+    other = await page.context.new_page()
+    await other.goto("/rooms/tabs/")
+    await expect(other.locator("[data-status]")).to_have_text("Connected")
+    await say(page, "from the first tab")
+    await expect(other.locator(".message.own .content")).to_have_text(["from the first tab"])
+    await expect(other.locator("[data-people] li")).to_have_text(["ann (you)"])
+
+
+async def test_a_message_that_is_refused_says_why_and_can_be_sent_again(new_page):
+    page = await enter(new_page, "refused")
+    await page.get_by_label("Message to").evaluate("field => field.removeAttribute('maxlength')")
+    await say(page, "x" * 5000)
+    failed = page.locator(".message[data-state=failed]")
+    await expect(failed).to_contain_text("Not sent.")
+    await failed.get_by_role("button", name="Send again").click()
+    await expect(failed).to_contain_text("Not sent.")
+    await say(page, "short enough")
+    await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["short enough"])
+
+
+async def test_a_session_that_has_ended_is_said_in_words(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await enter(new_page, "session", base_url=first.http(""))
+        await page.context.clear_cookies(name="sessionid")
+        first.kill()
+        await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
+    with ServerProcess(database=database, port=first.port):
+        await expect(page.locator("[data-status]")).to_contain_text("Your session has ended")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1200])
+async def test_long_words_and_right_to_left_text_fit_the_screen(new_page, width, scheme):
+    options = {"viewport": {"width": width, "height": 740}, "color_scheme": scheme}
+    page = await enter(new_page, f"fits-{width}-{scheme}", **options)
+    for text in ("x" * 500, "https://example.com/" + "y" * 500, "שלום, hello"):
+        await say(page, text)
+    await expect(page.locator(".message[data-state=sent]")).to_have_count(3)
+    log = page.get_by_role("log")
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
+    assert await log.evaluate("log => log.scrollWidth <= log.clientWidth")
+    direction = await contents(page).last.evaluate("text => getComputedStyle(text).direction")
+    assert direction == "rtl"
+
+
+async def test_the_whole_page_weighs_under_sixty_kibibytes(new_page):
+    page = await enter(new_page, "weight")
+    sizes = await page.evaluate(
+        """() => performance.getEntries()
+          .filter((entry) => "transferSize" in entry)
+          .map((entry) => entry.encodedBodySize)"""
+    )
+    assert len(sizes) > 5
+    assert sum(sizes) < PAGE_WEIGHT

@@ -1,0 +1,79 @@
+"""The page of a room as an HTTP client sees it: who may see it, and who may write."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+
+from realtime.rooms.models import Membership, Role, Room
+
+pytestmark = pytest.mark.django_db
+
+WRITES = 'name="content"'
+
+
+@pytest.fixture
+def ann():
+    return User.objects.create_user("ann")
+
+
+def page_of(client, user, **settings):
+    Room.objects.create(slug="lobby", **settings)
+    if user is not None:
+        client.force_login(user)
+    return client.get("/rooms/lobby/")
+
+
+def test_a_user_may_write_in_a_public_room(client, ann):
+    assert WRITES in page_of(client, ann).content.decode()
+
+
+def test_a_visitor_reads_a_public_room_and_is_offered_the_login(client):
+    html = page_of(client, None).content.decode()
+    assert WRITES not in html
+    assert "/login/?next=%2Frooms%2Flobby%2F" in html
+
+
+def test_a_visitor_may_write_where_the_room_says_so(client):
+    assert WRITES in page_of(client, None, strangers_may_post=True).content.decode()
+
+
+@pytest.mark.parametrize("settings", [{"is_public": False}, {"strangers_may_read": False}])
+def test_a_visitor_does_not_learn_that_a_closed_room_exists(client, settings):
+    assert page_of(client, None, **settings).status_code == 404
+
+
+def test_a_user_does_not_learn_that_a_private_room_exists(client, ann):
+    assert page_of(client, ann, is_public=False).status_code == 404
+
+
+def test_a_banned_user_is_not_let_in(client, ann):
+    room = Room.objects.create(slug="lobby")
+    Membership.objects.create(room=room, user=ann, role=Role.BANNED)
+    client.force_login(ann)
+    assert WRITES not in client.get("/rooms/lobby/").content.decode()
+
+
+def test_an_archived_room_can_only_be_read_and_says_why(client, ann):
+    html = page_of(client, ann, is_archived=True).content.decode()
+    assert WRITES not in html
+    assert "archived" in html
+
+
+@pytest.mark.parametrize(
+    ("creation", "signed_in", "status"),
+    [("anyone", False, 200), ("authenticated", False, 404), ("authenticated", True, 200), ("staff", True, 404)],
+)
+def test_the_page_of_a_room_that_does_not_exist_is_for_those_who_may_make_it(
+    client, ann, settings, creation, signed_in, status
+):
+    settings.REALTIME_ROOM_CREATION = creation
+    if signed_in:
+        client.force_login(ann)
+    assert client.get("/rooms/new/").status_code == status
+    assert not Room.objects.exists()
+
+
+def test_a_name_that_no_room_can_have_is_not_found(client, ann):
+    client.force_login(ann)
+    assert client.get(f"/rooms/{'x' * 65}/").status_code == 404
