@@ -7,6 +7,7 @@ from realtime.consumers import PolicyConsumer
 from realtime.messages import Message
 from realtime.policy import KIB, MIB, SocketPolicy
 from realtime.rooms.hub import current_hub
+from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session
 
 __all__ = ["RoomsConsumer"]
@@ -26,6 +27,8 @@ class RoomsConsumer(PolicyConsumer):
         ping_timeout=20,
     )
     authentication = "optional"
+    client_messages = ClientMessage
+    server_messages = ServerMessage
 
     _session: Session | None = None
 
