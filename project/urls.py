@@ -6,13 +6,16 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
 
-from realtime import pages
+from realtime import apidocs, pages
 from realtime.auth.views import TicketView, TokenView
 from realtime.health import healthz, readyz
 
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("rooms/", pages.rooms, name="rooms"),
     path("rooms/<slug:slug>/", pages.room, name="room"),
+    path("asyncapi.json", apidocs.asyncapi_json, name="asyncapi"),
+    path("api/docs/", apidocs.reference, name="reference"),
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
@@ -14,13 +15,13 @@ from django.views.decorators.http import require_safe
 from realtime.auth.tickets import LIFETIME
 from realtime.close import CATALOGUE, Advice
 from realtime.reference import Endpoint, describe_endpoints, policy_facts
-from realtime.rooms.access import Action, RoomFacts, decide, may_create, standing_of
+from realtime.rooms.access import Action, AnyUser, RoomFacts, decide, may_create, standing_of
 from realtime.rooms.limits import limits
-from realtime.rooms.models import SLUG, Room
+from realtime.rooms.models import SLUG, Membership, Role, Room
 from realtime.routing import websocket_urlpatterns
 from realtime.scaffold import consumer_source, route_source
 
-__all__ = ["close_codes", "home", "room"]
+__all__ = ["close_codes", "home", "room", "rooms"]
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
@@ -31,6 +32,9 @@ _FACTS = {
     "ping_interval": "Ping every",
     "idle_timeout": "Idle up to",
 }
+
+#: Rooms that one page lists.
+MAX_LISTED = 200
 
 _NEXT_STEP = {
     Advice.STOP: "A client should not come back by itself.",
@@ -66,6 +70,27 @@ def home(request: HttpRequest) -> HttpResponse:
         },
     }
     return render(request, "realtime/home.html", context)
+
+
+@require_safe
+def rooms(request: HttpRequest) -> HttpResponse:
+    """List the rooms that somebody may enter; ``?name=`` leads to one by its name."""
+    name = request.GET.get("name", "")
+    if SLUG.fullmatch(name):
+        return redirect("room", name)
+    context = {"rooms": _visible_rooms(request.user)[:MAX_LISTED], "may_create": may_create(request.user)}
+    return render(request, "realtime/rooms.html", context)
+
+
+def _visible_rooms(user: AnyUser) -> QuerySet[Room]:
+    known = Room.objects.filter(is_archived=False)
+    if not user.is_authenticated:
+        return known.filter(is_public=True, strangers_may_read=True)
+    if getattr(user, "is_staff", False):
+        return known
+    mine = Membership.objects.filter(user_id=user.pk)
+    banned, joined = mine.filter(role=Role.BANNED), mine.exclude(role=Role.BANNED)
+    return known.filter(Q(is_public=True) | Q(pk__in=joined.values("room"))).exclude(pk__in=banned.values("room"))
 
 
 @require_safe

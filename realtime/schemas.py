@@ -161,6 +161,10 @@ def _example_value(name: str, kind: msgspec_inspect.Type) -> Any:
         return [_example_value("", kind.item_type)]
     if isinstance(kind, msgspec_inspect.BoolType):
         return True
+    if isinstance(kind, msgspec_inspect.EnumType):
+        return next(iter(kind.cls)).value
+    if isinstance(kind, msgspec_inspect.LiteralType):
+        return kind.values[0]
     return 41 if isinstance(kind, _NUMBERS) else "text"
 
 

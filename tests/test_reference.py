@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path, re_path
 
 from realtime.policy import MIB, SocketPolicy
-from realtime.reference import describe_endpoints, policy_facts, policy_fields
+from realtime.reference import describe_endpoints, policy_facts, policy_fields, policy_values
 
 
 class Query(msgspec.Struct):
@@ -112,3 +113,12 @@ def test_a_policy_is_written_with_units(policy, field, value, changed):
 def test_every_field_of_the_policy_is_explained():
     assert list(policy_fields()) == [field.name for field in dataclasses.fields(SocketPolicy)]
     assert all(text.endswith((".", ")")) for text in policy_fields().values())
+
+
+def test_the_values_of_a_policy_can_be_written_as_json():
+    def our_partners(origin, scope):
+        return origin.endswith(".example.com")
+
+    values = policy_values(SocketPolicy(allowed_origins=our_partners, subprotocols=("a",)))
+    assert json.loads(json.dumps(values))["allowed_origins"] == "our_partners"
+    assert values["max_message_size"] == 64 * MIB

@@ -28,7 +28,7 @@ export class MessageList extends EventTarget {
    * Events: `retry` with a `Draft`; `unread` with the number of messages below the screen.
    *
    * @param {HTMLElement} root the scrolling element with role="log"
-   * @param {string | null} me the name of the person who looks at it
+   * @param {string} me the name of the person who looks at it; empty for a visitor, who learns of no name
    */
   constructor(root, me) {
     super();
@@ -72,7 +72,7 @@ export class MessageList extends EventTarget {
   /** @param {Draft} draft is on its way */
   addPending({ ref, content }) {
     this.#byRef.get(ref)?.remove();
-    const element = this.#element({ seq: Infinity, user: this.#me ?? "", content, at: new Date().toISOString() });
+    const element = this.#element({ seq: Infinity, user: this.#me, content, at: new Date().toISOString() });
     this.#byRef.set(ref, element);
     this.#root.append(element);
     this.#mark(element, "pending", "Sending…");
@@ -88,7 +88,7 @@ export class MessageList extends EventTarget {
     const content = element.dataset.content ?? "";
     element.remove();
     // It may be there already, when the connection broke before the acknowledgement and the room was read again.
-    const shown = this.#bySeq.get(seq) ?? this.#insert({ seq, user: this.#me ?? "", content, at });
+    const shown = this.#bySeq.get(seq) ?? this.#insert({ seq, user: this.#me, content, at });
     this.#mark(shown, "sent", "Sent");
     if (this.#isAtEnd()) this.toEnd();
   }
@@ -173,7 +173,7 @@ export class MessageList extends EventTarget {
     const date = new Date(at);
     Object.assign(element.dataset, { seq: String(seq), user, at, content });
     element.classList.toggle("own", user === this.#me);
-    find(".author").textContent = user === this.#me ? `${user} (you)` : user;
+    find(".author").textContent = user === this.#me ? `${user} (you)`.trim() : user;
     const time = /** @type {HTMLTimeElement} */ (find("time"));
     time.dateTime = at;
     time.textContent = clockFormat.format(date);

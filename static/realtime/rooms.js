@@ -22,7 +22,7 @@ const client = new RoomsClient({
   retry: me !== null,
 });
 const log = find("[data-log]");
-const list = new MessageList(log, me);
+const list = new MessageList(log, me ?? "");
 
 // The state of the connection
 
