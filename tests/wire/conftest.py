@@ -148,8 +148,9 @@ def serving(
             command = (*daphne, "-u", unix, *options, APPLICATION)
         case "twisted":
             tls = ssl.create_default_context(cafile=str(certificate(directory)))
-            endpoint = f"ssl:{{tls}}:interface=127.0.0.1:privateKey={directory}/key.pem:certKey={directory}/cert.pem"
-            command = (sys.executable, "-m", "daphne", "-e", endpoint.replace("{tls}", "{port}"), *options, APPLICATION)
+            files = f"privateKey={directory}/key.pem:certKey={directory}/cert.pem"
+            endpoint = "ssl:{port}:interface=127.0.0.1:" + files
+            command = (sys.executable, "-m", "daphne", "-e", endpoint, *options, APPLICATION)
         case "uvicorn":
             ws = "realtime.wire.uvicorn:WebSocketProtocol"
             command = (sys.executable, "-m", "uvicorn", "--ws", ws, "--port", "{port}", *options, APPLICATION)
