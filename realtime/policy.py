@@ -16,6 +16,8 @@ MIB = 1024 * KIB
 
 DEFAULT_MESSAGE_SIZE = 64 * MIB
 DEFAULT_FRAME_SIZE = 16 * MIB
+#: What a message of 4 MiB in frames of 64 bytes needs, as the Autobahn test suite sends it.
+DEFAULT_FRAGMENTS = 65_536
 
 #: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
 MAX_UTF8_BYTES = 4
@@ -93,7 +95,7 @@ class SocketPolicy:
     idle_timeout: float | None = None
     max_messages_per_second: float | None = None
     compression: bool = False
-    max_fragments: int = 1024
+    max_fragments: int = DEFAULT_FRAGMENTS
     message_timeout: float | None = 60
     close_timeout: float = 10
 
