@@ -16,7 +16,7 @@ ifneq ($(HOST),127.0.0.1)
 export DJANGO_ALLOWED_HOSTS ?= *
 endif
 
-.PHONY: help run test soak lint format types imports constraints clean
+.PHONY: help run test soak bench lint format types imports constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(VENV)/.installed-dev ## Run the tests (T=tests/test_policy.py for a part
 
 soak: $(VENV)/.installed-dev ## Run the long tests of load and faults
 	@$(BIN)/python -m pytest -m soak $(T)
+
+bench: $(VENV)/.installed-dev ## Measure this project and its peers (BENCH="--only echo --rounds 1")
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(VENV)/.installed-dev ## Check style, types and import rules
 	@$(BIN)/ruff check .
