@@ -33,10 +33,6 @@ NODE_PACKAGES = ("ws@8", "bufferutil@4")
 #: Goes to the server's core, and becomes the server.
 PINNED = f"import os, sys; os.sched_setaffinity(0, {[SERVER_CORE]}); os.execvp(sys.argv[1], sys.argv[1:])"
 
-WITH_UVLOOP = (
-    "import asyncio, uvloop; asyncio.set_event_loop_policy(uvloop.EventLoopPolicy()); "
-    "from daphne.cli import CommandLineInterface; CommandLineInterface.entrypoint()"
-)
 DAPHNE_OPTIONS = ("-v", "0", "-b", "127.0.0.1", "-p", "{port}")
 UVICORN = ("uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port", "{port}", "--loop", "uvloop")
 
@@ -144,14 +140,13 @@ class RunningServer:
 def contenders() -> list[Contender]:
     """Return everybody who can take part on this machine."""
     daphne = (sys.executable, "-m", "daphne", *DAPHNE_OPTIONS)
-    uvloop_daphne = (sys.executable, "-c", WITH_UVLOOP, *DAPHNE_OPTIONS)
     ours = ("daphne", "channels")
     stock = "benchmarks.servers.stock:application"
     found = [
         Contender("this project on Daphne", (*daphne, "project.asgi:application"), ours, is_ours=True),
         Contender(
             "this project on Daphne, uvloop",
-            (*uvloop_daphne, "project.asgi:application"),
+            (sys.executable, "-m", "project", *DAPHNE_OPTIONS),
             (*ours, "uvloop"),
             is_ours=True,
         ),
