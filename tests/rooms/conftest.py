@@ -118,7 +118,10 @@ class Site:
         """
         headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
         socket = await self._stack.enter_async_context(
-            websockets.connect((process or self.processes[0]).ws(path), additional_headers=headers)
+            # Without a bound on what is received, a client that a test does not read can still be closed.
+            websockets.connect(
+                (process or self.processes[0]).ws(path), additional_headers=headers, max_queue=None, max_size=None
+            )
         )
         return RoomClient(socket)
 
