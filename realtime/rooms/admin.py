@@ -1,0 +1,190 @@
+"""Rooms, memberships and messages in the admin. What is done here reaches the connected members at once.
+
+List pages cost the same number of queries whatever they list: counts come from the rooms' own counters.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from realtime.rooms.access import Refusal
+from realtime.rooms.limits import limits
+from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.rooms.people import Person
+from realtime.rooms.services import close_room, post_message, set_archived, set_hidden
+
+__all__ = ["MembershipInline", "RoomAdmin", "RoomMessageAdmin"]
+
+#: Characters of a message that a list shows.
+EXCERPT = 80
+
+
+class AnnouncementForm(forms.Form):
+    """The text of an announcement."""
+
+    content = forms.CharField(widget=forms.Textarea, label="Text")
+
+    def clean_content(self) -> str:
+        """Hold the text to the limit of every other message."""
+        content = str(self.cleaned_data["content"])
+        if len(content) > limits().content_length:
+            raise forms.ValidationError(f"At most {limits().content_length} characters.")
+        return content
+
+
+class MembershipInline(admin.TabularInline):
+    """The memberships of a room."""
+
+    model = Membership
+    extra = 0
+    autocomplete_fields = ("user",)
+    readonly_fields = ("since",)
+
+
+@admin.register(Room)
+class RoomAdmin(admin.ModelAdmin):
+    """Rooms, who is there, and what can be done with them."""
+
+    list_display = ("slug", "title", "is_public", "is_archived", "message_count", "online")
+    list_filter = ("is_public", "is_archived")
+    search_fields = ("slug", "title")
+    fields = (
+        "slug",
+        "title",
+        ("is_public", "strangers_may_read", "strangers_may_post"),
+        "is_archived",
+        "member_limit",
+        "epoch",
+        "created_by",
+        "created_at",
+        "message_count",
+        "who_is_online",
+    )
+    readonly_fields = ("epoch", "created_by", "created_at", "message_count", "who_is_online")
+    inlines = (MembershipInline,)
+    actions = ("archive", "reopen", "close", "announce")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Room]:
+        """Count who is online, each user once."""
+        return super().get_queryset(request).annotate(_online=Count("attendances__key", distinct=True))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Room | None = None) -> Any:
+        """Keep the name of a room that exists: clients hold on to it."""
+        return self.readonly_fields if obj is None else ("slug", *self.readonly_fields)
+
+    @admin.display(description="messages", ordering="last_seq")
+    def message_count(self, room: Room) -> SafeString | int:
+        """Return the number of messages, as a link to them."""
+        if room._state.adding:
+            return 0
+        address = reverse("admin:rooms_roommessage_changelist")
+        return format_html('<a href="{}?room__id__exact={}">{}</a>', address, room.pk, room.last_seq)
+
+    @admin.display(description="online", ordering="_online")
+    def online(self, room: Any) -> int:
+        """Return how many people are in the room."""
+        return int(room._online)
+
+    @admin.display(description="online now")
+    def who_is_online(self, room: Room) -> str:
+        """Return the names of the people in the room."""
+        if room._state.adding:
+            return ""
+        return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or "nobody"
+
+    @admin.action(description="Archive: nobody may write any more", permissions=["change"])
+    def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
+        """Make rooms read-only."""
+        for room in rooms:
+            set_archived(room, archived=True)
+        messages.success(request, f"Archived: {_names(rooms)}.")
+
+    @admin.action(description="Reopen archived rooms", permissions=["change"])
+    def reopen(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
+        """Let members write again."""
+        for room in rooms:
+            set_archived(room, archived=False)
+        messages.success(request, f"Reopened: {_names(rooms)}.")
+
+    @admin.action(description="Close: archive, and put everybody out", permissions=["change"])
+    def close(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
+        """Archive rooms and end every connection's stay in them."""
+        for room in rooms:
+            close_room(room)
+        messages.success(request, f"Closed: {_names(rooms)}.")
+
+    @admin.action(description="Announce something to the members", permissions=["change"])
+    def announce(self, request: HttpRequest, rooms: QuerySet[Room]) -> HttpResponse | None:
+        """Ask for a text, and post it to the rooms."""
+        form = AnnouncementForm(request.POST if "content" in request.POST else None)
+        if not form.is_valid():
+            context = {**self.admin_site.each_context(request), "form": form, "rooms": rooms, "opts": self.model._meta}
+            return TemplateResponse(request, "admin/rooms/announce.html", {**context, "title": "Announce"})
+        person = Person.of(request.user, uuid.uuid4().hex)
+        for room in rooms:
+            outcome = post_message(room, person, form.cleaned_data["content"])
+            if isinstance(outcome, Refusal):
+                messages.error(request, f"{room.slug}: {outcome.detail}")
+            else:
+                messages.success(request, f"{room.slug}: announced as message {outcome.seq}.")
+        return None
+
+
+@admin.register(RoomMessage)
+class RoomMessageAdmin(admin.ModelAdmin):
+    """Messages: to search, and to hide. They are never changed or deleted, so that numbers stay without holes."""
+
+    list_display = ("room", "seq", "name", "excerpt", "at", "is_hidden")
+    list_display_links = ("seq",)
+    list_filter = ("is_hidden",)
+    list_select_related = ("room",)
+    search_fields = ("content", "name", "=room__slug")
+    ordering = ("-id",)
+    show_full_result_count = False
+    fields = ("room", "seq", "name", "author", "at", "is_hidden", "content")
+    actions = ("hide", "show")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Messages are announced from the list of rooms."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: RoomMessage | None = None) -> bool:
+        """What was said stays as it was said."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: RoomMessage | None = None) -> bool:
+        """Messages go with their room only."""
+        return False
+
+    def has_hide_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may hide messages."""
+        return request.user.has_perm("rooms.change_roommessage")
+
+    @admin.display(description="content")
+    def excerpt(self, message: RoomMessage) -> str:
+        """Return the beginning of the text."""
+        return message.content if len(message.content) <= EXCERPT else f"{message.content[:EXCERPT]}…"
+
+    @admin.action(description="Hide from the members", permissions=["hide"])
+    def hide(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
+        """Take messages out of the history, and out of the members' view."""
+        messages.success(request, f"Hidden: {set_hidden(rows, hidden=True)}.")
+
+    @admin.action(description="Show again", permissions=["hide"])
+    def show(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
+        """Bring messages back into the history."""
+        messages.success(request, f"Shown again: {set_hidden(rows, hidden=False)}.")
+
+
+def _names(rooms: QuerySet[Room]) -> str:
+    return ", ".join(room.slug for room in rooms)
