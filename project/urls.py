@@ -9,11 +9,13 @@ from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
 from realtime import apidocs, pages
 from realtime.auth.views import TicketView, TokenView
 from realtime.health import healthz, readyz
+from realtime.rehearsal import handshake
 
 urlpatterns = [
     path("", pages.home, name="home"),
     path("rooms/", pages.rooms, name="rooms"),
     path("rooms/<slug:slug>/", pages.room, name="room"),
+    path("api/handshake/", handshake, name="handshake"),
     path("asyncapi.json", apidocs.asyncapi_json, name="asyncapi"),
     path("api/docs/", apidocs.reference, name="reference"),
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -14,12 +15,14 @@ from django.views.decorators.http import require_safe
 
 from realtime.auth.tickets import LIFETIME
 from realtime.close import CATALOGUE, Advice
+from realtime.presets import presets_for
 from realtime.reference import Endpoint, describe_endpoints, policy_facts
 from realtime.rooms.access import Action, AnyUser, RoomFacts, decide, may_create, standing_of
 from realtime.rooms.limits import limits
 from realtime.rooms.models import SLUG, Membership, Role, Room
 from realtime.routing import websocket_urlpatterns
 from realtime.scaffold import consumer_source, route_source
+from realtime.schemas import describe_messages
 
 __all__ = ["close_codes", "home", "room", "rooms"]
 
@@ -67,6 +70,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "endpoints": {endpoint.slug: _for_script(endpoint) for endpoint in endpoints},
             "closeCodes": close_codes(),
             "loggedIn": request.user.is_authenticated,
+            "handshakeUrl": reverse("handshake"),
         },
     }
     return render(request, "realtime/home.html", context)
@@ -167,8 +171,14 @@ def _for_script(endpoint: Endpoint) -> dict[str, Any]:
         "example": endpoint.example,
         "authentication": endpoint.authentication,
         "subprotocols": subprotocols or (["my-protocol"] if endpoint.policy.accept_any_subprotocol else []),
-        "message": "hello",
+        "message": _first_message(endpoint),
+        "presets": presets_for(endpoint),
     }
+
+
+def _first_message(endpoint: Endpoint) -> str:
+    messages = describe_messages(endpoint.client_messages)
+    return json.dumps(messages[0].example, ensure_ascii=False) if messages else "hello"
 
 
 def _is_served(url: str) -> bool:

@@ -4,7 +4,8 @@ import { byteLength, excerpt, hex, parseHex } from "./format.js";
 import { FrameLog } from "./framelog.js";
 
 /**
- * @typedef {{slug: string, path: string, example: string, authentication: string, subprotocols: string[], message: string}} Endpoint
+ * @typedef {{slug: string, path: string, example: string, authentication: string, subprotocols: string[], message: string, presets: Preset[]}} Endpoint
+ * @typedef {{label: string, connect?: {address?: string, protocols?: string[], ticket?: boolean}, send?: {text?: string, hex?: string, size?: number, times?: number}}} Preset
  * @typedef {Record<string, {name: string, meaning: string, advice: string, next: string}>} CloseCodes
  * @typedef {import("./account.js").Account} Account
  */
@@ -54,7 +55,7 @@ export class Console {
   }
 
   #fill() {
-    this.#field("address").value = new URL(this.#endpoint.example, location.href).href.replace(/^http/, "ws");
+    this.#field("address").value = this.#absolute(this.#endpoint.example);
     this.#field("protocols").value = this.#endpoint.subprotocols.join(", ");
     this.#field("message").value = this.#endpoint.message;
     this.#find("[data-ticket-choice]").hidden = this.#endpoint.authentication === "none";
@@ -70,6 +71,7 @@ export class Console {
     submit("[data-handshake]", () => this.connect());
     submit("[data-composer]", () => this.send());
     submit("[data-closing]", () => this.disconnect());
+    this.#find("[data-presets]").append(...this.#endpoint.presets.map((preset) => this.#presetButton(preset)));
     this.#find("[data-clear]").addEventListener("click", () => this.#log.clear());
     this.#field("message").addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -78,15 +80,58 @@ export class Console {
     });
   }
 
-  /** Opens the connection that the form describes. */
+  /** @param {Preset} preset */
+  #presetButton(preset) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = preset.label;
+    button.addEventListener("click", () => this.#try(preset));
+    return button;
+  }
+
+  /** @param {Preset} preset */
+  async #try({ connect, send }) {
+    if (connect) {
+      await this.#leave();
+      if (connect.address) this.#field("address").value = this.#absolute(connect.address);
+      if (connect.protocols) this.#field("protocols").value = connect.protocols.join(", ");
+      this.#field("ticket").checked = connect.ticket ?? true;
+      await this.connect();
+    }
+    if (!send) return;
+    await this.connect();
+    const data = send.hex === undefined ? (send.text ?? "x".repeat(send.size ?? 0)) : parseHex(send.hex).buffer;
+    for (let sent = 0; sent < (send.times ?? 1) && this.#socket?.readyState === WebSocket.OPEN; sent += 1) this.transmit(data);
+  }
+
+  /** Closes the connection, if there is one, and waits for its end. */
+  async #leave() {
+    const socket = this.#socket;
+    if (!socket) return;
+    await new Promise((resolve) => {
+      socket.addEventListener("close", resolve);
+      socket.close();
+    });
+  }
+
+  /** @param {string} path */
+  #absolute(path) {
+    return new URL(path, location.href).href.replace(/^http/, "ws");
+  }
+
+  #protocols() {
+    return this.#field("protocols").value.split(",").map((name) => name.trim()).filter(Boolean);
+  }
+
+  /** Opens the connection that the form describes, and waits until it is open or refused. */
   async connect() {
     if (this.#socket) return;
     this.#error("");
     this.#phase("connecting", "Connecting…");
-    const protocols = this.#field("protocols").value.split(",").map((name) => name.trim()).filter(Boolean);
+    const protocols = this.#protocols();
     try {
       const address = await this.#address();
-      this.#open(new WebSocket(address, protocols), protocols);
+      await this.#open(new WebSocket(address, protocols), protocols);
     } catch (error) {
       this.#phase("ended", "Not connected");
       this.#log.add("bad", "note", /** @type {Error} */ (error).message);
@@ -105,6 +150,7 @@ export class Console {
   /**
    * @param {WebSocket} socket
    * @param {string[]} protocols what is offered
+   * @returns {Promise<void>} when it is decided
    */
   #open(socket, protocols) {
     this.#socket = socket;
@@ -120,6 +166,10 @@ export class Console {
     });
     socket.addEventListener("message", ({ data }) => this.#frame("in", data));
     socket.addEventListener("close", (event) => this.#ended(event));
+    return new Promise((resolve) => {
+      socket.addEventListener("open", () => resolve());
+      socket.addEventListener("close", () => resolve());
+    });
   }
 
   /** Sends what stands in the composer. */
@@ -165,7 +215,8 @@ export class Console {
     this.#socket = null;
     if (!this.#opened) {
       this.#phase("ended", "Refused");
-      this.#log.add("bad", "handshake", "The handshake was refused, or the server was not reached. A browser does not tell a page which status it got.");
+      this.#log.add("bad", "handshake", "The handshake was refused, or the server was not reached. A browser does not say which.");
+      this.#explain();
       return;
     }
     const entry = this.#closeCodes[code];
@@ -173,6 +224,22 @@ export class Console {
     const name = entry ? ` ${entry.name}` : "";
     this.#phase(code === 1000 ? "idle" : "ended", `Closed with ${code}${name}${reason ? `: ${reason}` : ""}`);
     this.#log.add(wasClean && code === 1000 ? "note" : "bad", "close", `${code}${name}${reason ? ` “${reason}”` : ""}\n${meaning}`);
+  }
+
+  /** Asks the same over HTTP, where a page can read the answer. */
+  async #explain() {
+    try {
+      const url = await this.#address();
+      const offered = this.#protocols();
+      const { status, subprotocol, problem } = await this.#account.rehearse(url.pathname + url.search, offered);
+      if (status === 101 && offered.length && subprotocol === null) {
+        this.#log.add("note", "over HTTP", "The server accepts this handshake without a subprotocol. Browsers give up then; other clients go on.");
+      } else if (status === 101) {
+        this.#log.add("note", "over HTTP", "Asked again over HTTP, the server would accept this handshake now.");
+      } else this.#log.add("bad", "over HTTP", `${status} ${problem?.title ?? ""}\n${problem?.detail ?? ""}`.trim());
+    } catch (error) {
+      this.#log.add("bad", "over HTTP", `There was no answer over HTTP either: ${/** @type {Error} */ (error).message}`);
+    }
   }
 
   /**

@@ -18,7 +18,12 @@ const data = JSON.parse(find(document, "#realtime-data").textContent ?? "");
 /** @type {HTMLFormElement} */
 const form = find(document, "[data-account]");
 const account = new Account(
-  { token: form.dataset.tokenUrl ?? "", refresh: form.dataset.refreshUrl ?? "", ticket: form.dataset.ticketUrl ?? "" },
+  {
+    token: form.dataset.tokenUrl ?? "",
+    refresh: form.dataset.refreshUrl ?? "",
+    ticket: form.dataset.ticketUrl ?? "",
+    handshake: data.handshakeUrl,
+  },
   find(form, "[name=csrfmiddlewaretoken]").getAttribute("value") ?? "",
   data.loggedIn,
 );

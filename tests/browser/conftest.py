@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from realtime.testing import PROJECT_ROOT, ServerProcess, migrated_database
 
@@ -27,8 +27,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-#: Milliseconds that an action may take on a busy machine before its test fails.
-TIMEOUT = 15_000
+#: Milliseconds that an action may take before its test fails: a busy machine, and the client's pause of up to 30 s.
+TIMEOUT = 45_000
+expect.set_options(timeout=TIMEOUT)
 
 #: Every user of these tests has this password.
 PASSWORD = "correct horse battery staple"

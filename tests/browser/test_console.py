@@ -84,14 +84,65 @@ async def test_the_first_offered_subprotocol_that_the_policy_lists_is_shown(new_
     await expect(console.get_by_role("status")).to_contain_text("subprotocol graphql-transport-ws")
 
 
-async def test_a_refused_handshake_is_said_to_be_one(new_page, complaints):
+@pytest.mark.parametrize(
+    ("slug", "preset", "answer"),
+    [
+        ("ws-connect", "user_id is no number", "400 Bad Request"),
+        ("ws-connect", "Without name", "400 Bad Request"),
+        ("ws-auth", "Without a token", "401 Unauthorized"),
+        ("ws-auth", "With a forged ticket", "401 Unauthorized"),
+        ("ws-policy", "Unknown subprotocol", "accepts this handshake without a subprotocol"),
+    ],
+)
+async def test_a_refused_handshake_is_explained_over_http(new_page, complaints, slug, preset, answer):
+    complaints.expected.update(complaints.NETWORK)
+    console = await console_of(await new_page(), slug)
+    await console.get_by_role("button", name=preset).click()
+    await expect(console.get_by_role("status")).to_contain_text("Refused")
+    await expect(console.locator(".frame").last).to_contain_text(answer)
+    await expect(console.get_by_role("button", name="Connect", exact=True)).to_be_enabled()
+
+
+async def test_a_path_without_an_endpoint_is_explained_too(new_page, complaints):
     complaints.expected.update(complaints.NETWORK)
     page = await new_page()
-    console = await console_of(page, "ws-connect")
-    await console.get_by_label("Address").fill(await address_of(page, "/ws/connect?user_id=x&name=ann"))
+    console = await console_of(page, "ws")
+    await console.get_by_label("Address").fill(await address_of(page, "/ws/nowhere"))
     await console.get_by_role("button", name="Connect", exact=True).click()
-    await expect(console.get_by_role("status")).to_contain_text("Refused")
-    await expect(console.get_by_role("button", name="Connect", exact=True)).to_be_enabled()
+    await expect(console.locator(".frame").last).to_contain_text("404 Not Found")
+
+
+@pytest.mark.parametrize(
+    ("slug", "preset", "state"),
+    [
+        ("ws-policy", "One byte too large", "Closed with 1009 MESSAGE_TOO_BIG"),
+        ("ws-chat", "420 messages at once", "Closed with 1008 POLICY_VIOLATION"),
+        ("ws-rooms", "Binary", "Closed with 1003 UNSUPPORTED_DATA"),
+        ("ws-policy", "Subprotocols in another order", "subprotocol graphql-transport-ws"),
+    ],
+)
+async def test_a_preset_shows_a_policy_at_work(new_page, slug, preset, state):
+    console = await console_of(await new_page(), slug)
+    await console.get_by_role("button", name=preset, exact=True).click()
+    await expect(console.get_by_role("status")).to_contain_text(state)
+
+
+async def test_an_empty_message_and_the_largest_one_come_back(new_page):
+    console = await console_of(await new_page(), "ws-policy")
+    await console.get_by_role("button", name="Empty message").click()
+    received = console.locator(".frame[data-direction=in]")
+    await expect(received.first).to_contain_text("0 B")
+    await console.get_by_role("button", name="Largest message").click()
+    await expect(received.last).to_contain_text("1.0 MiB")
+
+
+async def test_a_json_endpoint_offers_an_example_of_each_message(new_page):
+    console = await console_of(await new_page(), "ws-rooms")
+    await console.get_by_role("button", name="Ping").click()
+    await expect(console.locator(".frame[data-direction=in] pre")).to_have_text(['{"type":"Pong"}'])
+    await console.get_by_role("button", name="Unknown type").click()
+    await expect(console.locator(".frame[data-direction=in] pre").last).to_contain_text("invalid_message")
+    await expect(console.get_by_role("status")).to_contain_text("Connected")
 
 
 async def test_a_token_becomes_a_ticket_that_opens_the_authenticated_endpoint(new_page):
