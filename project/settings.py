@@ -202,12 +202,27 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # Logs
 
+#: "text" for people, "keyvalue" or "json" for machines: one line for each event.
+REALTIME_LOG_FORMAT = env.str("REALTIME_LOG_FORMAT", default="text" if DEBUG else "keyvalue")
+#: One line for each request and connection. Off, those that broke a rule are still logged.
+REALTIME_ACCESS_LOG = env.bool("REALTIME_ACCESS_LOG", default=DEBUG)
+
+_LOG_FORMATTERS = {"text": "TextFormatter", "keyvalue": "KeyValueFormatter", "json": "JsonFormatter"}
+if REALTIME_LOG_FORMAT not in _LOG_FORMATTERS:
+    raise ImproperlyConfigured(f"REALTIME_LOG_FORMAT is {REALTIME_LOG_FORMAT!r}; use text, keyvalue or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": f"realtime.logs.{_LOG_FORMATTERS[REALTIME_LOG_FORMAT]}"}},
+    "filters": {"without_query": {"()": "realtime.logs.WithoutQuery"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
-    # Django's own configuration would print these a second time in development.
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        # Django's own configuration would print these a second time in development.
+        "django": {"handlers": [], "propagate": True},
+        "realtime.access": {"level": "INFO" if REALTIME_ACCESS_LOG else "WARNING"},
+        # uvicorn logs the whole request target, where tickets are.
+        "uvicorn.access": {"filters": ["without_query"]},
+        "uvicorn.error": {"filters": ["without_query"]},
+    },
 }

@@ -9,6 +9,7 @@ from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
 from realtime import apidocs, pages
 from realtime.auth.views import TicketView, TokenView
 from realtime.health import healthz, readyz
+from realtime.metrics import metrics
 from realtime.rehearsal import handshake
 
 urlpatterns = [
@@ -29,4 +30,5 @@ urlpatterns = [
     path("api/", include("realtime.rooms.urls")),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
 ]

@@ -35,13 +35,24 @@ class SocketRouter:
 
     def matches(self, scope: dict[str, Any]) -> bool:
         """Tell whether there is an endpoint at the path of ``scope``."""
+        return self._endpoint(scope) is not None
+
+    def _endpoint(self, scope: dict[str, Any]) -> str | None:
+        """Return the route of ``scope`` as it is written in ``routing.py``, None without one."""
         path = _route_path(scope)
-        return path is not None and any(_matches(pattern, path) for pattern in self.urlpatterns)
+        if path is None:
+            return None
+        return next((str(pattern.pattern) for pattern in self.urlpatterns if _matches(pattern, path)), None)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Run the endpoint of the path, or answer 404."""
-        if self.matches(scope):
-            await self._router({**scope, "path_remaining": _route_path(scope)}, receive, send)
+        endpoint = self._endpoint(scope)
+        if endpoint is not None:
+            count_as = scope.get("extensions", {}).get("websocket.policy", {}).get("count_as")
+            if count_as is not None:
+                count_as(endpoint)
+            routed = {**scope, "path_remaining": _route_path(scope), "endpoint": endpoint}
+            await self._router(routed, receive, send)
             return
         await receive()  # websocket.connect, which comes before every answer
         await deny(scope, send, HandshakeRejected(404, "There is no WebSocket endpoint at this path."))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,6 +22,7 @@ from realtime.close import CloseCode
 from realtime.delivery import Delivery
 from realtime.errors import HandshakeRejected
 from realtime.handshake import deny
+from realtime.measures import HANDLER_SECONDS, UNROUTED
 from realtime.messages import SharedMessage
 
 __all__ = ["ServedConsumer"]
@@ -74,13 +76,16 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
 
     async def _serve(self, receive: Any) -> None:
-        turn = self._turn
+        turn, clock = self._turn, time.perf_counter
+        observe = HANDLER_SECONDS[self.scope.get("endpoint", UNROUTED)].observe
         while True:
             event = await receive()
             kind = event["type"]
             if kind == "websocket.receive":
                 async with turn:
+                    start = clock()
                     await self.websocket_receive(event)
+                    observe(clock() - start)
             elif kind == "websocket.disconnect":
                 await self.websocket_disconnect(event)
             else:

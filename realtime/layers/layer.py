@@ -7,6 +7,7 @@ import itertools
 import os
 import secrets
 import threading
+import time
 import uuid
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,6 +24,7 @@ from realtime.layers.parcel import Parcel
 from realtime.layers.statistics import Statistics
 from realtime.layers.subscriber import Timing
 from realtime.layers.upstream import Upstream
+from realtime.measures import BROADCAST_SECONDS
 
 __all__ = ["FanoutChannelLayer"]
 
@@ -238,14 +240,16 @@ class FanoutChannelLayer(BaseChannelLayer):
         assert isinstance(message, dict), "message is not a dict"
         self.require_valid_group_name(group)
         self._local.sweep()
+        start = time.perf_counter()
         parcel = Parcel(message)
         if self._upstream is None:
             await self._local.deliver(group, parcel)
-            return
-        # Encoded first: a value that other processes could not read is an error before anybody has got the message.
-        publication = self._upstream.for_group(group, message)
-        await self._local.deliver(group, parcel)
-        await self._upstream.publish(*publication)
+        else:
+            # Encoded first: a value that others could not read is an error before anybody has got the message.
+            publication = self._upstream.for_group(group, message)
+            await self._local.deliver(group, parcel)
+            await self._upstream.publish(*publication)
+        BROADCAST_SECONDS.observe(time.perf_counter() - start)
 
     # Beyond the Channels interface
 

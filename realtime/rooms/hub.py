@@ -38,7 +38,7 @@ from realtime.rooms.limits import limits
 from realtime.rooms.members import Member
 from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
 
-__all__ = ["Hub", "current_hub"]
+__all__ = ["Hub", "all_hubs", "current_hub"]
 
 logger = logging.getLogger("realtime.rooms")
 
@@ -84,6 +84,11 @@ class Hub:
         self._background: set[asyncio.Task[Any]] = set()
 
     # Feeds
+
+    @property
+    def feeds(self) -> list[Feed]:
+        """The feeds of the rooms that somebody of this process is in."""
+        return list(self._feeds.values())
 
     async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> Feed:
         """Begin to hold for a member what happens in a room, and return the room's feed."""
@@ -302,6 +307,11 @@ class Hub:
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def all_hubs() -> list[Hub]:
+    """Return the hubs of this process."""
+    return list(_hubs.values())
 
 
 def current_hub() -> Hub:

@@ -18,6 +18,7 @@ from typing import Any
 
 from realtime.close import CloseCode, is_sendable, truncate_reason
 from realtime.errors import PeerViolation
+from realtime.measures import UNROUTED, traffic_of
 from realtime.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.wire.deadlines import Deadline, Deadlines
 from realtime.wire.deflate import Deflate, negotiate
@@ -29,10 +30,12 @@ from realtime.wire.output import Output
 from realtime.wire.reader import Item, MessageReader
 from realtime.wire.state import Event, State, next_state
 
-__all__ = ["Connection"]
+__all__ = ["BY_APPLICATION", "Connection"]
 
 logger = logging.getLogger("realtime.wire")
 
+#: Cause of a refusal that the application has sent; it knows, and logs, the real one.
+BY_APPLICATION = "refused by the application"
 #: What may arrive before the application has accepted, in bytes.
 MAX_EARLY_DATA = 64 * 1024
 #: Received messages that wait for the application: parsing stops at either bound.
@@ -62,6 +65,8 @@ class Connection:
         limits: what is enforced since the accept.
         refusal: HTTP status and cause of a refused handshake, None for none.
         closed_with: code and reason that the application's ``websocket.disconnect`` carries, None before the end.
+        closed_by: who ended it: ``client``, ``server``, or ``network`` where the transport was lost.
+        traffic: where messages are counted; those of its endpoint once that is known.
     """
 
     __slots__ = (
@@ -84,11 +89,13 @@ class Connection:
         "_request",
         "_response",
         "_timed",
+        "closed_by",
         "closed_with",
         "limits",
         "out",
         "refusal",
         "state",
+        "traffic",
     )
 
     def __init__(
@@ -106,6 +113,8 @@ class Connection:
         self.limits = defaults
         self.refusal: tuple[int, str] | None = None
         self.closed_with: tuple[int, str] | None = None
+        self.closed_by = "network"
+        self.traffic = traffic_of(UNROUTED)
         self._request: Request | None = request
         self._headers = headers
         self._defaults = defaults
@@ -167,14 +176,14 @@ class Connection:
 
     def _end(self, now: float) -> None:
         self.state = next_state(self.state, Event.LOST)
-        self._disconnected(CloseCode.ABNORMAL, "")
+        self._disconnected(CloseCode.ABNORMAL, "", "network")
         self._stop_reading()
         self._deadlines.clear_all()
         self.out.clear()
 
     def _read(self, reader: MessageReader, now: float) -> None:
         """Parse until the bytes run out, the queue is full, or the connection ends."""
-        events, take = self._events, reader.next
+        events, take, traffic = self._events, reader.next, self.traffic
         item: Item | None
         try:
             while (
@@ -195,6 +204,7 @@ class Connection:
                 elif self.state is State.OPEN:
                     events.append(item)  # type: ignore[arg-type]  # a str or bytes
                     self._queued += len(item)
+                    traffic.messages_in += 1
                     self._last_message = now
         except PeerViolation as violation:
             self._fail(violation, now)
@@ -231,14 +241,14 @@ class Connection:
     def _receive_close(self, payload: bytes, now: float) -> None:
         code, reason = parse_close(payload)
         self.state = next_state(self.state, Event.PEER_CLOSE)
-        self._disconnected(code, reason)
+        self._disconnected(code, reason, "client")
         self._send_close(None if code == CloseCode.NO_STATUS else code)
         self._linger(now)
 
     def _fail(self, violation: PeerViolation, now: float) -> None:
         """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
         self.state = next_state(self.state, Event.FAIL)
-        self._disconnected(violation.code, violation.reason)
+        self._disconnected(violation.code, violation.reason, "server")
         self._send_close(violation.code, violation.reason)
         self._linger(now)
 
@@ -269,8 +279,9 @@ class Connection:
             self._read(self._reader, now)
         return event
 
-    def _disconnected(self, code: int, reason: str) -> None:
+    def _disconnected(self, code: int, reason: str, by: str) -> None:
         if self.closed_with is None:
+            self.closed_by = by
             self.closed_with = (int(code), reason)
             self._events.append({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
@@ -308,6 +319,7 @@ class Connection:
         self.out.append(
             encode_frame(opcode, payload) if self._deflate is None else self._deflate.encode(opcode, payload)
         )
+        self.traffic.messages_out += 1
 
     def send_shared(self, message: SharedMessage, now: float) -> None:
         """Queue a message that goes to many sockets; a no-op unless the connection is open.
@@ -326,6 +338,7 @@ class Connection:
                 frame = encode_frame(BINARY, message.data)
             message.frame = frame
         self.out.append(frame)
+        self.traffic.messages_out += 1
 
     def overflow(self, now: float) -> None:
         """Close a peer that reads too slowly for what is sent to it with 1013; what is pending is dropped."""
@@ -413,7 +426,7 @@ class Connection:
         if self._response is not None:
             status, headers = self._response
             self._response = None
-            self.refusal = (status, "refused by the application")
+            self.refusal = (status, BY_APPLICATION)
             names = {name.lower() for name, _ in headers}
             if not more and b"content-length" not in names:
                 headers.append((b"Content-Length", str(len(body)).encode()))
@@ -422,7 +435,7 @@ class Connection:
             self.out.append(body)
         if not more:
             self.state = next_state(self.state, Event.RESPONSE_END)
-            self._disconnected(CloseCode.ABNORMAL, "")
+            self._disconnected(CloseCode.ABNORMAL, "", "server")
             self._linger(now)
 
     # From the server
@@ -507,7 +520,7 @@ class Connection:
 
     def _begin_close(self, event: Event, code: int, reason: str, now: float) -> None:
         self.state = next_state(self.state, event)
-        self._disconnected(code, reason)
+        self._disconnected(code, reason, "server")
         self._send_close(code, reason)
         self._deadlines.clear_all()
         self._deadlines.set(Deadline.CLOSE, now + self.limits.close_timeout)
@@ -518,7 +531,7 @@ class Connection:
         self.state = next_state(self.state, event)
         self.refusal = (status, detail)
         self.out.append(problem_answer(status, detail, _texts(self._headers)))
-        self._disconnected(CloseCode.ABNORMAL, "")
+        self._disconnected(CloseCode.ABNORMAL, "", "server")
         self._linger(now)
 
     def _send_close(self, code: int | None, reason: str = "") -> None:

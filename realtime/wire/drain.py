@@ -17,6 +17,10 @@ GRACE = 1.0
 class Drainable(Protocol):
     """What can be asked to end."""
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the peer."""
+
     def restart(self) -> None:
         """Close the connection with 1012."""
 

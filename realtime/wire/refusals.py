@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
+
+from realtime.logs import event
 
 __all__ = ["log_refusal"]
 
 logger = logging.getLogger("realtime.wire")
 
+#: Characters of a client's value that are logged.
+MAX_VALUE = 200
 
-def log_refusal(status: int, cause: str, path: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
+
+def log_refusal(
+    status: int, cause: str, path: bytes, headers: Iterable[tuple[bytes, bytes]], *, connection: str = ""
+) -> None:
     """Log why a handshake was refused: status, cause, origin, host and path, never the query or a token.
 
     Args:
@@ -19,18 +25,22 @@ def log_refusal(status: int, cause: str, path: bytes, headers: Iterable[tuple[by
         cause: what was wrong.
         path: the path of the request; a query on it is cut off.
         headers: names in lower case.
+        connection: id of the connection, where there is one already.
     """
     values = dict(headers)
-    logger.info(
-        "handshake refused status=%d cause=%s origin=%s host=%s path=%s",
-        status,
-        json.dumps(cause),
-        _quoted(values.get(b"origin", b"")),
-        _quoted(values.get(b"host", b"")),
-        _quoted(path.partition(b"?")[0]),
+    identity = {"connection": connection} if connection else {}
+    event(
+        logger,
+        logging.INFO,
+        "handshake refused",
+        **identity,
+        status=status,
+        cause=cause,
+        origin=_text(values.get(b"origin", b"")),
+        host=_text(values.get(b"host", b"")),
+        path=_text(path.partition(b"?")[0]),
     )
 
 
-def _quoted(value: bytes) -> str:
-    """Return a value of the client as one word, so that it cannot forge a field or a line."""
-    return json.dumps(value.decode("latin-1"))
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")[:MAX_VALUE]

@@ -7,6 +7,7 @@ application.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import math
@@ -14,8 +15,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from realtime.close import CloseCode
+from realtime.logs import CONNECTION_ID
 from realtime.messages import SharedMessage
-from realtime.wire.connection import Connection
+from realtime.wire.account import Account
+from realtime.wire.connection import BY_APPLICATION, Connection
 from realtime.wire.drain import Drain
 from realtime.wire.flush import Flusher
 from realtime.wire.refusals import log_refusal
@@ -79,9 +82,13 @@ class Session:
         drain: where living sessions are registered.
         observer: is told what becomes of the connection.
         application_timeout: seconds that the application has to return after its disconnect event.
+
+    Attributes:
+        is_flushing: whether what is pending is written by the end of the event-loop iteration.
     """
 
     __slots__ = (
+        "_account",
         "_alarm",
         "_alarm_at",
         "_application_timeout",
@@ -129,10 +136,15 @@ class Session:
         self._reading = True
         self._finished = False
         self._turn = 0
+        self._account = Account(connection, scope, self._loop.time())
         self.is_flushing = False
         extensions = scope.setdefault("extensions", {})
         extensions["websocket.http.response"] = {}
-        extensions["websocket.policy"] = {"version": POLICY_EXTENSION_VERSION, "send_nowait": self.send_nowait}
+        extensions["websocket.policy"] = {
+            "version": POLICY_EXTENSION_VERSION,
+            "send_nowait": self.send_nowait,
+            "count_as": self._account.count_as,
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.state.value}>"
@@ -142,6 +154,11 @@ class Session:
         """Where the connection stands."""
         return self._connection.state
 
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the peer, here and in the transport."""
+        return self._connection.out.size + (0 if self._transport is None else self._transport.pending())
+
     def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
         """Run the application.
 
@@ -150,7 +167,9 @@ class Session:
             opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the session.
         """
         self._drain.add(self)
-        self._task = self._loop.create_task(self._run(application, opening))
+        context = contextvars.copy_context()
+        context.run(CONNECTION_ID.set, self._account.id)
+        self._task = self._loop.create_task(self._run(application, opening), context=context)
 
     # From the adapter
 
@@ -162,6 +181,7 @@ class Session:
     def receive_data(self, data: bytes) -> None:
         """Take bytes of the peer."""
         connection = self._connection
+        connection.traffic.bytes_in += len(data)
         connection.receive_data(data, self._loop.time())
         if self._receiver is not None and connection.has_events:
             self._wake_receiver()
@@ -259,7 +279,7 @@ class Session:
         elif (
             limits.max_write_buffer_size is not None
             and connection.out.blocked
-            and size + (0 if self._transport is None else self._transport.pending()) > limits.max_write_buffer_size
+            and self.pending > limits.max_write_buffer_size
         ):
             connection.overflow(self._loop.time())
             self._settle()
@@ -285,7 +305,9 @@ class Session:
         if transport is None:
             return
         while out.size and not out.blocked:
-            transport.write(out.take())
+            data = out.take()
+            self._connection.traffic.bytes_out += len(data)
+            transport.write(data)
         if self._state is State.LINGERING and not out.size and not self._finished:
             self._finished = True
             transport.finish()
@@ -339,10 +361,12 @@ class Session:
 
     def _state_changed(self) -> None:
         connection, observer = self._connection, self._observer
+        self._account.update(self._loop.time())
         if connection.refusal is not None and self._state is State.LINGERING:
             status, cause = connection.refusal
             assert self._scope is not None
-            log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"])
+            if cause is not BY_APPLICATION:
+                log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self._account.id)
             if observer is not None:
                 observer.refused(status)
         elif self._state is State.OPEN and observer is not None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import unquote
 
+from realtime.measures import UNROUTED, traffic_of
 from realtime.upgrade import upgrade_problem
 from realtime.wire.asyncio import AsyncioAdapter
 from realtime.wire.connection import Connection
@@ -117,6 +118,7 @@ class WebSocketProtocol(AsyncioAdapter):
 
     def _refuse(self, request: Request, status: int, detail: str, headers: tuple[tuple[str, str], ...]) -> None:
         log_refusal(status, detail, request.path, request.headers)
+        traffic_of(UNROUTED).answered(str(status))
         assert self._transport is not None
         self._transport.write(problem_answer(status, detail, headers))
         self._transport.close()

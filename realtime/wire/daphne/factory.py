@@ -8,6 +8,7 @@ import daphne.server
 from daphne.http_protocol import HTTPFactory
 from twisted.web.http import _GenericHTTPChannelProtocol
 
+from realtime.wire.daphne.access import clean_access_log
 from realtime.wire.daphne.channel import WireChannel
 from realtime.wire.daphne.request import WireRequest
 from realtime.wire.daphne.stopping import drain_at_exit, drain_before_shutdown
@@ -27,6 +28,7 @@ class WireHTTPFactory(HTTPFactory):
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
+        clean_access_log(server)
         drain_before_shutdown(server)
         if not server.signal_handlers:  # in a thread under the autoreloader
             drain_at_exit(server, daphne.server.twisted_loop)

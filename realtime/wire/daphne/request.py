@@ -11,6 +11,7 @@ from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES, parse_x_for
 from twisted.internet.interfaces import ISSLTransport
 from twisted.web.http_headers import Headers
 
+from realtime.measures import UNROUTED, traffic_of
 from realtime.upgrade import upgrade_problem
 from realtime.wire.connection import Connection
 from realtime.wire.daphne.books import Books
@@ -40,6 +41,7 @@ class WireRequest(WebRequest):
             self._upgrade(Request(self.uri, headers))
         else:
             status, detail, answer = problem
+            traffic_of(UNROUTED).answered(str(status))
             self.channel.refuse(status, detail, answer)
         return None
 
