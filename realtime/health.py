@@ -7,12 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
-from django.db import connection
+from django.db import connections
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
 
-__all__ = ["healthz", "readyz"]
+from realtime.database import DatabaseThreads
+from realtime.wire.drain import is_draining
+
+__all__ = ["DatabaseCheck", "healthz", "readyz"]
 
 #: Seconds that one check may take; a hung database is an answer, not a hung request.
 CHECK_TIMEOUT = 1.5
@@ -20,11 +23,17 @@ CHECK_TIMEOUT = 1.5
 Check = Callable[[], Awaitable[None]]
 
 
+class Draining(Exception):
+    """The process is stopping."""
+
+
+@require_safe
 async def healthz(request: HttpRequest) -> HttpResponse:
     """Answer 200 while the event loop turns; restart the process when this does not answer."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
+@require_safe
 async def readyz(request: HttpRequest) -> JsonResponse:
     """Answer 200 when every check passes, else 503; each with its outcome and time in milliseconds."""
     names = list(CHECKS)
@@ -51,13 +60,42 @@ async def _run(check: Check) -> dict[str, Any]:
     return result if problem is None else {**result, "problem": problem}
 
 
-async def _check_database() -> None:
-    await database_sync_to_async(_select_one)()
+class DatabaseCheck:
+    """Asks the database something, in a thread of its own.
+
+    A thread that waits for a hung database cannot be cancelled. So there is one for all checks, which nobody else
+    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a connection for
+    each check: that is what a new request would have to do.
+
+    Args:
+        ask: what runs in the thread.
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._threads = DatabaseThreads("health", 1)
+        self._asking: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        """Return when the database has answered.
+
+        Raises:
+            Exception: whatever the database driver raises.
+        """
+        if self._asking is None or self._asking.done() or self._asking.get_loop() is not asyncio.get_running_loop():
+            self._asking = asyncio.create_task(self._threads.run(self._ask))
+            # The one who asked may be gone by the time it fails.
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._asking)
 
 
 def _select_one() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    connection = connections["default"]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    finally:
+        connection.close()
 
 
 async def _check_channel_layer() -> None:
@@ -70,4 +108,13 @@ async def _check_channel_layer() -> None:
     await layer.receive(channel)
 
 
-CHECKS: dict[str, Check] = {"database": _check_database, "channel_layer": _check_channel_layer}
+async def _check_draining() -> None:
+    if is_draining():
+        raise Draining
+
+
+CHECKS: dict[str, Check] = {
+    "database": DatabaseCheck(_select_one),
+    "channel_layer": _check_channel_layer,
+    "draining": _check_draining,
+}

@@ -284,6 +284,22 @@ class PostgresProcess:
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", self.ADMINISTRATOR, name)
         return f"postgres://{self.ADMINISTRATOR}@127.0.0.1:{self.port}/{name}"
 
+    def pause(self) -> None:
+        """Let the server hang: its connections stay open and nothing is answered (SIGSTOP)."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        for pid in self._processes():
+            os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """Return the postmaster, which makes new ones, and then the others."""
+        postmaster = (self._directory / "data/postmaster.pid").read_text().split("\n", 1)[0]
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return [int(postmaster), *map(int, children)]
+
     def stop(self) -> None:
         """Stop the server and remove its files."""
         self._stack.close()

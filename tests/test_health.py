@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from django.test import AsyncClient
 
 from realtime import health
+from realtime.wire.drain import DRAIN
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +22,7 @@ async def test_readyz_names_each_check_with_its_time() -> None:
     report = response.json()
     assert response.status_code == 200
     assert report["ready"] is True
-    assert {"database", "channel_layer"} <= set(report["checks"])
+    assert set(report["checks"]) == {"database", "channel_layer", "draining"}
     assert all(check["ok"] and check["ms"] >= 0 for check in report["checks"].values())
 
 
@@ -43,3 +45,48 @@ async def test_readyz_is_503_when_a_check_fails_or_hangs_and_tells_no_secret(mon
     assert report["checks"]["database"]["problem"] == problem
     assert report["checks"]["channel_layer"]["ok"] is True
     assert b"hunter2" not in response.content
+
+
+async def test_a_stopping_process_is_not_ready(monkeypatch) -> None:
+    monkeypatch.setattr(DRAIN, "draining", True)
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 503
+    assert report["checks"]["draining"] == {**report["checks"]["draining"], "ok": False, "problem": "Draining"}
+
+
+async def test_checks_of_a_hung_database_take_one_thread_however_many_ask() -> None:
+    began, release = threading.Event(), threading.Event()
+    calls = []
+
+    def hang() -> None:
+        calls.append(threading.current_thread())
+        began.set()
+        release.wait()
+
+    check = health.DatabaseCheck(hang)
+    waiting = [asyncio.create_task(check()) for _ in range(20)]
+    await asyncio.to_thread(began.wait)
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    release.set()
+    await asyncio.gather(*waiting[1:])
+    assert len(calls) == 1
+    await check()
+    assert len(calls) == 2
+
+
+async def test_a_check_that_fails_after_everybody_has_left_disturbs_nobody() -> None:
+    release = threading.Event()
+
+    def fail() -> None:
+        release.wait()
+        raise ConnectionError
+
+    check = health.DatabaseCheck(fail)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(check(), 0.01)
+    release.set()
+    with pytest.raises(ConnectionError):
+        await check()
