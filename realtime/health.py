@@ -64,8 +64,8 @@ class DatabaseCheck:
     """Asks the database something, in a thread of its own.
 
     A thread that waits for a hung database cannot be cancelled. So there is one for all checks, which nobody else
-    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a connection for
-    each check: that is what a new request would have to do.
+    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a
+    connection for each check: that is what a new request would have to do.
 
     Args:
         ask: what runs in the thread.
