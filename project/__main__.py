@@ -41,9 +41,9 @@ def use_uvloop() -> None:
     """Let the event loops of this process be uvloop's, where it is installed."""
     if find_spec("uvloop") is None:
         return
-    import uvloop
+    from realtime.wire.uvloop import ReactorLoopPolicy
 
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    asyncio.set_event_loop_policy(ReactorLoopPolicy())
 
 
 if __name__ == "__main__":
