@@ -41,11 +41,12 @@ class Recipient(Protocol):
 
 
 class _Delivery:
-    __slots__ = ("done", "members", "parcel", "position")
+    __slots__ = ("done", "excluded", "members", "parcel", "position")
 
-    def __init__(self, members: Sequence[Recipient], parcel: Parcel, position: int) -> None:
+    def __init__(self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None, position: int) -> None:
         self.members = members
         self.parcel = parcel
+        self.excluded = excluded
         self.position = position
         self.done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
@@ -70,8 +71,15 @@ class Deliverer:
         self._backlog = 0
         self._lock = threading.Lock()
 
-    def deliver(self, members: Sequence[Recipient], parcel: Parcel) -> concurrent.futures.Future[None] | None:
+    def deliver(
+        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
+    ) -> concurrent.futures.Future[None] | None:
         """Deliver, in the loop's own thread.
+
+        Args:
+            members: who gets it; the list does not change any more.
+            parcel: what they get.
+            excluded: the one member that does not get it.
 
         Returns:
             None when all members have it; a future where the rest follows in the next iterations of the loop. A
@@ -79,15 +87,15 @@ class Deliverer:
         """
         position = 0
         if not self._queue:
-            position = self._run(members, parcel, 0)
+            position = self._run(members, parcel, excluded, 0)
             if position == len(members):
                 return None
-        delivery = _Delivery(members, parcel, position)
+        delivery = _Delivery(members, parcel, excluded, position)
         self._queue.append(delivery)
         return delivery.done
 
     def deliver_threadsafe(
-        self, members: Sequence[Recipient], parcel: Parcel
+        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
     ) -> concurrent.futures.Future[None] | None:
         """Deliver from any other thread or loop.
 
@@ -98,31 +106,35 @@ class Deliverer:
             RuntimeError: if the loop has been closed.
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self.loop.call_soon_threadsafe(self._deliver_foreign, members, parcel, done)
+        self.loop.call_soon_threadsafe(self._deliver_foreign, members, parcel, excluded, done)
         with self._lock:
             self._backlog += 1
             return done if self._backlog > MAX_BACKLOG else None
 
     def _deliver_foreign(
-        self, members: Sequence[Recipient], parcel: Parcel, done: concurrent.futures.Future[None]
+        self,
+        members: Sequence[Recipient],
+        parcel: Parcel,
+        excluded: Recipient | None,
+        done: concurrent.futures.Future[None],
     ) -> None:
         with self._lock:
             self._backlog -= 1
-        rest = self.deliver(members, parcel)
+        rest = self.deliver(members, parcel, excluded)
         if rest is None:
             _settle(done)
         else:
             rest.add_done_callback(lambda _: _settle(done))
 
-    def _run(self, members: Sequence[Recipient], parcel: Parcel, position: int) -> int:
+    def _run(self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None, position: int) -> int:
         """Deliver as much as this iteration has room for; returns the first position that is left."""
         if not self._spent:
             self.loop.call_soon(self._next_iteration)
         stop = min(position + max(DELIVERIES_PER_ITERATION - self._spent, 0), len(members))
-        shared, exclude, excluded = parcel.shared, parcel.exclude, 0
+        shared, passed_over = parcel.shared, 0
         for member in members[position:stop]:
-            if exclude is not None and member.channel_name == exclude:
-                excluded += 1
+            if member is excluded:
+                passed_over = 1
                 continue
             try:
                 direct = member.direct
@@ -133,7 +145,7 @@ class Deliverer:
             except Exception:
                 # The outermost frame for one member: what is wrong with it must not keep the message from the others.
                 logger.exception("A message could not be delivered to channel %s.", member.channel_name)
-        self._statistics.delivered += stop - position - excluded
+        self._statistics.delivered += stop - position - passed_over
         # Even a group of nobody counts as one: otherwise nothing would end the iteration.
         self._spent += max(stop - position, 1)
         return stop
@@ -142,7 +154,7 @@ class Deliverer:
         self._spent = 0
         while self._queue and self._spent < DELIVERIES_PER_ITERATION:
             delivery = self._queue[0]
-            delivery.position = self._run(delivery.members, delivery.parcel, delivery.position)
+            delivery.position = self._run(delivery.members, delivery.parcel, delivery.excluded, delivery.position)
             if delivery.position < len(delivery.members):
                 return
             self._queue.popleft()

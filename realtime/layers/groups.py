@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
 __all__ = ["Groups"]
 
 M = TypeVar("M", bound=Hashable)
+S = TypeVar("S")
 
 
-class Groups(Generic[M]):
+class Groups(Generic[M, S]):
     """Membership in both directions, in constant time, from any thread.
 
-    ``members()`` returns a tuple that is made once and kept until the group changes: a fan-out neither copies the
-    members nor holds the lock while it delivers.
+    ``members()`` returns what is made once and kept until the group changes: a fan-out neither looks at the members
+    to sort them nor holds the lock while it delivers.
+
+    Args:
+        snapshot: makes what ``members()`` returns, for instance a tuple, from the members in the order of their coming.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, snapshot: Callable[[Iterable[M]], S]) -> None:
+        self._snapshot = snapshot
+        self._nobody = snapshot(())
         self._lock = threading.Lock()
         self._members: dict[str, dict[M, None]] = {}
         self._groups: dict[M, set[str]] = {}
-        self._snapshots: dict[str, tuple[M, ...]] = {}
+        self._snapshots: dict[str, S] = {}
 
     def __len__(self) -> int:
         return len(self._members)
@@ -57,15 +63,15 @@ class Groups(Generic[M]):
             groups: Iterable[str] = tuple(self._groups.get(member, ()))
             return [group for group in groups if self._discard(group, member)]
 
-    def members(self, group: str) -> tuple[M, ...]:
-        """Return the members of ``group``, in the order in which they came; empty for an unknown group."""
+    def members(self, group: str) -> S:
+        """Return the snapshot of ``group``, that of nobody for an unknown group."""
         snapshot = self._snapshots.get(group)
         if snapshot is None:
             with self._lock:
                 members = self._members.get(group)
                 if members is None:
-                    return ()
-                snapshot = self._snapshots[group] = tuple(members)
+                    return self._nobody
+                snapshot = self._snapshots[group] = self._snapshot(members)
         return snapshot
 
     def groups_of(self, member: M) -> frozenset[str]:

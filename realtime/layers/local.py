@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from realtime.layers.delivery import Deliverer
@@ -21,6 +21,10 @@ FOREIGN_LOOP_PATIENCE = 5.0
 
 #: Members that are told to resynchronise before the event loop gets a turn.
 TOLD_PER_ITERATION = 1000
+
+
+#: The members of a group by the event loop in which they are reached; None: any.
+Audience = dict[asyncio.AbstractEventLoop | None, list[Member]]
 
 
 class LocalMembers:
@@ -46,7 +50,7 @@ class LocalMembers:
         self._on_deserted = on_deserted
         self._lock = threading.Lock()
         self._members: dict[str, Member] = {}
-        self._groups: Groups[Member] = Groups()
+        self._groups: Groups[Member, Audience] = Groups(_by_loop)
         self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
         self._next_sweep = 0.0
 
@@ -139,21 +143,18 @@ class LocalMembers:
     async def deliver(self, group: str, parcel: Parcel) -> None:
         """Hand a parcel to the members of a group, and wait where a fan-out takes more than one turn of the loop."""
         here = asyncio.get_running_loop()
-        by_loop: dict[asyncio.AbstractEventLoop, list[Member]] = {}
-        for member in self._groups.members(group):
-            by_loop.setdefault(member.loop or here, []).append(member)
-        for loop, members in by_loop.items():
-            if loop is here:
+        excluded = None if parcel.exclude is None else self._members.get(parcel.exclude)
+        for loop, members in self._groups.members(group).items():
+            if loop is None or loop is here:
+                rest = self._deliverer(here).deliver(members, parcel, excluded)
+                if rest is not None:
+                    await asyncio.wrap_future(rest)
                 continue
             try:
-                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(members, parcel))
+                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(members, parcel, excluded))
             except RuntimeError:  # the loop is closed, and its consumers with it
                 for member in members:
                     self._forget(member)
-        if here in by_loop:
-            rest = self._deliverer(here).deliver(by_loop[here], parcel)
-            if rest is not None:
-                await asyncio.wrap_future(rest)
 
     async def resynchronise(self) -> None:
         """Tell every member that wants to know it that it may have missed something."""
@@ -225,6 +226,13 @@ class LocalMembers:
         if not in_use or self._rules.clock() >= member.kept_until:
             for group in self._free(member):
                 self._on_deserted(group)
+
+
+def _by_loop(members: Iterable[Member]) -> Audience:
+    audience: Audience = {}
+    for member in members:
+        audience.setdefault(member.loop, []).append(member)
+    return audience
 
 
 async def _wait_for_other_loop(done: concurrent.futures.Future[None] | None) -> None:

@@ -110,7 +110,7 @@ async def test_deliveries_are_counted_without_the_excluded():
     statistics = Statistics()
     deliverer = Deliverer(asyncio.get_running_loop(), statistics)
     members = [Member(str(number), is_direct=True) for number in range(5)]
-    deliverer.deliver(members, Parcel({"type": "websocket.send", "text": "1", "exclude": "3"}))
+    deliverer.deliver(members, Parcel({"type": "websocket.send", "text": "1"}), members[3])
     assert [member.got for member in members] == [[1], [1], [1], [], [1]]
     assert statistics.delivered == 4
 

@@ -11,14 +11,14 @@ from realtime.layers.groups import Groups
 
 
 def test_members_are_listed_in_the_order_in_which_they_came():
-    groups = Groups()
+    groups = Groups(tuple)
     for member in ("c", "a", "b"):
         groups.add("group", member)
     assert groups.members("group") == ("c", "a", "b")
 
 
 def test_the_first_and_the_last_member_are_told_apart():
-    groups = Groups()
+    groups = Groups(tuple)
     assert groups.add("group", "a") is True
     assert groups.add("group", "b") is False
     assert groups.discard("group", "a") is False
@@ -27,7 +27,7 @@ def test_the_first_and_the_last_member_are_told_apart():
 
 
 def test_who_is_not_a_member_cannot_be_the_last_to_leave():
-    groups = Groups()
+    groups = Groups(tuple)
     assert groups.discard("group", "a") is False
     groups.add("group", "b")
     assert groups.discard("group", "a") is False
@@ -35,7 +35,7 @@ def test_who_is_not_a_member_cannot_be_the_last_to_leave():
 
 
 def test_leaving_all_groups_tells_which_are_deserted():
-    groups = Groups()
+    groups = Groups(tuple)
     groups.add("alone", "a")
     groups.add("shared", "a")
     groups.add("shared", "b")
@@ -46,7 +46,7 @@ def test_leaving_all_groups_tells_which_are_deserted():
 
 
 def test_a_list_of_members_stays_as_it_was_while_the_group_changes():
-    groups = Groups()
+    groups = Groups(tuple)
     groups.add("group", "a")
     before = groups.members("group")
     groups.add("group", "b")
@@ -55,7 +55,7 @@ def test_a_list_of_members_stays_as_it_was_while_the_group_changes():
 
 
 def test_a_deserted_group_leaves_nothing_behind():
-    groups = Groups()
+    groups = Groups(tuple)
     groups.add("group", "a")
     assert "group" in groups
     groups.members("group")
@@ -72,7 +72,7 @@ def test_a_deserted_group_leaves_nothing_behind():
     )
 )
 def test_both_directions_always_agree(steps):
-    groups = Groups()
+    groups = Groups(tuple)
     model = set()
     for step, group, member in steps:
         if step == "add":
@@ -90,7 +90,7 @@ def test_both_directions_always_agree(steps):
 
 
 def test_joins_and_leaves_from_many_threads_leave_nothing_behind():
-    groups = Groups()
+    groups = Groups(tuple)
 
     def come_and_go(member):
         for turn in range(300):
