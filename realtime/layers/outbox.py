@@ -25,6 +25,9 @@ OUTBOX_BYTES = 1024 * 1024
 #: Messages that are published in one round trip.
 BATCH = 256
 
+#: Seconds before the next messages after a failure: most of them find the server back.
+BACK_OFF = 0.1
+
 #: Seconds that a stopping process gives to what is still waiting.
 FAREWELL = 0.5
 
@@ -127,6 +130,7 @@ class Outbox:
             # Not sent again: some of it may have arrived, and a message that comes twice is worse than one that is
             # told as lost.
             self._lose(len(batch), str(error))
+            await asyncio.sleep(BACK_OFF)
             return
         self.statistics.published += len(batch)
         self._is_losing = False

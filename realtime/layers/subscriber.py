@@ -88,6 +88,7 @@ class Subscriber:
         self._failure: UpstreamUnavailable | None = None
         self._is_up = asyncio.Event()
         self._was_up = False
+        self._was_up_in_session = False
 
     @property
     def is_up(self) -> bool:
@@ -140,7 +141,7 @@ class Subscriber:
             try:
                 await self._session()
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
-                attempt = 0 if self.is_up else attempt
+                attempt = 0 if self._was_up_in_session else attempt
                 self._lost(error)
             delay = BACK_OFF[min(attempt, len(BACK_OFF) - 1)]
             attempt += 1
@@ -156,6 +157,7 @@ class Subscriber:
 
     async def _session(self) -> None:
         """Connect, subscribe and read until the connection is lost."""
+        self._was_up_in_session = False
         pool = self._host.pool()
         try:
             async with asyncio.timeout(self._timing.connect):
@@ -165,6 +167,7 @@ class Subscriber:
             while True:
                 await self._handle(await self._read())
         finally:
+            self._is_up.clear()
             # Nobody waits for a confirmation that cannot come: what is missed is told at the next connection.
             self._confirmed.clear()
             for future in self._waiting.values():
@@ -185,6 +188,7 @@ class Subscriber:
         self._statistics.connects += 1
         self._failure = None
         was_up, self._was_up = self._was_up, True
+        self._was_up_in_session = True
         self._is_up.set()
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
@@ -197,12 +201,11 @@ class Subscriber:
 
     def _lost(self, error: BaseException) -> None:
         failure = UpstreamUnavailable(str(self._host), error)
-        if self.is_up:
+        if self._was_up_in_session:
             self._statistics.disconnects += 1
             logger.warning("The connection to Redis was lost; connecting again: %s", failure)
         elif self._failure is None and not self._was_up:
             logger.error("%s -- messages stay within this process until it can; trying again.", failure)
-        self._is_up.clear()
         self._failure = failure
         if not self._first_attempt.done():
             self._first_attempt.set_result(None)
