@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from realtime.rooms import protocol
 from realtime.rooms.access import Action, AnyUser, Refusal, RoomFacts, decide, standing_of
 from realtime.rooms.events import messages, notice, publish_from_thread
 from realtime.rooms.history import Entry
-from realtime.rooms.models import Role, Room, RoomMessage
+from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.people import Person
 from realtime.rooms.signals import raise_access_version
 from realtime.rooms.storage import Outcome, Stored, Write, check_content, store_writes
@@ -72,6 +72,6 @@ def visible_rooms(user: AnyUser) -> QuerySet[Room]:
         return rooms.filter(is_public=True, strangers_may_read=True)
     if getattr(user, "is_staff", False):
         return rooms
-    mine = rooms.filter(memberships__user=user.pk)
-    banned = mine.filter(memberships__role=Role.BANNED).values("pk")
-    return (rooms.filter(is_public=True) | rooms.filter(pk__in=mine.values("pk"))).exclude(pk__in=banned)
+    own = Membership.objects.filter(user_id=user.pk)
+    banned = own.filter(role=Role.BANNED).values("room")
+    return rooms.filter(Q(is_public=True) | Q(pk__in=own.values("room"))).exclude(pk__in=banned)

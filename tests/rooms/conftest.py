@@ -132,7 +132,7 @@ class Site:
         token["user_id"] = str(USERS[user])
         return str(token)
 
-    async def api(self, method: str, path: str, user: str | None = None, **data: Any) -> tuple[int, Any]:
+    async def api(self, method: str, path: str, user: str | None = None, /, **data: Any) -> tuple[int, Any]:
         """Send a request to the HTTP API and return status and JSON."""
         return await asyncio.to_thread(self._api, method, path, user, data)
 
