@@ -6,12 +6,13 @@ There is one hub for each event loop. Its tasks run while the process has somebo
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import functools
 import logging
 import random
 import weakref
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from channels.layers import get_channel_layer
@@ -76,6 +77,9 @@ class Hub:
         self._feeds: dict[int, Feed] = {}
         self._present: dict[tuple[int, str], Change] = {}
         self._attendance_is_doubtful = False
+        self._outgoing: collections.deque[tuple[int, Iterable[events.Event]]] = collections.deque()
+        self._given_up = 0
+        self._publishing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._delivery: Delivery | None = None
         self._layer: Any = None
@@ -143,7 +147,7 @@ class Hub:
         feed = self._feeds.get(room_id)
         if feed is not None:
             feed.offer(entries, access_version)
-        self.spawn(events.publish(room_id, events.messages(room_id, access_version, entries, self._origin)))
+        self._publish(room_id, events.messages(room_id, access_version, entries, self._origin))
 
     # Presence
 
@@ -180,7 +184,28 @@ class Hub:
                 feed.offer_transition(transition)
             told.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
         for room_id, news in told.items():
-            self.spawn(events.publish(room_id, news))
+            self._publish(room_id, news)
+
+    # News for other processes
+
+    def _publish(self, room_id: int, news: Iterable[events.Event]) -> None:
+        """Queue events, which go out one after the other. When Redis hangs, the oldest are given up, and counted."""
+        self._outgoing.append((room_id, news))
+        if len(self._outgoing) > limits().outgoing:
+            self._outgoing.popleft()
+            self._given_up += 1
+        if self._publishing is None:
+            self._publishing = asyncio.create_task(self._publish_all())
+
+    async def _publish_all(self) -> None:
+        try:
+            while self._outgoing:
+                await events.publish(*self._outgoing.popleft())
+        finally:
+            self._publishing = None
+        if self._given_up:
+            logger.warning("%d publications were given up; other processes read them from the database", self._given_up)
+            self._given_up = 0
 
     # News from other processes
 
@@ -293,8 +318,8 @@ class Hub:
         """Store what waits, end the tasks and close the database connections. For tests and management commands."""
         await self._writes.drain()
         await self._changes.drain()
-        while self._background:
-            await asyncio.wait(list(self._background))
+        while waiting := [*self._background, *([self._publishing] if self._publishing else [])]:
+            await asyncio.wait(waiting)
         async with self._opening:
             for feed in self._feeds.values():
                 feed.close()

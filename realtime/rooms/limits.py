@@ -41,6 +41,7 @@ class Limits:
         newest: messages that a client gets when it joins without ``since``: one screen.
         batch: messages stored in one transaction; longer ones would hold the locks of their rooms too long.
         queue: messages of the process that may wait for the database, before senders wait.
+        outgoing: batches that may wait to be published. Beyond it, other processes find them in the database.
         held: messages that a feed, or a member that is joining, keeps while it waits for an earlier one.
         tail_check: seconds between two looks at the database for messages whose publication was lost.
         grace: seconds that an overtaken message may be late before it is read from the database.
@@ -55,6 +56,7 @@ class Limits:
     newest: int = 50
     batch: int = 500
     queue: int = 5000
+    outgoing: int = 1000
     held: int = 2000
     tail_check: float = 2.0
     grace: float = 0.05
