@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.core.cache import cache
 
 from realtime.messages import SharedMessage
 from realtime.testing import PostgresProcess, RedisProcess, ServerProcess, demo_database
+from realtime.testing_client import Client, open_socket
 
 #: Of both demo users, in every test database.
 PASSWORD = "correct horse battery staple"
@@ -33,6 +35,17 @@ def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     copy.write_bytes(database.read_bytes())
     with ServerProcess(database=copy) as process:
         yield process
+
+
+@pytest.fixture
+async def socket(server: ServerProcess) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Opens a connection to the shared server: ``client = await socket("/ws")``; all are closed after the test."""
+    async with contextlib.AsyncExitStack() as clients:
+
+        async def open_path(path: str, **options: Any) -> Client:
+            return await clients.enter_async_context(await open_socket(server.ws(path), **options))
+
+        yield open_path
 
 
 @pytest.fixture(scope="session")
