@@ -49,7 +49,8 @@ _NEXT_STEP = {
 _LINKS = (
     ("/api/docs/", "every endpoint, message and close code"),
     ("/asyncapi.json", "the same as AsyncAPI 3"),
-    ("/admin/", "users and live connections"),
+    ("/api/schema/", "the HTTP API as OpenAPI"),
+    ("/admin/", "users, rooms and live connections"),
     ("/healthz", "is the process alive"),
     ("/readyz", "can it serve: database, channel layer, draining"),
     ("/metrics", "for Prometheus"),

@@ -1,0 +1,95 @@
+"""Every page against the rules of axe-core, which comes from npm at test time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+from playwright.async_api import Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+AXE = "axe-core@4.14.1"
+
+#: WCAG 2.2 level AA, and what axe's authors recommend beyond it.
+RUN = """async () => {
+  const { violations } = await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  });
+  return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html.slice(0, 160)}`));
+}"""
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """The source of axe-core; skipped without npm or without its registry, unless CI is set."""
+    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+    if shutil.which("npm") is None:
+        refuse("npm is not installed")
+    directory = tmp_path_factory.mktemp("axe")
+    command = ["npm", "pack", "--silent", "--pack-destination", str(directory), AXE]
+    packed = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if packed.returncode:
+        refuse(f"{AXE} cannot be had from npm: {packed.stderr[-300:]}")
+    [archive] = directory.glob("*.tgz")
+    with tarfile.open(archive) as files:
+        member = files.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
+
+async def violations(page: Page, axe: str) -> list[str]:
+    await page.evaluate(axe)
+    return await page.evaluate(RUN)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/", "/rooms/", "/api/docs/", "/login/"])
+async def test_a_page_has_no_violation(new_page, axe, path, scheme):
+    page = await new_page(path, color_scheme=scheme, reduced_motion="reduce")
+    assert await violations(page, axe) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_console_in_use_has_no_violation(new_page, axe, scheme):
+    page = await new_page("/", color_scheme=scheme, viewport={"width": 360, "height": 740})
+    console = page.locator("#ws .console")
+    await console.get_by_role("button", name="Connect", exact=True).click()
+    await expect(console.get_by_role("status")).to_contain_text("Connected")
+    await console.get_by_role("button", name="Send").click()
+    await expect(console.locator(".frame[data-direction=in]")).to_have_count(1)
+    await console.get_by_role("button", name="Disconnect").click()
+    await expect(console.get_by_role("status")).to_contain_text("Closed with")
+    assert await violations(page, axe) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_conversation_has_no_violation(new_page, axe, scheme):
+    page = await new_page("/login/?next=/rooms/accessible/", color_scheme=scheme)
+    await page.get_by_label("User name").fill("ann")
+    await page.get_by_label("Password").fill("correct horse battery staple")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.locator("[data-status]")).to_have_text("Connected")
+    await page.get_by_label("Message to").fill("see https://example.com/")
+    await page.get_by_label("Message to").press("Enter")
+    await expect(page.locator(".message[data-state=sent]").last).to_be_visible()
+    assert await violations(page, axe) == []
+
+
+async def test_the_whole_chat_is_done_by_keyboard(new_page):
+    page = await new_page("/login/?next=/rooms/keyboard/")
+    await expect(page.get_by_label("User name")).to_be_focused()
+    await page.keyboard.type("ann")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("correct horse battery staple")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("[data-status]")).to_have_text("Connected")
+    while not await page.evaluate("document.activeElement.name === 'content'"):
+        await page.keyboard.press("Tab")
+    await page.keyboard.type("typed")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".message[data-state=sent] .content").last).to_have_text("typed")
+    await expect(page.get_by_label("Message to")).to_be_focused()
