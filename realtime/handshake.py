@@ -7,7 +7,6 @@ contract names. Nothing is accepted before all of them have passed.
 from __future__ import annotations
 
 import functools
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from realtime.close import CloseCode
 from realtime.errors import HandshakeRejected
 from realtime.policy import SocketPolicy
 from realtime.problems import problem_response
+from realtime.refusals import log_refusal
 
 __all__ = [
     "check_origin",
@@ -30,8 +30,6 @@ __all__ = [
     "parse_query",
     "request_origin",
 ]
-
-logger = logging.getLogger("realtime.handshake")
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -254,7 +252,7 @@ async def deny(scope: Scope, send: Send, rejection: HandshakeRejected) -> None:
         send: the ASGI send callable.
         rejection: status, detail and headers.
     """
-    _log_refusal(scope, rejection)
+    log_refusal(rejection.status, rejection.detail, scope["path"].encode(), scope["headers"])
     if "websocket.http.response" not in scope.get("extensions", ()):
         code = CLOSE_CODE_FOR_STATUS.get(rejection.status, CloseCode.POLICY_VIOLATION)
         await send({"type": "websocket.close", "code": int(code), "reason": rejection.detail})
@@ -262,15 +260,3 @@ async def deny(scope: Scope, send: Send, rejection: HandshakeRejected) -> None:
     headers, body = problem_response(rejection.status, rejection.detail, rejection.headers)
     await send({"type": "websocket.http.response.start", "status": int(rejection.status), "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
-
-
-def _log_refusal(scope: Scope, rejection: HandshakeRejected) -> None:
-    """Say why, to whom and where; never the query string, which may carry a token or ticket."""
-    logger.warning(
-        "handshake refused status=%d cause=%r origin=%r host=%r path=%r",
-        rejection.status,
-        rejection.detail,
-        ", ".join(header_values(scope, b"origin"))[:200] or None,
-        ", ".join(header_values(scope, b"host"))[:200] or None,
-        scope["path"][:200],
-    )

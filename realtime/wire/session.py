@@ -17,11 +17,11 @@ from typing import Any, Protocol
 from realtime.close import CloseCode
 from realtime.logs import CONNECTION_ID
 from realtime.messages import SharedMessage
+from realtime.refusals import log_refusal
 from realtime.wire.account import Account
 from realtime.wire.connection import BY_APPLICATION, Connection
 from realtime.wire.drain import Drain
 from realtime.wire.flush import Flusher
-from realtime.wire.refusals import log_refusal
 from realtime.wire.state import State
 
 __all__ = ["Application", "Observer", "Session", "Transport"]

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from realtime.measures import UNROUTED, traffic_of
+from realtime.refusals import log_refusal
 from realtime.upgrade import upgrade_problem
 from realtime.wire.asyncio import AsyncioAdapter
 from realtime.wire.connection import Connection
@@ -14,7 +15,6 @@ from realtime.wire.drain import DRAIN
 from realtime.wire.handshake import Request, build_scope, parse_request, problem_answer
 from realtime.wire.limits import DEFAULT_LIMITS, Limits
 from realtime.wire.options import OPTIONS
-from realtime.wire.refusals import log_refusal
 from realtime.wire.session import Session
 
 __all__ = ["WebSocketProtocol"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import time
 from typing import Any
@@ -121,30 +122,20 @@ def test_refusal_is_one_log_line_without_query_or_token(server: Any) -> None:
     server.handshake("/echo/here?token=s3cret", headers=secrets)
     lines = [line for line in server.process.log.splitlines() if "/echo/here" in line]
     assert len(lines) == 1
-    for part in ("status=400", 'cause="', 'origin="https://evil.example"', 'host="localhost"', 'path="/echo/here"'):
+    for part in ("status=400", 'cause="', "origin=https://evil.example ", "host=localhost ", "path=/echo/here"):
         assert part in lines[0]
     assert "s3cret" not in server.process.log
 
 
-def test_access_log_has_connecting_connected_and_disconnected_without_the_query(server: Any) -> None:
-    with server.connect("/echo", query={"marker": "abc", "ticket": "s3cret"}) as client:
-        port = client.local_address[1]
+def test_access_log_has_one_line_for_the_opening_and_one_for_the_close_without_the_query(server: Any) -> None:
+    with server.connect("/echo", query={"marker": "abc", "ticket": "s3cret"}):
+        pass
     server.journal()
-    actions = [line.split('"')[1] for line in server.process.log.splitlines() if line.startswith(f"127.0.0.1:{port} ")]
-    assert actions == ["WSCONNECTING /echo", "WSCONNECT /echo", "WSDISCONNECT /echo"]
+    identity = re.findall(r" opened connection=(\w+) path=/echo ", server.process.log)[-1]
+    lines = [line for line in server.process.log.splitlines() if f"connection={identity} " in line]
+    assert len(lines) == 2
+    assert f" closed connection={identity} code=1000 " in lines[1]
     assert "s3cret" not in server.process.log
-
-
-def test_access_log_has_rejected_for_a_denial(server: Any, response_of: Any) -> None:
-    with contextlib.closing(server.socket()) as sock:
-        port = sock.getsockname()[1]
-        sock.sendall(b"GET /deny HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
-        sock.sendall(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-        assert response_of(sock)[0] == 401
-        assert sock.recv(1) == b""
-    server.get("/statistics")
-    actions = [line.split('"')[1] for line in server.process.log.splitlines() if line.startswith(f"127.0.0.1:{port} ")]
-    assert actions[:2] == ["WSCONNECTING /deny", "WSREJECT /deny"]
 
 
 def test_crash_is_logged_once_with_its_traceback(server: Any) -> None:

@@ -23,7 +23,8 @@ def test_project_is_served_without_naming_the_application() -> None:
 
 def test_event_loop_is_uvloop_s() -> None:
     code = (
-        "from project.__main__ import use_uvloop; use_uvloop(); import daphne.server; print(type(daphne.server.twisted_loop))"
+        "from project.__main__ import use_uvloop; use_uvloop(); "
+        "import daphne.server; print(type(daphne.server.twisted_loop))"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "ReactorLoop" in shown

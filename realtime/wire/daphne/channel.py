@@ -9,8 +9,8 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.web.http import HTTPChannel
 
+from realtime.refusals import log_refusal
 from realtime.wire.handshake import problem_answer, wants_websocket
-from realtime.wire.refusals import log_refusal
 
 __all__ = ["WireChannel"]
 

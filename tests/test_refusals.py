@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from realtime.wire.refusals import log_refusal
+from realtime.refusals import log_refusal
 
 
 def test_line_has_status_cause_origin_host_and_path_and_no_query(caplog: pytest.LogCaptureFixture) -> None:

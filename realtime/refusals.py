@@ -9,7 +9,7 @@ from realtime.logs import event
 
 __all__ = ["log_refusal"]
 
-logger = logging.getLogger("realtime.wire")
+logger = logging.getLogger("realtime.handshake")
 
 #: Characters of a client's value that are logged.
 MAX_VALUE = 200
@@ -31,7 +31,7 @@ def log_refusal(
     identity = {"connection": connection} if connection else {}
     event(
         logger,
-        logging.INFO,
+        logging.WARNING,
         "handshake refused",
         **identity,
         status=status,
