@@ -27,6 +27,9 @@ from benchmarks.report import write_page
 from benchmarks.scenarios import SCENARIOS, Scenario
 from realtime.testing import RedisProcess, migrated_database
 
+#: The measurements of one scenario, by contender.
+Runs = dict[str, list[dict[str, Any]]]
+
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -38,16 +41,35 @@ def main() -> None:
     print(_machine())
     taking_part = [one for one in contenders() if not options.who or any(part in one.name for part in options.who)]
     wanted = [one for one in SCENARIOS if not options.only or one.name in options.only]
+    report = _Report(options, taking_part)
     with _redis() as redis_url:
-        results = _measure(wanted, taking_part, redis_url, options)
-    versions = {one.name: (one.versions, one.shown_command) for one in taking_part}
-    raw = {"machine": _machine(), "seconds": options.seconds, "versions": versions, "results": results}
-    path = BUILD / f"results-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps(raw, indent=1))
-    print(f"\nraw results: {path}")
+        for scenario in wanted:
+            report.add(scenario, _measure(scenario, taking_part, redis_url, options))
+    print(f"\nraw results: {report.path}")
     if options.page:
-        write_page(results, _machine(), versions, PAGE)
         print(f"tables and pictures: {PAGE}")
+
+
+class _Report:
+    """Written after each scenario: who stops the run half-way keeps what was measured."""
+
+    def __init__(self, options: argparse.Namespace, taking_part: list[Contender]) -> None:
+        self.path = BUILD / f"results-{time.strftime('%Y%m%d-%H%M%S')}.json"
+        self._options = options
+        self._versions = {one.name: (one.versions, one.shown_command) for one in taking_part}
+        self._results: dict[str, Runs] = {}
+
+    def add(self, scenario: Scenario, runs: Runs) -> None:
+        self._results[scenario.name] = runs
+        raw = {
+            "machine": _machine(),
+            "seconds": self._options.seconds,
+            "versions": self._versions,
+            "results": self._results,
+        }
+        self.path.write_text(json.dumps(raw, indent=1))
+        if self._options.page:
+            write_page(self._results, _machine(), self._versions, PAGE)
 
 
 def _options() -> argparse.Namespace:
@@ -86,21 +108,19 @@ def _redis() -> Any:
 
 
 def _measure(
-    scenarios: list[Scenario], taking_part: list[Contender], redis_url: str | None, options: argparse.Namespace
-) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    results: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for scenario in scenarios:
-        print(f"\n{scenario.title}")
-        runs = results.setdefault(scenario.name, {})
-        for round_number in range(options.rounds):
-            for contender in taking_part:
-                if not scenario.takes(contender) or (contender.needs_redis and redis_url is None):
-                    continue
-                measurement = _run(scenario, contender, redis_url, options.seconds)
-                if measurement is not None:
-                    runs.setdefault(contender.name, []).append(dataclasses.asdict(measurement))
-                    _show(round_number, contender, scenario, measurement)
-    return results
+    scenario: Scenario, taking_part: list[Contender], redis_url: str | None, options: argparse.Namespace
+) -> Runs:
+    print(f"\n{scenario.title}")
+    runs: Runs = {}
+    for round_number in range(options.rounds):
+        for contender in taking_part:
+            if not scenario.takes(contender) or (contender.needs_redis and redis_url is None):
+                continue
+            measurement = _run(scenario, contender, redis_url, options.seconds)
+            if measurement is not None:
+                runs.setdefault(contender.name, []).append(dataclasses.asdict(measurement))
+                _show(round_number, contender, scenario, measurement)
+    return runs
 
 
 def _run(scenario: Scenario, contender: Contender, redis_url: str | None, seconds: float) -> Measurement | None:

@@ -26,6 +26,9 @@ IDLE = 1000
 #: Connections of the connects measurement.
 VISITORS = 1500
 
+#: Seconds that a server has to come to rest after the connections: what a project notes of each is not a broadcast's.
+SETTLE = 1.5
+
 #: Seconds after which a server that gives no answer has lost.
 PATIENCE = 30.0
 
@@ -179,7 +182,7 @@ async def broadcast(servers: list[RunningServer], seconds: float, *, members: in
         times: list[float] = []
         cpu = started = 0.0
         turn = 0
-        deadline = time.perf_counter() + seconds / 4
+        deadline = time.perf_counter() + SETTLE
         is_warm = False
         while True:
             now = time.perf_counter()
@@ -227,5 +230,5 @@ async def idle_memory(servers: list[RunningServer], seconds: float) -> Measureme
     async with connected([server.url("/ws")] * 50):  # what the first connections load is not theirs alone
         before = server.resident_bytes()
         async with connected([server.url("/ws")] * IDLE):
-            await asyncio.sleep(seconds / 4)
+            await asyncio.sleep(SETTLE)
             return Measurement((server.resident_bytes() - before) / IDLE / 1024)
