@@ -59,7 +59,8 @@ class Contender:
     @property
     def shown_command(self) -> str:
         """The command line as a person would type it."""
-        parts = ["python" if part == sys.executable else part for part in self.command]
+        program = "python" if self.command[0] == sys.executable else Path(self.command[0]).name
+        parts = [program, *(part.replace(f"{ROOT}/", "") for part in self.command[1:])]
         return " ".join(part if " " not in part else f"'{part}'" for part in parts)
 
     @property

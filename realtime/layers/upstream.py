@@ -76,6 +76,7 @@ class Upstream:
             serializer=serializer,
             symmetric_encryption_keys=symmetric_encryption_keys,
             patience=timing.command,
+            statistics=statistics,
         )
         self._lock = threading.Lock()
         self._link: Link | None = None

@@ -13,6 +13,7 @@ from realtime.errors import UpstreamUnavailable
 from realtime.layers.clients import Clients
 from realtime.layers.hosts import Host, Hosts
 from realtime.layers.members import Queue
+from realtime.layers.statistics import Statistics
 
 __all__ = ["WorkQueues"]
 
@@ -61,6 +62,7 @@ class WorkQueues:
         serializer: a format of ``channels_redis.serializers.registry``.
         symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
         patience: seconds that Redis may take to answer.
+        statistics: where messages that could not be read are counted.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class WorkQueues:
         serializer: str,
         symmetric_encryption_keys: list[str | bytes] | None,
         patience: float,
+        statistics: Statistics,
     ) -> None:
+        self._statistics = statistics
         self._hosts = hosts
         self._clients = clients
         self._prefix = prefix
@@ -137,7 +141,7 @@ class WorkQueues:
                 if entry is None:
                     continue
                 if queue.readers > len(queue.mailbox):
-                    queue.post(self._serializer.deserialize(entry[_DEADLINE_LENGTH:]))
+                    self._hand_over(channel, entry, queue)
                 else:  # its receiver has gone meanwhile: it is the next one's, in whichever process
                     await self._client(channel).lpush(self._key(channel), entry)
             except UpstreamUnavailable as error:
@@ -145,6 +149,17 @@ class WorkQueues:
                     raise
                 logger.warning("No work is received from channel %s: %s", channel, error)
                 await asyncio.sleep(BACK_OFF)
+
+    def _hand_over(self, channel: str, entry: bytes, queue: Queue) -> None:
+        try:
+            message = self._serializer.deserialize(entry[_DEADLINE_LENGTH:])
+        except Exception:
+            # Serializers and encryption raise errors of their own, without a common base; a message that nobody can
+            # read must not end the worker.
+            self._statistics.undecodable += 1
+            logger.exception("Work of channel %s is lost: it could not be decoded.", channel)
+            return
+        queue.post(message)
 
     async def _pop(self, channel: str) -> bytes | None:
         key = self._key(channel)
