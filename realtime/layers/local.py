@@ -175,7 +175,10 @@ class LocalMembers:
 
     def clear(self) -> None:
         """Forget all groups and all mail; attached channels stay attached."""
+        deserted = self._groups.names()
         self._groups.clear()
+        for group in deserted:
+            self._on_deserted(group)
         with self._lock:
             members = list(self._members.values())
             self._members = {member.channel_name: member for member in members if isinstance(member, Subscription)}

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+from realtime.errors import UpstreamUnavailable
 from realtime.layers.clients import Clients
 from realtime.layers.envelope import Codec, Envelope, Kind, UndecodableEnvelope
 from realtime.layers.hosts import Hosts
 from realtime.layers.link import Link
 from realtime.layers.members import Queue
+from realtime.layers.numbers import Numbers
 from realtime.layers.statistics import Statistics
 from realtime.layers.subscriber import Timing
 from realtime.layers.work import WorkQueues
@@ -78,6 +80,7 @@ class Upstream:
             patience=timing.command,
             statistics=statistics,
         )
+        self._numbers = Numbers(self._hosts, self._clients, prefix=prefix, patience=timing.command)
         self._lock = threading.Lock()
         self._link: Link | None = None
 
@@ -96,7 +99,7 @@ class Upstream:
                     self._clients.here(),
                     names,
                     on_message=self._on_message,
-                    on_back=self._on_back,
+                    on_back=self._back,
                     statistics=self._statistics,
                     timing=self._timing,
                     expiry=self._expiry,
@@ -171,10 +174,7 @@ class Upstream:
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        key = f"{self._prefix}:number:{name}"
-        shard = self._hosts.shard(key)
-        async with self._hosts[shard].reached_within(self._timing.command):
-            return int(await self._clients.here()[shard].incr(key))
+        return await self._numbers.next(name)
 
     async def check(self) -> None:
         """Ask every server for an answer.
@@ -193,6 +193,7 @@ class Upstream:
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
+        self._numbers.clear()
         clients = self._clients.here()
         for shard, host in enumerate(self._hosts):
             async with host.reached_within(self._timing.command):
@@ -208,6 +209,13 @@ class Upstream:
         await self._clients.aclose()
 
     # Inside
+
+    async def _back(self) -> None:
+        try:
+            await self._numbers.restore()
+        except UpstreamUnavailable as error:
+            logger.warning("Redis was not told which numbers are in use: %s", error)
+        await self._on_back()
 
     async def _on_message(self, data: bytes) -> None:
         if self._codec.is_own(data):
