@@ -7,6 +7,8 @@ and every security setting is on, unless the environment says otherwise. docs/de
 from __future__ import annotations
 
 import datetime
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,8 @@ SQLITE_OPTIONS: dict[str, Any] = {
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"].setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
+    # A file, because threads cannot wait for each other's transactions in a database that lives in memory.
+    DATABASES["default"]["TEST"] = {"NAME": f"{tempfile.gettempdir()}/realtime-test-{os.getpid()}.sqlite3"}
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)

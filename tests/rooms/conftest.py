@@ -31,7 +31,24 @@ from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, Server
 PATIENCE = 20
 
 #: Users of every test database, with their primary keys.
-USERS = {"alice": 101, "bob": 102, "carol": 103, "dave": 104, "staff": 105}
+USERS = {
+    name: 101 + number
+    for number, name in enumerate(
+        [
+            "alice",
+            "bob",
+            "carol",
+            "dave",
+            "staff",
+            "deactivated",
+            "renewed",
+            "deleted",
+            "disconnected",
+            "updated",
+            "hasty",
+        ]
+    )
+}
 
 CREATE_USERS = """
 from django.contrib.auth import get_user_model
@@ -126,10 +143,11 @@ class Site:
         return RoomClient(socket)
 
     @staticmethod
-    def token(user: str) -> str:
-        """Return an access token of a user."""
+    def token(user: str, **claims: Any) -> str:
+        """Return an access token of a user, with some claims changed."""
         token = AccessToken()
         token["user_id"] = str(USERS[user])
+        token.payload.update(claims)
         return str(token)
 
     async def api(self, method: str, path: str, user: str | None = None, /, **data: Any) -> tuple[int, Any]:

@@ -1,0 +1,90 @@
+"""What ends a user's connections, in every process."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+import pytest
+import websockets
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from realtime.auth.revocation import is_revoked, revoke_user, user_group
+from realtime.live.models import Revocation
+
+USER = "from django.contrib.auth.models import User\nuser = User.objects.get(username='{name}')\n"
+
+#: User, what happens to the account, the reason in the close frame. Each user is lost to the other tests.
+CHANGES = [
+    ("deactivated", "user.is_active = False\nuser.save()", "the account was deactivated"),
+    ("renewed", "user.set_password('another')\nuser.save()", "the password was changed"),
+    ("deleted", "user.delete()", "the account was deleted"),
+    (
+        "disconnected",
+        "from realtime.auth.revocation import disconnect_user\ndisconnect_user(user.pk, 'disconnected by staff')",
+        "disconnected by staff",
+    ),
+]
+
+
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+@pytest.mark.parametrize(("user", "change", "reason"), CHANGES)
+async def test_a_change_of_the_account_closes_its_connections_in_every_process(
+    site: Any, user: str, change: str, reason: str
+) -> None:
+    paths = ("/ws/auth", "/ws/rooms")
+    clients = [await site.client(user, path=path, process=process) for path in paths for process in site.processes]
+    bystander = await site.client("alice", path="/ws/auth")
+    await site.manage(USER.replace("{name}", user) + change)
+    for client in clients:
+        await client.socket.wait_closed()
+        assert (client.socket.close_code, client.socket.close_reason) == (3003, reason)
+    await bystander.socket.send("still here")
+    assert await bystander.socket.recv() == "still here"
+
+
+async def test_a_change_that_no_event_tells_of_is_found_by_the_next_look(site: Any) -> None:
+    """``QuerySet.update()`` sends no signal; nor does an event arrive that Redis has lost."""
+    client = await site.client("updated", path="/ws/auth", process=site.other)
+    await site.manage(
+        "from django.contrib.auth.models import User\nUser.objects.filter(username='updated').update(is_active=False)"
+    )
+    await client.socket.wait_closed()
+    assert (client.socket.close_code, client.socket.close_reason) == (3003, "the account is not active")
+
+
+async def test_a_token_from_before_a_change_of_password_is_refused(site: Any) -> None:
+    issued = int(time.time()) - 2
+    headers = {"Authorization": f"Bearer {site.token('hasty', iat=issued)}"}
+    await site.manage(USER.replace("{name}", "hasty") + "user.set_password('another')\nuser.save()")
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(site.processes[0].ws("/ws/auth"), additional_headers=headers)
+    assert refused.value.response.status_code == 401
+    await site.client("hasty", path="/ws/auth")
+
+
+def test_the_group_of_a_user_is_named_by_the_primary_key() -> None:
+    assert user_group(7) == "user.7"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("age", "is_void"), [(-60, True), (-2, True), (0, False), (60, False)])
+def test_what_was_issued_before_is_void(age: int, is_void: bool) -> None:
+    user = User.objects.create(username="bob")
+    assert not is_revoked(user.pk, 0)
+    now = timezone.now()
+    revoke_user(user.pk, "x")
+    assert is_revoked(user.pk, int(now.timestamp()) + age) is is_void
+
+
+@pytest.mark.django_db
+def test_saving_a_user_without_such_a_change_ends_nothing() -> None:
+    user = User.objects.create_user("bob", password="x")
+    user.first_name = "Bob"
+    user.save()
+    user.last_login = timezone.now() - datetime.timedelta(days=1)
+    user.save(update_fields=["last_login"])
+    assert user.check_password("x")
+    assert not Revocation.objects.exists()
