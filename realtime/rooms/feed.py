@@ -22,12 +22,13 @@ from django.db import DatabaseError, InterfaceError
 
 from realtime.messages import SharedMessage
 from realtime.rooms.access import Action, Standing, decide, standing_from
-from realtime.rooms.attendance import JOINED, LEFT, Transition, read_roster
+from realtime.rooms.attendance import Transition, read_roster
 from realtime.rooms.history import AccessState, Entry, RoomState, read_access, read_between, read_tail
 from realtime.rooms.limits import limits
 from realtime.rooms.members import Member
 from realtime.rooms.models import Room
 from realtime.rooms.protocol import Presence, encode
+from realtime.rooms.roster import Roster
 from realtime.rooms.sequence import Sequencer
 
 __all__ = ["Feed", "Reader"]
@@ -73,8 +74,7 @@ class Feed:
         self._live: dict[str, Member] = {}
         self._joining: dict[str, Member] = {}
         self._messages: Sequencer[Entry] = Sequencer(limits().held)
-        self._transitions: Sequencer[Transition] = Sequencer(limits().held)
-        self._roster: dict[str, str] = {}
+        self._roster = Roster(room_id)
         self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
         #: Every message up to this number has been passed on.
         self._passed = 0
@@ -95,7 +95,7 @@ class Feed:
     @property
     def names(self) -> list[str]:
         """Names of the people in the room, in every process, each once."""
-        return sorted(set(self._roster.values()))
+        return self._roster.names
 
     @property
     def passed(self) -> int:
@@ -124,7 +124,7 @@ class Feed:
 
     async def load_roster(self) -> None:
         """Read who is in the room, unless that is known."""
-        if self._transitions.last is None:
+        if not self._roster.is_known:
             await self._read_roster()
 
     async def settle(self, member: Member, position: int) -> None:
@@ -174,9 +174,7 @@ class Feed:
 
     def offer_transition(self, transition: Transition) -> None:
         """Take the news that somebody has come or gone; in any order, repeated or not."""
-        self._transitions.offer(transition.version, transition)
-        for _, next_one in self._transitions.take():
-            self._tell(next_one)
+        self._tell(self._roster.offer(transition))
         self._watch_for_gaps()
 
     def pass_notice(self, text: str) -> None:
@@ -197,7 +195,7 @@ class Feed:
             self._put_everybody_out()
             return
         self._messages.expect(state.last_seq)
-        self._transitions.expect(state.presence_version)
+        self._roster.expect(state.presence_version)
         self._require_access(state.access_version)
         if state.closings > self._closings:
             self._need(_Need.ACCESS)
@@ -267,28 +265,22 @@ class Feed:
         del self._joining[member.connection]
         self._live[member.connection] = member
 
-    def _tell(self, transition: Transition) -> None:
-        """Apply a transition to the list of members, and tell everybody else if it is news."""
-        is_known = transition.key in self._roster
-        if is_known == (transition.state == JOINED):
-            return
-        if is_known:
-            del self._roster[transition.key]
-        else:
-            self._roster[transition.key] = transition.name
-        event = Presence(room=self.slug, user=transition.name, state=transition.state)
-        shared = SharedMessage(text=encode(event))
-        for member in list(self._live.values()):
-            if member.person.key != transition.key:
-                member.send(shared)
-        for member in self._joining.values():
-            if member.person.key != transition.key:
-                member.hold_notice(shared)
+    def _tell(self, transitions: Iterable[Transition]) -> None:
+        """Tell everybody else who has come and gone."""
+        for transition in transitions:
+            event = Presence(room=self.slug, user=transition.name, state=transition.state)
+            shared = SharedMessage(text=encode(event))
+            for member in list(self._live.values()):
+                if member.person.key != transition.key:
+                    member.send(shared)
+            for member in self._joining.values():
+                if member.person.key != transition.key:
+                    member.hold_notice(shared)
 
     # Mending
 
     def _watch_for_gaps(self) -> None:
-        if self._timer is None and (self._messages.is_behind or self._transitions.is_behind):
+        if self._timer is None and (self._messages.is_behind or self._roster.is_behind):
             self._timer = self._loop.call_later(limits().grace, self._look)
 
     def _look(self) -> None:
@@ -297,7 +289,7 @@ class Feed:
             self._need(self._needs)
         if self._messages.is_behind:
             self._need(_Need.MESSAGES)
-        if self._transitions.is_behind:
+        if self._roster.is_behind:
             self._need(_Need.ROSTER)
 
     def _require_access(self, version: int) -> None:
@@ -375,19 +367,7 @@ class Feed:
         member.standing, member.facts, member.access_version = standing, state.facts, state.access_version
 
     async def _read_roster(self) -> None:
-        version, roster = await self._reader.run(read_roster, self.room_id)
-        last = self._transitions.last
-        if last is None:
-            self._roster = roster
-            self._transitions.start(version)
-        elif version >= last:
-            gone = [(key, name, LEFT) for key, name in self._roster.items() if key not in roster]
-            come = [(key, name, JOINED) for key, name in roster.items() if key not in self._roster]
-            for key, name, state in gone + come:
-                self._tell(Transition(self.room_id, version, key, name, state))
-            self._transitions.fill({}, version)
-        for _, transition in self._transitions.take():
-            self._tell(transition)
+        self._tell(self._roster.correct(*await self._reader.run(read_roster, self.room_id)))
 
     def _put_out(self, member: Member) -> None:
         self.leave(member)
