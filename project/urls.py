@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView
 from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
 
 from realtime import apidocs, pages
+from realtime.auth.api import LogoutEverywhereView
 from realtime.auth.views import TicketView, TokenView
 from realtime.health import healthz, readyz
 from realtime.metrics import metrics
@@ -25,6 +26,7 @@ urlpatterns = [
     path("api/token/", TokenView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/token/verify/", TokenVerifyView.as_view(), name="token-verify"),
+    path("api/logout-everywhere/", LogoutEverywhereView.as_view(), name="logout-everywhere"),
     path("api/ws-ticket/", TicketView.as_view(), name="ws-ticket"),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("api/", include("realtime.rooms.urls")),

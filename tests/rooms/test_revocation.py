@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import websockets
 from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
+from rest_framework_simplejwt.tokens import RefreshToken
 
 from realtime.auth.revocation import is_revoked, revoke_user, user_group
 from realtime.live.models import Revocation
@@ -88,3 +90,24 @@ def test_saving_a_user_without_such_a_change_ends_nothing() -> None:
     user.save(update_fields=["last_login"])
     assert user.check_password("x")
     assert not Revocation.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_logging_out_everywhere_ends_tokens_sessions_and_renewal(client: Client) -> None:
+    user = User.objects.create_user("bob", password="x")
+    other = Client()
+    other.force_login(user)
+    client.force_login(user)
+    refresh = RefreshToken.for_user(user)
+    refresh["iat"] = int(time.time()) - 2
+    access = refresh.access_token
+    access["iat"] = refresh["iat"]
+    bearer = {"HTTP_AUTHORIZATION": f"Bearer {access}"}
+    assert other.post("/api/ws-ticket/", **bearer).status_code == 200
+    assert client.post("/api/logout-everywhere/", **bearer).status_code == 204
+    assert other.post("/api/ws-ticket/", **bearer).status_code == 401
+    assert other.post("/api/ws-ticket/").status_code == 401
+    renewed = other.post("/api/token/refresh/", {"refresh": str(refresh)}, content_type="application/json")
+    assert renewed.status_code == 401
+    fresh = {"HTTP_AUTHORIZATION": f"Bearer {RefreshToken.for_user(user).access_token}"}
+    assert other.post("/api/ws-ticket/", **fresh).status_code == 200
