@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import shutil
+import subprocess
+import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,33 @@ async def socket(server: ServerProcess) -> AsyncIterator[Callable[..., Awaitable
 def password() -> str:
     """The password of both demo users."""
     return PASSWORD
+
+
+@pytest.fixture(scope="session")
+def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Fetches a package of npm, ``npm_package("axe-core@4.14.1")``, and returns the directory of its files.
+
+    Skips without npm or without its registry; fails instead where CI is set.
+    """
+    fetched: dict[str, Path] = {}
+
+    def fetch(name: str) -> Path:
+        refuse = pytest.fail if "CI" in os.environ else pytest.skip
+        if shutil.which("npm") is None:
+            refuse("npm is not installed")
+        if name not in fetched:
+            directory = tmp_path_factory.mktemp("npm")
+            command = ["npm", "pack", "--silent", "--pack-destination", str(directory), name]
+            packed = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+            if packed.returncode:
+                refuse(f"{name} cannot be had from npm: {packed.stderr[-300:]}")
+            [archive] = directory.glob("*.tgz")
+            with tarfile.open(archive) as files:
+                files.extractall(directory, filter="data")
+            fetched[name] = directory / "package"
+        return fetched[name]
+
+    return fetch
 
 
 @pytest.fixture
