@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tarfile
-
 import pytest
 from playwright.async_api import Page, expect
 
@@ -23,22 +18,10 @@ RUN = """async () => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """The source of axe-core; skipped without npm or without its registry, unless CI is set."""
-    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
-    if shutil.which("npm") is None:
-        refuse("npm is not installed")
-    directory = tmp_path_factory.mktemp("axe")
-    command = ["npm", "pack", "--silent", "--pack-destination", str(directory), AXE]
-    packed = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if packed.returncode:
-        refuse(f"{AXE} cannot be had from npm: {packed.stderr[-300:]}")
-    [archive] = directory.glob("*.tgz")
-    with tarfile.open(archive) as files:
-        member = files.extractfile("package/axe.min.js")
-        assert member is not None
-        return member.read().decode()
+@pytest.fixture
+def axe(npm_package) -> str:
+    """The source of axe-core."""
+    return (npm_package(AXE) / "axe.min.js").read_text()
 
 
 async def violations(page: Page, axe: str) -> list[str]:
