@@ -15,16 +15,8 @@ from realtime.testing import PROJECT_ROOT
 TYPESCRIPT = "typescript@5.9.3"
 SCRIPTS = sorted((PROJECT_ROOT / "static" / "realtime").glob("*.js"))
 OPTIONS = [
-    "--noEmit",
-    "--allowJs",
-    "--checkJs",
-    "--strict",
-    "--target",
-    "es2022",
-    "--module",
-    "esnext",
-    "--moduleResolution",
-    "bundler",
+    *("--noEmit", "--allowJs", "--checkJs", "--strict"),
+    *("--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"),
 ]
 
 

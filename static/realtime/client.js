@@ -34,12 +34,13 @@ const PASSING = new Set(["rate_limited", "internal"]);
  *   user's message by its `ref`. Off for visitors, who are somebody else after a break.
  * @property {(() => Promise<{token: string, expires: Date} | null>) | null} [token] gets an access token, a new one if the
  *   last is about to expire
+ * @property {number} [renewBefore] milliseconds before the end of a token's life at which the next one is sent
  *
  * @typedef {{ref: string, room: string, content: string}} Outgoing
  */
 
 /** How far a room has been read. */
-class Position {
+export class Position {
   /** @type {Set<number>} */ #ahead = new Set();
 
   /**
@@ -73,13 +74,14 @@ class Position {
  * - `joined`: `Joined`; its `messages` are what was missed if `recovered`, else they replace what is shown
  * - `message`: `Chat`, once for each message and in the order of `seq`
  * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, detail}`
- * - `presence`: `Presence`; `left`: `Left`; `hidden`: `Hidden`
+ * - `presence`: `Presence`; `left`: `Left`; `hidden`: `Hidden`; `authenticated`: `Authenticated`
  * - `refused`: `Error` that belongs to no message of this client
  */
 export class RoomsClient extends EventTarget {
   #connection;
   #retry;
   #token;
+  #renewBefore;
   #random;
   /** @type {Map<string, Position | null>} */ #rooms = new Map();
   /** @type {Map<string, Outgoing & {attempt: number}>} */ #outbox = new Map();
@@ -87,8 +89,9 @@ export class RoomsClient extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
 
   /** @param {ConnectionOptions & RoomsOptions} options */
-  constructor({ retry = true, token = null, ...options }) {
+  constructor({ retry = true, token = null, renewBefore = RENEW_BEFORE, ...options }) {
     super();
+    this.#renewBefore = renewBefore;
     this.#retry = retry;
     this.#token = token;
     this.#random = options.random ?? Math.random;
@@ -207,7 +210,7 @@ export class RoomsClient extends EventTarget {
     }
     if (!access) return;
     if (send) this.#send({ type: "Authenticate", token: access.token, ref: "authenticate" });
-    const delay = Math.max(0, access.expires.getTime() - Date.now() - RENEW_BEFORE);
+    const delay = Math.max(0, access.expires.getTime() - Date.now() - this.#renewBefore);
     clearTimeout(this.#renewal);
     this.#renewal = setTimeout(() => this.#authenticate(true), Math.min(delay, LONGEST_TIMER));
   }
@@ -246,6 +249,7 @@ export class RoomsClient extends EventTarget {
         return this.#tell("left", message);
       case "Presence":
       case "Hidden":
+      case "Authenticated":
         return this.#tell(message.type.toLowerCase(), message);
       case "Error":
         return this.#refused(message);

@@ -1,0 +1,174 @@
+"""static/realtime/client.js: rooms, tokens that expire, answers that are lost."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from playwright.async_api import Page
+from rest_framework_simplejwt.tokens import AccessToken
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+#: Primary key of ann; root is made first.
+ANN = 2
+
+#: Makes a RoomsClient in a page; ``events`` is what it told. Tokens are used one after the other.
+OPEN = """async ({ tokens, room, ...options }) => {
+  const { RoomsClient } = await import("/static/realtime/client.js");
+  const closeCodes = JSON.parse(document.getElementById("realtime-data").textContent).closeCodes;
+  const current = () => tokens[0];
+  const expires = (token) => new Date(JSON.parse(atob(token.split(".")[1])).exp * 1000);
+  window.events = [];
+  window.renewals = [];
+  const ticket = async (renew) => {
+    renewals.push(renew);
+    if (renew) tokens.shift();
+    const headers = { authorization: `Bearer ${current()}` };
+    const response = await fetch("/api/ws-ticket/", { method: "POST", headers });
+    return (await response.json()).ticket;
+  };
+  const token = async () => {
+    if (options.renewBefore && client.state.phase === "open" && started) tokens.shift();
+    started = true;
+    return { token: current(), expires: expires(current()) };
+  };
+  let started = false;
+  const client = new RoomsClient({
+    url: "/ws/rooms", closeCodes, ticket, random: () => 0.02, token: options.renewBefore ? token : null, ...options,
+  });
+  for (const type of ["state", "joined", "message", "sent", "failed", "authenticated", "refused", "left"])
+    client.addEventListener(type, ({ detail }) => events.push([type, structuredClone(detail)]));
+  window.client = client;
+  client.join(room);
+  client.start();
+}"""
+
+
+def token(**lifetime: float) -> str:
+    access = AccessToken()
+    access["user_id"] = str(ANN)
+    access.set_exp(lifetime=datetime.timedelta(**lifetime))
+    return str(access)
+
+
+async def until(page: Page, condition: str) -> None:
+    await page.wait_for_function(f"() => {condition}")
+
+
+async def test_a_token_that_expires_while_the_page_is_open_is_replaced_and_nothing_is_lost(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "expiry", "tokens": [token(seconds=3), token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    await page.evaluate("() => client.say('expiry', 'before')")
+    await until(page, "events.some(([type, detail]) => type === 'state' && detail.code === 3000)")
+    await page.evaluate("() => client.say('expiry', 'while away')")
+    await until(page, "events.filter(([type]) => type === 'sent').length === 2")
+    assert await page.evaluate("() => renewals") == [False, True]
+    sequence = await page.evaluate("() => events.filter(([type]) => type === 'sent').map(([, detail]) => detail.seq)")
+    assert sequence == [1, 2]
+
+
+async def test_a_token_is_renewed_before_it_expires_without_a_break(new_page):
+    page = await new_page()
+    tokens = [token(seconds=30), token(minutes=5)]
+    await page.evaluate(OPEN, {"room": "renewal", "tokens": tokens, "renewBefore": 29_500})
+    await until(page, "events.some(([type]) => type === 'authenticated')")
+    told = await page.evaluate("() => events.find(([type]) => type === 'authenticated')[1]")
+    assert told["user"] == "ann"
+    remaining = datetime.datetime.fromisoformat(told["expires_at"]) - datetime.datetime.now(datetime.UTC)
+    assert remaining > datetime.timedelta(minutes=3)
+    phases = await page.evaluate("() => events.filter(([type]) => type === 'state').map(([, detail]) => detail.phase)")
+    assert phases == ["connecting", "open"]
+
+
+async def test_a_message_whose_answer_is_lost_is_sent_again_and_stored_once(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "lost-answer", "tokens": [token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    # The connection ends after the message went out and before its answer is read.
+    await page.evaluate(
+        """() => {
+          const { send } = WebSocket.prototype;
+          WebSocket.prototype.send = function (data) {
+            send.call(this, data);
+            if (!data.includes("only once")) return;
+            WebSocket.prototype.send = send;
+            const end = this.onclose;
+            this.onmessage = null;
+            this.onclose = null;
+            this.close();
+            end({ code: 1006, reason: "" });
+          };
+          client.say("lost-answer", "only once");
+        }"""
+    )
+    await until(page, "events.some(([type]) => type === 'sent')")
+    await page.evaluate("() => client.say('lost-answer', 'next')")
+    await until(page, "events.filter(([type]) => type === 'sent').length === 2")
+    numbers = await page.evaluate("() => events.filter(([type]) => type === 'sent').map(([, detail]) => detail.seq)")
+    assert numbers == [1, 2]
+
+
+async def test_a_room_is_taken_up_where_it_was_left(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "resume", "tokens": [token(minutes=5)]})
+    other = await new_page()
+    await other.evaluate(OPEN, {"room": "resume", "tokens": [token(minutes=5)]})
+    await until(other, "events.some(([type]) => type === 'joined')")
+    await other.evaluate("() => client.say('resume', 'one')")
+    await until(page, "events.some(([type, detail]) => type === 'message' && detail.content === 'one')")
+    await page.evaluate("() => client.stop()")
+    await other.evaluate("() => { client.say('resume', 'two'); client.say('resume', 'three'); }")
+    await until(other, "events.filter(([type]) => type === 'sent').length === 3")
+    await page.evaluate("() => client.start()")
+    await until(page, "events.filter(([type]) => type === 'joined').length === 2")
+    joined = await page.evaluate("() => events.filter(([type]) => type === 'joined')[1][1]")
+    assert joined["recovered"] is True
+    assert [message["content"] for message in joined["messages"]] == ["two", "three"]
+
+
+async def test_a_room_that_does_not_exist_is_refused_once(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "no room!", "tokens": [token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'refused')")
+    assert await page.evaluate("() => events.find(([type]) => type === 'refused')[1].code") == "unknown_room"
+
+
+async def test_more_messages_than_the_outbox_holds_are_refused_at_once(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "outbox", "tokens": [token(minutes=5)]})
+    told = await page.evaluate(
+        """() => {
+          client.stop();
+          try { for (let n = 0; n <= 200; n += 1) client.say("outbox", String(n)); }
+          catch (error) { return [error.name, client.pending]; }
+        }"""
+    )
+    assert told == ["RangeError", 200]
+
+
+async def test_a_visitor_is_told_that_a_message_may_be_lost_instead_of_sending_it_twice(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "visitor", "tokens": [token(minutes=5)], "retry": False})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    await page.evaluate("() => { client.say('visitor', 'hello'); client.stop(); }")
+    await until(page, "events.some(([type]) => type === 'failed')")
+    assert await page.evaluate("() => client.pending") == 0
+
+
+@pytest.mark.parametrize(
+    ("seen", "position"),
+    [([1, 2, 3], 3), ([2], 0), ([2, 1], 2), ([1, 3], 1), ([1, 3, 2], 3), ([1, 1, 1], 1), ([3, 2, 1], 3)],
+)
+async def test_the_position_moves_on_only_over_an_unbroken_row(new_page, seen, position):
+    page = await new_page()
+    moved = await page.evaluate(
+        """async (seen) => {
+          const { Position } = await import("/static/realtime/client.js");
+          const position = new Position("epoch", 0);
+          return [seen.filter((seq) => position.see(seq)), position.seq];
+        }""",
+        seen,
+    )
+    assert moved == [list(dict.fromkeys(seen)), position]
