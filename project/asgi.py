@@ -6,6 +6,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
+from django.urls import get_resolver
 
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
@@ -22,3 +23,6 @@ application = ProtocolTypeRouter(
         "websocket": sockets,
     }
 )
+
+# Import every view now: on the first request, while it is done, all sockets would wait.
+get_resolver().url_patterns  # noqa: B018
