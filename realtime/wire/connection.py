@@ -13,34 +13,30 @@ events stops parsing, and what it holds stays within bounds.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from realtime.close import CloseCode, is_sendable, truncate_reason
 from realtime.errors import PeerViolation
 from realtime.measures import UNROUTED, traffic_of
 from realtime.messages import MAX_CONTROL_PAYLOAD, SharedMessage
+from realtime.wire.answer import Answer
 from realtime.wire.deadlines import Deadline, Deadlines
-from realtime.wire.deflate import Deflate, negotiate
+from realtime.wire.deflate import Deflate
 from realtime.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, ControlFrame, encode_close, encode_frame, parse_close
-from realtime.wire.handshake import Request, problem_answer, response_head, upgrade_answer
+from realtime.wire.handshake import Request
 from realtime.wire.heartbeat import Heartbeat
-from realtime.wire.limits import Limits, limits_from_policy
+from realtime.wire.inbox import Inbox
+from realtime.wire.limits import Limits
 from realtime.wire.output import Output
 from realtime.wire.reader import Item, MessageReader
 from realtime.wire.state import Event, State, next_state
 
 __all__ = ["BY_APPLICATION", "Connection"]
 
-logger = logging.getLogger("realtime.wire")
-
 #: Cause of a refusal that the application has sent; it knows, and logs, the real one.
 BY_APPLICATION = "refused by the application"
 #: What may arrive before the application has accepted, in bytes.
 MAX_EARLY_DATA = 64 * 1024
-#: Received messages that wait for the application: parsing stops at either bound.
-MAX_QUEUED_BYTES = 256 * 1024
-MAX_QUEUED_MESSAGES = 256
 #: Seconds that a peer has to read the last bytes and to end the TCP connection.
 LINGER_SECONDS = 2.0
 
@@ -71,23 +67,20 @@ class Connection:
 
     __slots__ = (
         "_announces_pongs",
+        "_answer",
         "_close_sent",
         "_deadlines",
         "_defaults",
         "_deflate",
         "_dry",
         "_early",
-        "_events",
-        "_headers",
         "_heartbeat",
+        "_inbox",
         "_last_message",
         "_lifetime",
         "_lost",
         "_owed_pong",
-        "_queued",
         "_reader",
-        "_request",
-        "_response",
         "_timed",
         "closed_by",
         "closed_with",
@@ -115,11 +108,10 @@ class Connection:
         self.closed_with: tuple[int, str] | None = None
         self.closed_by = "network"
         self.traffic = traffic_of(UNROUTED)
-        self._request: Request | None = request
-        self._headers = headers
+        self._answer: Answer | None = Answer(request, headers)
         self._defaults = defaults
-        self._events: list[str | bytes | dict[str, Any]] = [{"type": "websocket.connect"}]
-        self._queued = 0
+        self._inbox = Inbox()
+        self._inbox.add_event({"type": "websocket.connect"})
         self._early = bytearray()
         self._reader: MessageReader | None = None
         self._deflate: Deflate | None = None
@@ -129,7 +121,6 @@ class Connection:
         self._owed_pong: bytes | None = None
         self._last_message = now
         self._timed: int | None = None
-        self._response: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._close_sent = False
         self._lost = False
         self._dry = True
@@ -142,7 +133,7 @@ class Connection:
     @property
     def has_events(self) -> bool:
         """Whether ``next_event()`` will return one without further data."""
-        return bool(self._events)
+        return len(self._inbox) > 0
 
     @property
     def wants_data(self) -> bool:
@@ -183,12 +174,10 @@ class Connection:
 
     def _read(self, reader: MessageReader, now: float) -> None:
         """Parse until the bytes run out, the queue is full, or the connection ends."""
-        events, take, traffic = self._events, reader.next, self.traffic
+        inbox, take, traffic = self._inbox, reader.next, self.traffic
         item: Item | None
         try:
-            while (
-                self._queued < MAX_QUEUED_BYTES and len(events) < MAX_QUEUED_MESSAGES
-            ) or self.state is not State.OPEN:
+            while inbox.has_room or self.state is not State.OPEN:
                 item = take()
                 if item is None:
                     self._dry = True
@@ -202,8 +191,7 @@ class Connection:
                     if self._reader is None:
                         return
                 elif self.state is State.OPEN:
-                    events.append(item)  # type: ignore[arg-type]  # a str or bytes
-                    self._queued += len(item)
+                    inbox.add_message(item)  # type: ignore[arg-type]  # a str or bytes
                     traffic.messages_in += 1
                     self._last_message = now
         except PeerViolation as violation:
@@ -236,7 +224,7 @@ class Connection:
             latency = self._heartbeat.answered(frame.payload, now)
             self._schedule_pings()
             if latency is not None and self._announces_pongs:
-                self._events.append({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
+                self._inbox.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
 
     def _receive_close(self, payload: bytes, now: float) -> None:
         code, reason = parse_close(payload)
@@ -255,35 +243,17 @@ class Connection:
     # To the application
 
     def next_event(self, now: float) -> dict[str, Any] | None:
-        """Return the next ASGI event for the application, None while there is none.
-
-        After ``websocket.disconnect`` it returns that again and again: an application that ignored it
-        does not hang.
-        """
-        events = self._events
-        if not events:
-            return None
-        item = events.pop(0)
-        kind = type(item)
-        if kind is str:
-            self._queued -= len(item)
-            event: dict[str, Any] = {"type": "websocket.receive", "text": item}
-        elif kind is bytes:
-            self._queued -= len(item)
-            event = {"type": "websocket.receive", "bytes": item}
-        else:
-            event = item  # type: ignore[assignment]  # the dict of the other events
-            if event["type"] == "websocket.disconnect":
-                events.append(event)
+        """Return the next ASGI event for the application, None while there is none."""
+        event = self._inbox.take()
         if not self._dry and self._reader is not None:
-            self._read(self._reader, now)
+            self._read(self._reader, now)  # there is room now
         return event
 
     def _disconnected(self, code: int, reason: str, by: str) -> None:
         if self.closed_with is None:
             self.closed_by = by
             self.closed_with = (int(code), reason)
-            self._events.append({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+            self._inbox.add_event({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     # From the application
 
@@ -346,22 +316,12 @@ class Connection:
         self._fail(PeerViolation(CloseCode.TRY_AGAIN_LATER, "reading too slowly"), now)
 
     def _accept(self, event: dict[str, Any], now: float) -> None:
-        policy = event.get("policy")
-        limits = self._defaults if policy is None else limits_from_policy(policy, self._defaults)
-        assert self._request is not None
-        agreed = negotiate(self._request.values(b"sec-websocket-extensions")) if limits.compression else None
-        extension, self._deflate = (None, None) if agreed is None else agreed
-        answer = upgrade_answer(
-            self._request,
-            subprotocol=event.get("subprotocol"),
-            extension=extension,
-            headers=(*self._headers, *(event.get("headers") or ())),
-        )
+        assert self._answer is not None
+        answer, self.limits, self._deflate = self._answer.upgrade(event, self._defaults)
         self.state = next_state(self.state, Event.ACCEPT)
         self.out.append(answer)
-        self.limits = limits
-        self._announces_pongs = policy is not None
-        self._request = None
+        self._announces_pongs = event.get("policy") is not None
+        self._answer = None
         self._open(now)
 
     def _open(self, now: float) -> None:
@@ -408,32 +368,21 @@ class Connection:
         if not is_sendable(code):
             raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
         # An application that has closed is not given the messages that it had not taken yet.
-        self._events.clear()
-        self._queued = 0
+        self._inbox.clear()
         self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
 
     def _start_response(self, event: dict[str, Any], now: float) -> None:
-        status = int(event["status"])
-        headers = [(bytes(name), bytes(value)) for name, value in event.get("headers") or ()]
-        response_head(status, headers)  # raises for what is not legal
+        assert self._answer is not None
+        self._answer.start(event)
         self.state = next_state(self.state, Event.RESPONSE_START)
-        self._response = (status, headers)
         self._deadlines.clear(Deadline.ANSWER)
 
     def _send_response_body(self, event: dict[str, Any], now: float) -> None:
-        body = bytes(event.get("body") or b"")
-        more = bool(event.get("more_body"))
-        if self._response is not None:
-            status, headers = self._response
-            self._response = None
-            self.refusal = (status, BY_APPLICATION)
-            names = {name.lower() for name, _ in headers}
-            if not more and b"content-length" not in names:
-                headers.append((b"Content-Length", str(len(body)).encode()))
-            self.out.append(response_head(status, [*self._headers, *headers]))
-        if body:
-            self.out.append(body)
-        if not more:
+        assert self._answer is not None
+        self.out.append(self._answer.body(event))
+        if not event.get("more_body"):
+            assert self._answer.status is not None
+            self.refusal = (self._answer.status, BY_APPLICATION)
             self.state = next_state(self.state, Event.RESPONSE_END)
             self._disconnected(CloseCode.ABNORMAL, "", "server")
             self._linger(now)
@@ -453,16 +402,14 @@ class Connection:
             case State.CONNECTING:
                 self._refuse(Event.REFUSE, 500, detail, now)
             case State.DENYING:
-                if self._response is None:  # half a response has been sent, there is no repairing it
+                assert self._answer is not None
+                if self._answer.has_begun:  # half a response has been sent, there is no repairing it
                     self._end(now)
-                    return
-                self._response = None
-                self.state = State.CONNECTING  # nothing has been sent yet
-                self._refuse(Event.REFUSE, 500, detail, now)
+                else:
+                    self._refuse(Event.REFUSE, 500, detail, now)
             case State.OPEN:
                 self.shut(code, "", now)
-        self._events.clear()  # nobody takes them any more
-        self._queued = 0
+        self._inbox.clear()  # nobody takes them any more
 
     def shut(self, code: int, reason: str, now: float) -> None:
         """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
@@ -528,9 +475,10 @@ class Connection:
             self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
 
     def _refuse(self, event: Event, status: int, detail: str, now: float) -> None:
+        assert self._answer is not None
         self.state = next_state(self.state, event)
         self.refusal = (status, detail)
-        self.out.append(problem_answer(status, detail, _texts(self._headers)))
+        self.out.append(self._answer.problem(status, detail))
         self._disconnected(CloseCode.ABNORMAL, "", "server")
         self._linger(now)
 
@@ -551,13 +499,9 @@ class Connection:
         self._reader = None
         self._deflate = None
         self._heartbeat = None
-        self._request = None
+        self._answer = None
         self._early = bytearray()
         self._dry = True
-
-
-def _texts(headers: tuple[tuple[bytes, bytes], ...]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 _HANDLERS = {

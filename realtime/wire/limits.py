@@ -30,7 +30,7 @@ class Limits:
     ping_timeout: float = 20
     idle_timeout: float | None = None
     compression: bool = False
-    max_fragments: int = 65_536
+    max_fragments: int = 131_072
     message_timeout: float | None = 60
     close_timeout: float = 10
 

@@ -174,7 +174,7 @@ class MessageReader:
         if limits.max_message_size is not None and not compressed and whole > limits.max_message_size:
             raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limits.max_message_size} bytes")
         if self._fragments >= limits.max_fragments:
-            raise PeerViolation(CloseCode.POLICY_VIOLATION, f"a message has at most {limits.max_fragments} frames")
+            raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limits.max_fragments} frames")
 
     def _begin_fragment(self, header: FrameHeader) -> None:
         self._fragments += 1

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 from realtime.close import CloseCode
 from realtime.logs import CONNECTION_ID
@@ -22,9 +22,10 @@ from realtime.wire.account import Account
 from realtime.wire.connection import BY_APPLICATION, Connection
 from realtime.wire.drain import Drain
 from realtime.wire.flush import Flusher
+from realtime.wire.interfaces import Application, Observer, Transport
 from realtime.wire.state import State
 
-__all__ = ["Application", "Observer", "Session", "Transport"]
+__all__ = ["Session"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -32,45 +33,6 @@ logger = logging.getLogger("realtime.wire")
 POLICY_EXTENSION_VERSION = "1"
 #: An application that takes or sends so much without ever waiting gives the others a turn.
 TURN = 64
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
-
-
-class Transport(Protocol):
-    """What an adapter does for a session. None of it waits, and none of it raises."""
-
-    def write(self, data: bytes) -> None:
-        """Send bytes; when too many are pending, the adapter calls ``pause_writing()``."""
-
-    def pending(self) -> int:
-        """Return how many bytes it was given and has not sent, as far as it can know."""
-
-    def pause_reading(self) -> None:
-        """Stop reading from the peer."""
-
-    def resume_reading(self) -> None:
-        """Read from the peer again."""
-
-    def finish(self) -> None:
-        """End this side of the connection after the pending bytes; go on reading where that is possible."""
-
-    def abort(self) -> None:
-        """End the connection at once."""
-
-
-class Observer(Protocol):
-    """Whoever keeps books on connections, as Daphne's server does."""
-
-    def accepted(self) -> None:
-        """The handshake was answered with 101."""
-
-    def refused(self, status: int) -> None:
-        """The handshake was answered with an HTTP error."""
-
-    def ended(self) -> None:
-        """The transport is gone."""
 
 
 class Session:
@@ -97,6 +59,7 @@ class Session:
         "_drain",
         "_finished",
         "_flusher",
+        "_is_accepted",
         "_loop",
         "_observer",
         "_reading",
@@ -135,6 +98,7 @@ class Session:
         self._state = State.CONNECTING
         self._reading = True
         self._finished = False
+        self._is_accepted = False
         self._turn = 0
         self._account = Account(connection, scope, self._loop.time())
         self.is_flushing = False
@@ -369,8 +333,11 @@ class Session:
                 log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self._account.id)
             if observer is not None:
                 observer.refused(status)
-        elif self._state is State.OPEN and observer is not None:
-            observer.accepted()
+        elif not self._is_accepted and self._state not in (State.CONNECTING, State.DENYING, State.CLOSED):
+            # Not only OPEN: a peer's close frame may have waited for the accept.
+            self._is_accepted = True
+            if observer is not None:
+                observer.accepted()
         if self._state is not State.OPEN:
             self._wake_senders()
             if connection.closed_with is not None:

@@ -8,7 +8,7 @@
         |  response start            |  peer close, fail     |  fail              v
         +------------> DENYING       +-----------------------+--------------> LINGERING
         |  refuse, close   |                                                      |
-        +------------------+----------------- response end ---------------------->+
+        +------------------+----------------- response end, refuse -------------->+
                                                                                   | lost (from everywhere)
                                                                                   v
                                                                                CLOSED
@@ -84,6 +84,7 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     State.DENYING: {
         Event.RESPONSE_BODY: State.DENYING,
         Event.RESPONSE_END: State.LINGERING,
+        Event.REFUSE: State.LINGERING,
         Event.LOST: State.CLOSED,
     },
     State.OPEN: {

@@ -13,11 +13,10 @@ from realtime.messages import SharedMessage
 from realtime.wire.connection import (
     LINGER_SECONDS,
     MAX_EARLY_DATA,
-    MAX_QUEUED_BYTES,
-    MAX_QUEUED_MESSAGES,
     Connection,
 )
 from realtime.wire.handshake import Request
+from realtime.wire.inbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.wire.limits import DEFAULT_LIMITS
 from realtime.wire.state import State
 
@@ -180,7 +179,7 @@ CASES = {
     "too many fragments": Case(
         client(TEXT, b"a", fin=False) + client(CONT, b"b", fin=False) + client(CONT, b"c", fin=False),
         policy={"max_fragments": 2},
-        fails=1008,
+        fails=1009,
     ),
     "as many fragments as are allowed": Case(
         client(TEXT, b"a", fin=False) + client(CONT, b"b"), [text("ab")], policy={"max_fragments": 2}

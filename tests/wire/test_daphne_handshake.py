@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,6 +137,26 @@ def test_access_log_has_one_line_for_the_opening_and_one_for_the_close_without_t
     assert len(lines) == 2
     assert f" closed connection={identity} code=1000 " in lines[1]
     assert "s3cret" not in server.process.log
+
+
+def test_access_log_has_the_life_of_each_connection_without_its_query(serve: Any, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with serve("asyncio", options=("--access-log", str(log))) as server:
+        with server.connect("/echo", query={"marker": "abc", "ticket": "s3cret"}):
+            pass
+        server.journal()
+        server.handshake("/deny?ticket=s3cret")
+    text = log.read_text()
+    actions = [line.split('"')[1] for line in text.splitlines() if "/journal" not in line]
+    assert actions == [
+        "WSCONNECTING /echo",
+        "WSCONNECT /echo",
+        "WSDISCONNECT /echo",
+        "WSCONNECTING /deny",
+        "WSREJECT /deny",
+        "WSDISCONNECT /deny",
+    ]
+    assert "s3cret" not in text
 
 
 def test_crash_is_logged_once_with_its_traceback(server: Any) -> None:

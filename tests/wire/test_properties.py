@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from realtime.wire.connection import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Connection
+from realtime.wire.connection import Connection
 from realtime.wire.handshake import Request
+from realtime.wire.inbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.wire.limits import DEFAULT_LIMITS
 from realtime.wire.state import State
 
