@@ -32,6 +32,7 @@ soak: $(VENV)/.installed-dev ## Run the long tests of load and faults
 
 bench: $(VENV)/.installed-dev ## Measure this project and its peers (BENCH="--only echo --rounds 1")
 	@$(BIN)/python -m benchmarks $(BENCH)
+	@$(BIN)/python -m benchmarks.rooms
 
 lint: $(VENV)/.installed-dev ## Check style, types and import rules
 	@$(BIN)/ruff check .

@@ -1,0 +1,55 @@
+"""Who is there, when a process is not any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from realtime.testing import RedisProcess, ServerProcess
+
+#: Seconds within which the members of a killed process have to vanish.
+GRACE = 30
+
+
+@pytest.fixture
+async def own_site(site: Any, postgresql_environment: dict[str, str], redis_server: RedisProcess) -> AsyncIterator[Any]:
+    """Three processes of this test's own."""
+    environment = {**postgresql_environment, "REDIS_URL": redis_server.url}
+    with (
+        ServerProcess(env=environment) as first,
+        ServerProcess(env=environment) as second,
+        ServerProcess(env=environment) as third,
+    ):
+        own = type(site)([first, second, third], environment)
+        yield own
+        await own.close()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+async def test_the_members_of_a_killed_process_vanish_and_that_is_told_once(own_site: Any, room: str) -> None:
+    first, second, doomed = own_site.processes
+    witnesses = [await own_site.client("alice", process=first), await own_site.client("bob", process=second)]
+    for witness in witnesses:
+        await witness.join(room)
+    for user in ("carol", "dave"):
+        await (await own_site.client(user, process=doomed)).join(room)
+    for witness in witnesses:
+        await witness.until("Presence", user="dave", state="joined")
+    killed = time.monotonic()
+    await asyncio.to_thread(doomed.kill)
+    for witness in witnesses:
+        gone = {(await witness.until("Presence", state="left"))["user"] for _ in range(2)}
+        assert gone == {"carol", "dave"}
+    assert time.monotonic() - killed < GRACE
+    # Somebody who comes is told after everything that was told before.
+    newcomer = await own_site.client("carol", process=second)
+    assert (await newcomer.join(room))["members"] == ["alice", "bob", "carol"]
+    for witness in witnesses:
+        assert [await witness.until("Presence")] == [
+            {"type": "Presence", "room": room, "user": "carol", "state": "joined"}
+        ]
