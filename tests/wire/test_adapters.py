@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -145,6 +146,15 @@ def test_silent_peer_is_closed_with_1011_and_its_connection_ended(each: Any, rea
         assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1011)
         assert read_frame(sock) is None
     assert each.journal() == [{"type": "websocket.disconnect", "code": 1011, "reason": "no answer to a ping"}]
+
+
+def test_silent_peer_that_keeps_its_socket_open_is_left(each: Any, read_frame: Any) -> None:
+    with contextlib.closing(each.upgraded(policy={"ping_interval": 0.05, "ping_timeout": 0.1})) as sock:
+        assert each.journal()[0]["code"] == 1011  # nothing was read, nothing was closed here
+        deadline = time.monotonic() + 20
+        while each.get("/statistics")["sessions"]:
+            assert time.monotonic() < deadline, "the server has kept the connection"
+        assert read_frame(sock)[0] == PING
 
 
 def test_frames_sent_together_with_the_request_are_not_lost(each: Any, frame: Any, read_frame: Any) -> None:
