@@ -231,7 +231,7 @@ async def test_a_script_that_only_sends_is_heard_and_ends_without_a_warning(laye
     member = await attach(layer, "group")
     script = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-X", "dev", "-W", "error", "-c", SEND.format(url=shared_redis.url, prefix="script")],
+        [sys.executable, "-W", "error", "-c", SEND.format(url=shared_redis.url, prefix="script")],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
