@@ -138,7 +138,7 @@ def _run(scenario: Scenario, contender: Contender, redis_url: str | None, second
         return uvloop.run(bounded())
     except (RuntimeError, TimeoutError, OSError) as error:
         # One contender that cannot do one thing is a result too; the others go on.
-        print(f"  {contender.name}: no figure ({error or type(error).__name__})")
+        print(f"  {contender.name}: no figure ({str(error) or type(error).__name__})")
         return None
     finally:
         for server in servers:

@@ -30,7 +30,7 @@ VISITORS = 1500
 SETTLE = 1.5
 
 #: Seconds after which a server that gives no answer has lost.
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass(slots=True)

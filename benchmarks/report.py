@@ -75,11 +75,44 @@ def bars(scenario: Scenario, results: Results) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+#: Who is compared with whom.
+PAIRS = (
+    ("this project on Daphne", "Channels on Daphne"),
+    ("this project on Daphne, Redis", "Channels on Daphne, Redis pub/sub"),
+    ("this project on Daphne, uvloop", "FastAPI on uvicorn"),
+    ("this project on Daphne, uvloop", "Node ws"),
+)
+
+
+def ratios(results: Results) -> str:
+    """Return a Markdown table of how many times as good this project is: by the rate, and by processor time."""
+    lines = ["| | " + " | ".join(f"{ours} : {theirs}" for ours, theirs in PAIRS) + " |", "|---|" + "---:|" * len(PAIRS)]
+    for scenario in SCENARIOS:
+        runs = results.get(scenario.name, {})
+        cells = [_ratio(scenario, runs.get(ours), runs.get(theirs)) for ours, theirs in PAIRS]
+        if any(cell != "-" for cell in cells):
+            lines.append(f"| {scenario.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _ratio(
+    scenario: Scenario, ours: Sequence[Mapping[str, Any]] | None, theirs: Sequence[Mapping[str, Any]] | None
+) -> str:
+    if ours is None or theirs is None:
+        return "-"
+    value = (best(ours) or 0) / (best(theirs) or 1)
+    if scenario.less_is_better:
+        return f"{1 / value:.1f}"
+    cpu = best(ours, "cpu")
+    return f"{value:.1f}" if cpu is None else f"{value:.1f} (CPU {(best(theirs, 'cpu') or 0) / cpu:.1f})"
+
+
 def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str, str]], page: Path) -> None:
     """Replace the measured part of the performance page, and write its pictures beside it."""
     images = page.parent / "images"
     images.mkdir(exist_ok=True)
-    parts = [BEGIN, "", machine, ""]
+    parts = [BEGIN, "", machine, "", "How many times as good, by the rate and (in brackets) by processor time:", ""]
+    parts += [ratios(results), ""]
     for scenario in SCENARIOS:
         if not results.get(scenario.name):
             continue

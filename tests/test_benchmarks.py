@@ -48,6 +48,16 @@ def test_a_picture_is_well_formed_and_its_bars_are_in_proportion():
     assert "slow & steady" in [text.text for text in picture.iter(f"{svg}text")]
 
 
+def test_ratios_are_those_of_the_medians():
+    ours, theirs = "this project on Daphne", "Channels on Daphne"
+    results = {
+        "echo": {ours: [{"value": 30.0, "cpu": 2.0}], theirs: [{"value": 10.0, "cpu": 20.0}]},
+        "memory": {ours: [{"value": 8.0}], theirs: [{"value": 32.0}]},
+    }
+    rows = [line.split("|")[2].strip() for line in report.ratios(results).splitlines()[2:]]
+    assert rows == ["3.0 (CPU 10.0)", "4.0"]
+
+
 def test_the_page_keeps_what_was_written_around_the_figures(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
