@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.testing import RedisProcess, ServerProcess, free_port
 
@@ -31,6 +31,11 @@ def servers(redis_server: RedisProcess, database: Any, tmp_path: Any) -> Iterato
 
 async def said(client: ClientConnection) -> str:
     return str(await asyncio.wait_for(client.recv(), 10))
+
+
+async def read_to_the_end(client: ClientConnection) -> None:
+    while True:
+        await client.recv()
 
 
 async def hear(speaker: ClientConnection, listener: ClientConnection, text: str) -> str:
@@ -103,3 +108,15 @@ async def test_without_redis_the_chat_is_refused_and_readyz_says_why(database, t
         assert unready.value.code == 503
         assert report["checks"]["channel_layer"]["problem"] == "UpstreamUnavailable"
         assert f"127.0.0.1:{port}/0 cannot be reached" in server.log
+
+
+async def test_a_client_that_does_not_read_is_closed_with_1013_and_delays_nobody(server):
+    async with connect(server.ws("/ws/chat")) as speaker, connect(server.ws("/ws/chat"), max_queue=1) as slow:
+        async with connect(server.ws("/ws/chat")) as listener:
+            for _ in range(250):  # 15 MB: more than all the buffers on the way to the slow one
+                await speaker.send("x" * 60_000)
+                assert len(await said(listener)) > 60_000
+        with pytest.raises(ConnectionClosed) as closed:
+            await asyncio.wait_for(read_to_the_end(slow), 20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
