@@ -211,7 +211,7 @@ class Hub:
 
     async def _handle(self, event: dict[str, Any]) -> None:
         if event["type"] == "layer.resynchronise":
-            await self._compare()
+            await self._survive(self._compare())
             return
         feed = self._feeds.get(event.get("room", 0))
         if feed is None or event.get("origin") == self._origin:

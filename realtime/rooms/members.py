@@ -89,8 +89,11 @@ class Member:
         self.held.append((entry.seq, shared))
 
     def hold_notice(self, shared: SharedMessage) -> None:
-        """Keep something that has no number until the member is live; for one without ``Joined`` it is no news."""
-        if self.is_announced:
+        """Keep something that has no number until the member is live; for one without ``Joined`` it is no news.
+
+        A peer that takes so long to read its ``Joined`` that more is held than messages may be, misses it.
+        """
+        if self.is_announced and len(self.held) < 2 * self._capacity:
             self.held.append((None, shared))
 
     def release(self) -> None:

@@ -1,0 +1,18 @@
+"""The tests that use Django's test database, once more on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from realtime.testing import PROJECT_ROOT, PostgresProcess
+
+PATHS = ["tests/live", "tests/rooms/test_admin.py", "tests/rooms/test_attendance.py", "tests/rooms/test_storage.py"]
+
+
+def test_what_holds_on_sqlite_holds_on_postgresql(postgresql_server: PostgresProcess) -> None:
+    environment = {**os.environ, "DATABASE_URL": postgresql_server.create_database()}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PATHS]
+    result = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
