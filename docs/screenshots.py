@@ -71,6 +71,23 @@ async def shoot_room(browser: Browser, server: ServerProcess) -> None:
         await page.context.close()
 
 
+async def shoot_admin(browser: Browser, server: ServerProcess) -> None:
+    """Save the live connections and the lobby as the admin shows them, while somebody is there."""
+    ann = await enter(browser, server, "ann", "light", ROOM)
+    admin = await enter(browser, server, "admin", "light", DESKTOP)
+    staff = await admin.context.new_page()
+    await staff.goto("/admin/live/liveconnection/")
+    while await staff.locator("#result_list tbody tr").count() < 2:  # reported once a second
+        await staff.reload()
+    await staff.screenshot(path=IMAGES / "admin-connections.png")
+    await staff.goto("/admin/rooms/room/")
+    await staff.get_by_role("link", name="lobby").click()
+    await staff.locator(".field-who_is_online").scroll_into_view_if_needed()
+    await staff.screenshot(path=IMAGES / "admin-room.png")
+    for page in (ann, admin):
+        await page.context.close()
+
+
 async def enter(browser: Browser, server: ServerProcess, user: str, scheme: str, size: dict[str, int]) -> Page:
     """Open the lobby as a user."""
     page = await new_page(browser, server, scheme, size)
@@ -100,6 +117,7 @@ async def main() -> None:
             await shoot_consoles(chromium, server, "consoles-dark", "dark", DESKTOP)
             await shoot_consoles(chromium, server, "consoles-phone", "light", PHONE)
             await shoot_room(chromium, server)
+            await shoot_admin(chromium, server)
             await chromium.close()
     shutil.rmtree(database.parent)
 

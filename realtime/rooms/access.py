@@ -15,6 +15,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from realtime.rooms.models import Membership, Role, Room
 
 __all__ = [
+    "CREATION",
     "Action",
     "Refusal",
     "RoomFacts",
@@ -25,6 +26,9 @@ __all__ = [
     "standing_of",
     "unknown_room",
 ]
+
+#: Values of ``REALTIME_ROOM_CREATION``, the widest first.
+CREATION = ("anyone", "authenticated", "staff")
 
 AnyUser = AbstractBaseUser | AnonymousUser
 

@@ -61,7 +61,9 @@ class RoomAdmin(admin.ModelAdmin):
     fields = (
         "slug",
         "title",
-        ("is_public", "strangers_may_read", "strangers_may_post"),
+        "is_public",
+        "strangers_may_read",
+        "strangers_may_post",
         "is_archived",
         "member_limit",
         "epoch",

@@ -8,7 +8,7 @@ __all__ = ["RoomsConfig"]
 
 
 class RoomsConfig(AppConfig):
-    """Connects the signals that tell connected members of a change."""
+    """Connects the signals that tell connected members of a change, and the system checks."""
 
     name = "realtime.rooms"
     label = "rooms"
@@ -16,5 +16,5 @@ class RoomsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the signal handlers."""
-        from realtime.rooms import signals  # noqa: F401  models are loaded only now
+        """Connect the signal handlers and register the checks."""
+        from realtime.rooms import checks, signals  # noqa: F401  models are loaded only now
