@@ -31,8 +31,8 @@ class LiveConnection(models.Model):
     process = models.UUIDField(db_index=True)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        # A connection is reported in a batch: a user who was deleted meanwhile must not stop the others' rows.
-        on_delete=models.CASCADE,
+        on_delete=models.SET_NULL,
+        # Connections are reported in batches: a user who was deleted meanwhile must not stop the others' rows.
         db_constraint=False,
         null=True,
         related_name="live_connections",

@@ -120,6 +120,8 @@ def store_writes(writes: Sequence[Write]) -> list[Outcome]:
             return [NOT_STORED]
         return [store_writes([write])[0] for write in writes]
     except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise  # of a caller's transaction, which is lost as a whole
         connection.close()
         return _store_in_one_transaction(writes, writes)
 

@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,6 @@ import pytest
 import websockets
 from rest_framework_simplejwt.tokens import AccessToken
 
-from realtime.live.lease import current_lease
-from realtime.rooms.hub import Hub, current_hub
 from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
@@ -124,7 +122,12 @@ class Site:
         return self.processes[-1]
 
     async def client(
-        self, user: str | None = None, *, path: str = "/ws/rooms", process: ServerProcess | None = None
+        self,
+        user: str | None = None,
+        *,
+        path: str = "/ws/rooms",
+        process: ServerProcess | None = None,
+        **claims: Any,
     ) -> RoomClient:
         """Return a connected client.
 
@@ -132,8 +135,9 @@ class Site:
             user: name of the user; None for a visitor.
             path: path of the endpoint.
             process: the process to connect to; the first by default.
+            claims: of the user's token.
         """
-        headers = {"Authorization": f"Bearer {self.token(user)}"} if user else {}
+        headers = {"Authorization": f"Bearer {self.token(user, **claims)}"} if user else {}
         socket = await self._stack.enter_async_context(
             # Without a bound on what is received, a client that a test does not read can still be closed.
             websockets.connect(
@@ -255,15 +259,3 @@ async def site(request: pytest.FixtureRequest, _sites: Callable[[str], Site]) ->
 def room() -> str:
     """The name of a room that no other test uses."""
     return f"room-{uuid.uuid4().hex[:12]}"
-
-
-@pytest.fixture
-async def hub(transactional_db: None) -> AsyncIterator[Hub]:
-    """The hub of the test's event loop, on the test database."""
-    hub = current_hub()
-    yield hub
-    await hub.close()
-    await current_lease().close()
-
-
-Connect = Callable[..., Awaitable[RoomClient]]

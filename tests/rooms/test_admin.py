@@ -177,3 +177,21 @@ def test_nobody_edits_or_deletes_messages_and_connections(staff: Client) -> None
     assert staff.get("/admin/rooms/roommessage/add/").status_code == 403
     assert staff.post(f"/admin/rooms/roommessage/{message.pk}/delete/", {"post": "yes"}).status_code == 403
     assert staff.get("/admin/live/liveconnection/add/").status_code == 403
+
+
+def test_a_room_is_deleted_with_its_messages(staff: Client) -> None:
+    room = Room.objects.create(slug="room")
+    add_message(room, "said")
+    page = staff.get(f"/admin/rooms/room/{room.pk}/delete/").content.decode()
+    assert "room, with its 1 messages" in page
+    staff.post(f"/admin/rooms/room/{room.pk}/delete/", {"post": "yes"})
+    assert not Room.objects.exists()
+    assert not RoomMessage.objects.exists()
+
+
+def test_a_user_who_is_online_can_be_deleted(staff: Client) -> None:
+    fill(1)
+    user = User.objects.exclude(username="admin").get()
+    staff.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert LiveConnection.objects.get().user is None

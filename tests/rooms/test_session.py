@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -291,3 +292,16 @@ async def test_messages_over_the_rate_are_refused_and_no_other_is_lost(site: Any
     assert {answers[ref]["code"] for ref in refused} == {"rate_limited"}
     accepted = sorted(int(ref) for ref in answers if ref not in refused)
     assert [answers[str(number)]["seq"] for number in accepted] == list(range(1, len(accepted) + 1))
+
+
+async def test_a_newer_token_keeps_a_connection_beyond_the_end_of_the_first(site: Any) -> None:
+    ends_soon = {"exp": int(time.time()) + 3}
+    renewed = await site.client("alice", **ends_soon)
+    forgotten = await site.client("alice", **ends_soon)
+    answer = await renewed.ask("Authenticate", token=site.token("alice"))
+    assert answer["type"] == "Authenticated"
+    with pytest.raises(websockets.ConnectionClosed) as closed:
+        await forgotten.receive()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 3000
+    assert await renewed.ask("Ping") == {"type": "Pong"}

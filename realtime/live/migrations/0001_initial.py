@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
                 ('endpoint', models.CharField(help_text='Path, without the query.', max_length=200)),
                 ('address', models.CharField(blank=True, max_length=64)),
                 ('since', models.DateTimeField()),
-                ('user', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='live_connections', to=settings.AUTH_USER_MODEL)),
+                ('user', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='live_connections', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'ordering': ['-id'],
