@@ -15,6 +15,7 @@ from realtime.rehearsal import handshake
 
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("favicon.ico", pages.favicon, name="favicon"),
     path("rooms/", pages.rooms, name="rooms"),
     path("rooms/<slug:slug>/", pages.room, name="room"),
     path("api/handshake/", handshake, name="handshake"),
@@ -22,6 +23,7 @@ urlpatterns = [
     path("api/docs/", apidocs.reference, name="reference"),
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/live/", admin.site.admin_view(pages.live), name="admin-live"),
     path("admin/", admin.site.urls),
     path("api/token/", TokenView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),

@@ -1,4 +1,4 @@
-"""The pages that people see: ``/`` with a console for each endpoint, and ``/rooms/<room>/`` to chat in."""
+"""The pages that people see: a console for each endpoint at ``/``, the rooms, and the live page of the admin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import dataclasses
 import json
 from typing import Any
 
+from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
@@ -24,7 +26,7 @@ from realtime.routing import websocket_urlpatterns
 from realtime.scaffold import consumer_source, route_source
 from realtime.schemas import describe_messages
 
-__all__ = ["close_codes", "home", "room", "rooms"]
+__all__ = ["close_codes", "favicon", "home", "live", "room", "rooms"]
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
@@ -34,6 +36,14 @@ _FACTS = {
     "subprotocols": "Subprotocols",
     "ping_interval": "Ping every",
     "idle_timeout": "Idle up to",
+}
+
+#: The charts of the live page; the names are fields of ``realtime.live.monitor.Overview``.
+_CHARTS = {
+    "connections": "Open connections",
+    "stored": "Room messages stored a second",
+    "received": "Received a second by this process",
+    "sent": "Sent a second by this process",
 }
 
 #: Rooms that one page lists.
@@ -50,7 +60,8 @@ _LINKS = (
     ("/api/docs/", "every endpoint, message and close code"),
     ("/asyncapi.json", "the same as AsyncAPI 3"),
     ("/api/schema/", "the HTTP API as OpenAPI"),
-    ("/admin/", "users, rooms and live connections"),
+    ("/admin/", "users, rooms and messages"),
+    ("/admin/live/", "what is connected now, for staff"),
     ("/healthz", "is the process alive"),
     ("/readyz", "can it serve: database, channel layer, draining"),
     ("/metrics", "for Prometheus"),
@@ -122,6 +133,24 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
         },
     }
     return render(request, "realtime/room.html", context)
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead browsers to the icon where a page does not name it; those of the admin do not."""
+    return redirect(static("realtime/icon.svg"))
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """Show staff what is connected now; the numbers come by ``/ws/admin/live``."""
+    context = {
+        **admin.site.each_context(request),
+        "charts": [{"name": name, "label": label} for name, label in _CHARTS.items()],
+        "max_length": limits().content_length,
+        "close_codes": close_codes(),
+    }
+    return render(request, "admin/live.html", context)
 
 
 def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:

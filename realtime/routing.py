@@ -8,6 +8,7 @@ from realtime.endpoints.chat import ChatConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.heartbeat import HeartbeatConsumer
 from realtime.endpoints.messages import MessagesConsumer
+from realtime.endpoints.monitor import MonitorConsumer
 from realtime.endpoints.policy import PolicyEchoConsumer
 from realtime.endpoints.query import QueryConsumer
 from realtime.endpoints.rooms import RoomsConsumer
@@ -25,4 +26,5 @@ websocket_urlpatterns = [
     path("ws/messages", MessagesConsumer.as_asgi(), name="ws-messages"),
     path("ws/policy", PolicyEchoConsumer.as_asgi(), name="ws-policy"),
     path("ws/any-protocol", AnyProtocolConsumer.as_asgi(), name="ws-any-protocol"),
+    path("ws/admin/live", MonitorConsumer.as_asgi(), name="ws-admin-live"),
 ]

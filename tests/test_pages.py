@@ -11,6 +11,7 @@ from django.contrib.staticfiles import finders
 from django.utils.html import escape
 
 from realtime.close import CATALOGUE
+from realtime.live.monitor import Overview
 from realtime.reference import describe_endpoints, policy_fields
 from realtime.rooms.models import Membership, Role, Room
 from realtime.routing import websocket_urlpatterns
@@ -183,3 +184,18 @@ def listed(client) -> list[str]:
 def test_a_room_is_opened_by_its_name(client, db):
     assert client.get("/rooms/?name=my-room").headers["Location"] == "/rooms/my-room/"
     assert client.get("/rooms/?name=../admin").status_code == 200
+
+
+def test_the_icon_is_found_where_a_page_does_not_name_it(client):
+    address = client.get("/favicon.ico").headers["Location"]
+    assert finders.find(address.removeprefix("/static/"))
+
+
+def test_the_live_page_is_for_staff(client, admin_client):
+    assert "/admin/login/" in client.get("/admin/live/").headers["Location"]
+    html = admin_client.get("/admin/live/").content.decode()
+    found = Elements(html).found
+    assert not [tag for tag, attributes in found if "style" in attributes]
+    charts = [attributes["data-chart"] for tag, attributes in found if "data-chart" in attributes]
+    assert set(charts) <= set(Overview.__struct_fields__)
+    assert "/admin/live/" in admin_client.get("/admin/live/liveconnection/").content.decode()
