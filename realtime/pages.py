@@ -42,8 +42,8 @@ _FACTS = {
 _CHARTS = {
     "connections": "Open connections",
     "stored": "Room messages stored a second",
-    "received": "Received a second by this process",
-    "sent": "Sent a second by this process",
+    "received": "Messages received a second",
+    "sent": "Messages sent a second",
 }
 
 #: Rooms that one page lists.
