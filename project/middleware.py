@@ -1,13 +1,17 @@
-"""Security headers that Django 5.2 does not set by itself."""
+"""Security headers that Django 5.2 does not set by itself, and the way past all middleware for monitors."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
-__all__ = ["CONTENT_SECURITY_POLICY", "ContentSecurityPolicyMiddleware"]
+from realtime.health import healthz, readyz
+from realtime.metrics import metrics
+
+__all__ = ["CONTENT_SECURITY_POLICY", "ContentSecurityPolicyMiddleware", "MonitorMiddleware"]
 
 #: Everything comes from this site, nothing is inline. 'self' in connect-src includes ws: and wss: of
 #: the same host (CSP level 3). The admin needs data: for its icons.
@@ -53,3 +57,28 @@ class ContentSecurityPolicyMiddleware:
     def _protect(response: HttpResponse) -> HttpResponse:
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         return response
+
+
+class MonitorMiddleware:
+    """Answers monitors before any other middleware.
+
+    They ask each process by its address, which is in nobody's ``ALLOWED_HOSTS``, and without TLS. What they are told
+    depends on no header. And they ask when the database hangs, which sessions and users would wait for.
+    """
+
+    sync_capable = False
+    async_capable = True
+
+    VIEWS: ClassVar[dict[str, Callable[[HttpRequest], Awaitable[HttpResponse]]]] = {
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/metrics": metrics,
+    }
+
+    def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
+        self.get_response = get_response
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer, or pass the request on."""
+        return await self.VIEWS.get(request.path_info, self.get_response)(request)

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 
 from channels.layers import channel_layers
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
@@ -105,8 +106,8 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _layer() -> Iterable[Metric]:
-    for alias, layer in list(channel_layers.backends.items()):
-        statistics = getattr(layer, "statistics", None)
+    for alias in settings.CHANNEL_LAYERS:
+        statistics = getattr(channel_layers[alias], "statistics", None)
         if statistics is None:
             continue
         for name, value in statistics.as_dict().items():

@@ -166,7 +166,10 @@ def read_states(room_ids: Collection[int]) -> dict[int, RoomState]:
 
 def _can_resume(room: Room, since: Position) -> bool:
     missed = room.last_seq - since.seq
-    return since.epoch == str(room.epoch) and 0 <= missed <= limits().resume
+    if since.epoch != str(room.epoch) or not 0 <= missed <= limits().resume:
+        return False
+    # The beginning of a room may have been pruned; what is there has no holes.
+    return missed == 0 or RoomMessage.objects.filter(room_id=room.pk, seq=since.seq + 1).exists()
 
 
 def _visible(room_id: int) -> QuerySet[RoomMessage]:

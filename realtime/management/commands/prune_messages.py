@@ -1,0 +1,64 @@
+"""``manage.py prune_messages``: forget what was said long ago."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from realtime.rooms.models import Room
+from realtime.rooms.retention import BATCH, oldest_kept, prune_room
+
+__all__ = ["Command"]
+
+
+class Command(BaseCommand):
+    """Deletes old messages in small transactions, so that rooms stay usable meanwhile."""
+
+    help = "Delete old messages of rooms, in batches. The numbers of a room go on; only its beginning is gone."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the age, the rooms and the size of a batch."""
+        parser.add_argument("--days", type=float, required=True, help="delete messages that are older than this")
+        parser.add_argument("--keep", type=int, default=0, help="but keep the newest so many of each room (0)")
+        parser.add_argument("--room", action="append", metavar="SLUG", help="only this room; may be given repeatedly")
+        parser.add_argument("--batch", type=int, default=BATCH, help=f"messages in one transaction ({BATCH})")
+        parser.add_argument("--pause", type=float, default=0.05, help="seconds between two transactions (0.05)")
+        parser.add_argument("--dry-run", action="store_true", help="only say how many would be deleted")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prune, and say how far it is."""
+        if options["days"] < 0 or options["keep"] < 0 or options["batch"] < 1 or options["pause"] < 0:
+            raise CommandError("--days, --keep and --pause are not negative, --batch is at least 1.")
+        before = timezone.now() - datetime.timedelta(days=options["days"])
+        total = 0
+        for room in self._rooms(options["room"]):
+            total += self._prune(room, before, options)
+        verb = "Would delete" if options["dry_run"] else "Deleted"
+        self.stdout.write(self.style.SUCCESS(f"{verb} {total} messages from before {before:%Y-%m-%d %H:%M} UTC."))
+
+    def _rooms(self, slugs: list[str] | None) -> list[Room]:
+        if slugs is None:
+            return list(Room.objects.order_by("slug"))
+        rooms = list(Room.objects.filter(slug__in=slugs).order_by("slug"))
+        unknown = set(slugs) - {room.slug for room in rooms}
+        if unknown:
+            raise CommandError(f"There is no room {', '.join(sorted(unknown))}.")
+        return rooms
+
+    def _prune(self, room: Room, before: datetime.datetime, options: dict[str, Any]) -> int:
+        bound = oldest_kept(room, before, options["keep"])
+        if options["dry_run"]:
+            return room.messages.filter(seq__lt=bound).count()
+        deleted = 0
+        while count := prune_room(room, bound, options["batch"]):
+            deleted += count
+            if options["verbosity"] > 1 or count == options["batch"]:
+                self.stdout.write(f"{room.slug}: {deleted} deleted")
+            if count < options["batch"]:
+                break
+            time.sleep(options["pause"])
+        return deleted
