@@ -62,6 +62,7 @@ class Session:
         "_is_accepted",
         "_loop",
         "_observer",
+        "_patience",
         "_reading",
         "_receiver",
         "_scope",
@@ -94,6 +95,7 @@ class Session:
         self._receiver: asyncio.Future[None] | None = None
         self._senders: list[asyncio.Future[None]] = []
         self._alarm: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._state = State.CONNECTING
         self._reading = True
@@ -294,6 +296,8 @@ class Session:
             connection.application_returned(self._loop.time())
         finally:
             self._task = None
+            if self._patience is not None:
+                self._patience.cancel()
             self._settle()
             self._forget()
 
@@ -361,8 +365,8 @@ class Session:
             self._drain.discard(self)
 
     def _limit_application(self) -> None:
-        if self._task is not None:
-            self._loop.call_later(self._application_timeout, self._cancel_application)
+        if self._task is not None and self._patience is None:
+            self._patience = self._loop.call_later(self._application_timeout, self._cancel_application)
 
     def _cancel_application(self) -> None:
         if self._task is not None:

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -29,7 +30,8 @@ from realtime.wire.drain import DRAIN, is_draining  # noqa: E402
 #: A test of the deadline does not wait for ten seconds.
 realtime.wire.daphne.channel.HEAD_TIMEOUT = float(os.environ.get("WIRE_TEST_HEAD_TIMEOUT", "10"))
 
-JOURNAL: list[Any] = []
+#: What the applications have seen; bounded, for the soak tests make very many connections.
+JOURNAL: deque[Any] = deque(maxlen=1000)
 NEWS = asyncio.Condition()
 #: send_nowait of every connection of /fanout.
 MEMBERS: list[Any] = []
