@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -39,7 +40,7 @@ _RESERVED = frozenset(
 )
 
 #: CR, LF and NUL would let a value end its line (RFC 9110, 5.5).
-_LINE_BREAKS = b"\r\n\x00"
+_LINE_BREAK = re.compile(rb"[\r\n\x00]")
 
 #: A proxy's header that names the prefix under which the site lives; Daphne believes it from anybody.
 _ROOT_PATH_HEADER = b"daphne-root-path"
@@ -189,7 +190,7 @@ def _head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
         phrase = ""
     lines = [f"HTTP/1.1 {status} {phrase}".encode()]
     for name, value in headers:
-        if not name or any(byte in _LINE_BREAKS for byte in name + value):
+        if not name or _LINE_BREAK.search(name + value):
             raise ValueError(f"{name!r}: {value!r} is no legal header")
         lines.append(name + b": " + value)
     return b"\r\n".join([*lines, b"", b""])
