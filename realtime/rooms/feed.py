@@ -109,8 +109,9 @@ class Feed:
             member.covered_from = self._passed
         if len(self.members) == 1:
             self._access_seen = member.access_version
-        self._require_access(max(member.access_version, self._access_seen))
+        newest = max(member.access_version, self._access_seen)
         self._access_seen = min(member.access_version, self._access_seen)
+        self._require_access(newest)
 
     def begin(self, seq: int) -> None:
         """Begin after message ``seq``, unless the feed runs already."""
@@ -137,18 +138,21 @@ class Feed:
         member.position = position
         while member.covered_from is not None and member.position < member.covered_from:
             tail = await self._reader.run(read_between, self.room_id, self.slug, member.position, member.covered_from)
+            if not self._is_joining(member):
+                return  # put out while reading
             for entry in tail.entries.values():
                 if entry.connection != member.connection:
                     member.send(SharedMessage(text=entry.text))
             member.position = tail.upto
-        member.release()
-        self._make_live(member)
+        if self._is_joining(member):
+            member.release()
+            self._make_live(member)
 
     def leave(self, member: Member) -> None:
         """Stop passing anything to a member."""
         if self._live.get(member.connection) is member:
             del self._live[member.connection]
-        if self._joining.get(member.connection) is member:
+        if self._is_joining(member):
             del self._joining[member.connection]
 
     def close(self) -> None:
@@ -254,9 +258,12 @@ class Feed:
             for acknowledge in self._acknowledgements.pop(number):
                 acknowledge()
 
+    def _is_joining(self, member: Member) -> bool:
+        return self._joining.get(member.connection) is member
+
     def _make_live(self, member: Member) -> None:
         """Move a member to the live ones, now or when the feed has caught up with what the member has."""
-        if self._joining.get(member.connection) is not member:
+        if not self._is_joining(member):
             return
         if self._passed < member.position:
             self.acknowledge(member.position, lambda: self._make_live(member))

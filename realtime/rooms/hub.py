@@ -52,6 +52,9 @@ WRITING_THREADS = 2
 #: Rooms whose counters one query reads.
 ROOMS_PER_QUERY = 500
 
+#: Once attendance is in doubt, it is written anew, and once more: somebody may have left during the first time.
+RECONCILIATIONS = 2
+
 #: Feeds are compared at moments that differ between processes.
 JITTER = 0.25
 
@@ -76,7 +79,7 @@ class Hub:
         )
         self._feeds: dict[int, Feed] = {}
         self._present: dict[tuple[int, str], Change] = {}
-        self._attendance_is_doubtful = False
+        self._doubts = 0
         self._outgoing: collections.deque[tuple[int, Iterable[events.Event]]] = collections.deque()
         self._given_up = 0
         self._publishing: asyncio.Task[None] | None = None
@@ -171,7 +174,7 @@ class Hub:
         return [True] * len(changes)
 
     def _attendance_failed(self, _: Change) -> bool:
-        self._attendance_is_doubtful = True
+        self._doubts = RECONCILIATIONS
         return False
 
     def _tell_transitions(self, transitions: Sequence[Transition | None]) -> None:
@@ -268,7 +271,7 @@ class Hub:
         """Look for what got lost, for the members of processes that have ended, and for rows that were not written."""
         while True:
             await self._survive(self._reap())
-            if self._attendance_is_doubtful:
+            if self._doubts:
                 await self._survive(self._reconcile())
             # Presence may wait for a few rounds; messages may not.
             for _ in range(max(1, round(RENEWAL / limits().tail_check))):
@@ -296,17 +299,13 @@ class Hub:
             self._tell_transitions(await self._storing.run(reap_process, process))
 
     def _on_lease_lost(self) -> None:
-        self._attendance_is_doubtful = True
+        self._doubts = RECONCILIATIONS
 
     async def _reconcile(self) -> None:
-        self._attendance_is_doubtful = False
-        try:
-            self._tell_transitions(
-                await self._storing.run(reconcile, self._lease.process, list(self._present.values()))
-            )
-        except (DatabaseError, InterfaceError):
-            self._attendance_is_doubtful = True
-            raise
+        """Make the rows of this process equal to its members."""
+        present = list(self._present.values())
+        self._tell_transitions(await self._storing.run(reconcile, self._lease.process, present))
+        self._doubts -= 1
 
     def spawn(self, work: Awaitable[Any]) -> None:
         """Run ``work`` beside everything else, and keep it alive."""

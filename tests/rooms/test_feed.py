@@ -278,6 +278,31 @@ async def test_nothing_said_after_a_removal_reaches_the_removed_member(feed: Fee
     assert bob.seqs == [1]
 
 
+async def test_a_member_that_is_put_out_while_joining_gets_nothing_of_what_was_held(
+    ann: Listener, feed: Feed, room: FakeRoom
+) -> None:
+    late = Listener(feed, "late")
+    feed.enter(late.member)
+    feed.offer([room.say()], 1)
+    room.closings += 1
+    feed.compare(room.state)
+    await late.until(lambda: late.is_out)
+    await feed.settle(late.member, 0)
+    assert late.got == []
+    assert ann.seqs == [1]
+
+
+async def test_a_member_admitted_before_a_change_is_looked_up_again(ann: Listener, feed: Feed, room: FakeRoom) -> None:
+    room.access_version = 2
+    feed.offer([room.say()], 2)
+    await ann.until(lambda: ann.seqs == [1])
+    late = Listener(feed, "late")
+    await late.join(1)
+    feed.offer([room.say()], 2)
+    await late.until(lambda: late.seqs == [2])
+    assert late.member.access_version == 2
+
+
 async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(ann: Listener, room: FakeRoom) -> None:
     room.access_version = 2
     ann.feed.offer([room.say()], 2)

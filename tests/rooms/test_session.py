@@ -230,9 +230,8 @@ async def test_a_user_with_three_tabs_comes_once_and_goes_once(site: Any, room: 
     assert [(event["user"], event["state"]) for event in seen] == [("alice", "left"), ("carol", "joined")]
 
 
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 async def test_a_plain_group_send_reaches_the_members_from_another_process(site: Any, room: str) -> None:
-    if "REDIS_URL" not in site.environment:
-        pytest.skip("another process needs Redis")
     alice = await site.client("alice")
     bob = await site.client("bob", process=site.other)
     await alice.join(room)
