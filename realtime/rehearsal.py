@@ -70,7 +70,10 @@ async def handshake(request: HttpRequest) -> JsonResponse:
         scope = _scope(request, question)
     except (msgspec.MsgspecError, ValueError) as error:
         return JsonResponse(json.loads(problem_body(400, str(error))), status=400)
-    outcome = await rehearse(scope)
+    try:
+        outcome = await rehearse(scope)
+    except TimeoutError:
+        outcome = Outcome(503, problem=json.loads(problem_body(503, "The endpoint took too long to decide.")))
     answer = {"status": outcome.status, "subprotocol": outcome.subprotocol, "problem": outcome.problem}
     return JsonResponse(answer, headers={"Cache-Control": "no-store"})
 

@@ -115,3 +115,12 @@ async def test_an_application_that_hangs_is_given_up(monkeypatch):
 
     with pytest.raises(TimeoutError):
         await rehearse({}, application)
+
+
+async def test_an_endpoint_that_hangs_is_a_503_as_it_is_on_the_wire(async_client, monkeypatch):
+    async def hang(scope, application=None):
+        raise TimeoutError
+
+    monkeypatch.setattr(rehearsal, "rehearse", hang)
+    answer = await ask(async_client, "/ws")
+    assert (answer["status"], answer["problem"]["detail"]) == (503, "The endpoint took too long to decide.")

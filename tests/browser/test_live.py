@@ -57,12 +57,18 @@ async def test_an_announcement_reaches_the_room(new_page):
     await expect(live.get_by_role("status")).to_contain_text("no room 'nowhere'")
 
 
-async def test_the_charts_go_on_every_second(new_page):
+async def test_the_charts_go_on_every_second_and_long_names_fit_a_phone(new_page):
+    await enter_room(new_page, "a-room-with-a-name-as-long-as-names-may-be-" + "x" * 20, "bob")
     live = await open_live(new_page, viewport={"width": 360, "height": 740})
+    await expect(live.locator("[data-rooms]")).to_contain_text("xxxx")
     await live.wait_for_function(
         "() => document.querySelector('[data-chart=connections] polyline').points.numberOfItems >= 3"
     )
-    assert await live.evaluate("document.documentElement.scrollWidth") == 360
+    wide = await live.evaluate(
+        """() => [...document.querySelectorAll("main *")].filter((one) => one.getBoundingClientRect().right > 361)
+          .map((one) => one.tagName + "." + one.className).slice(0, 5)"""
+    )
+    assert await live.evaluate("document.documentElement.scrollWidth") == 360, wide
 
 
 async def test_who_is_not_staff_does_not_see_the_page(new_page):
