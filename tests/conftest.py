@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
+from channels.layers import channel_layers, get_channel_layer
 from django.core.cache import cache
 
 from realtime.messages import SharedMessage
@@ -48,6 +48,12 @@ async def socket(server: ServerProcess) -> AsyncIterator[Callable[..., Awaitable
             return await clients.enter_async_context(await open_socket(server.ws(path), **options))
 
         yield open_path
+
+
+@pytest.fixture
+async def channel_layer() -> Any:
+    """The channel layer of the settings, new for each test."""
+    return get_channel_layer()
 
 
 @pytest.fixture(scope="session")
