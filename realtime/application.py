@@ -1,8 +1,8 @@
 """The two ASGI applications of a site with WebSockets: what answers a handshake, and what answers HTTP.
 
-``SocketRouter`` is Channels' ``URLRouter`` with a 404 for unknown paths and without a difference between ``/ws`` and
-``/ws/``. ``UpgradeRequired`` stands before Django and tells a request that asks for a WebSocket path over HTTP what
-it lacks.
+``SocketRouter`` does what Channels' ``URLRouter`` does, with a 404 for unknown paths and without a difference between
+``/ws`` and ``/ws/``. ``UpgradeRequired`` stands before Django and tells a request that asks for a WebSocket path over
+HTTP what it lacks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 from channels.routing import URLRouter
 from django.urls import URLPattern
-from django.urls.exceptions import Resolver404
 
 from realtime.errors import HandshakeRejected
 from realtime.handshake import deny
@@ -23,39 +22,44 @@ __all__ = ["SocketRouter", "UpgradeRequired"]
 
 
 class SocketRouter:
-    """Routes handshakes by path.
+    """Routes handshakes by path, and puts the route into the scope as Channels' ``URLRouter`` does.
 
     Args:
-        urlpatterns: ``path()`` or ``re_path()`` entries without a trailing slash, as in ``routing.py``.
+        urlpatterns: ``path()`` or ``re_path()`` entries without a trailing slash, as in ``routing.py``. A nested
+            ``URLRouter`` may be one of them.
     """
 
     def __init__(self, urlpatterns: Sequence[URLPattern]) -> None:
-        self.urlpatterns = list(urlpatterns)
-        self._router = URLRouter(self.urlpatterns)
+        # URLRouter prepares the patterns of nested routers, and refuses include().
+        self.urlpatterns: list[URLPattern] = URLRouter(list(urlpatterns)).routes
 
     def matches(self, scope: dict[str, Any]) -> bool:
         """Tell whether there is an endpoint at the path of ``scope``."""
-        return self._endpoint(scope) is not None
-
-    def _endpoint(self, scope: dict[str, Any]) -> str | None:
-        """Return the route of ``scope`` as it is written in ``routing.py``, None without one."""
-        path = _route_path(scope)
-        if path is None:
-            return None
-        return next((str(pattern.pattern) for pattern in self.urlpatterns if _matches(pattern, path)), None)
+        return self._route(scope) is not None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Run the endpoint of the path, or answer 404."""
-        endpoint = self._endpoint(scope)
-        if endpoint is not None:
-            count_as = scope.get("extensions", {}).get("websocket.policy", {}).get("count_as")
-            if count_as is not None:
-                count_as(endpoint)
-            routed = {**scope, "path_remaining": _route_path(scope), "endpoint": endpoint}
-            await self._router(routed, receive, send)
+        route = self._route(scope)
+        if route is None:
+            await receive()  # websocket.connect, which comes before every answer
+            await deny(scope, send, HandshakeRejected(404, "There is no WebSocket endpoint at this path."))
             return
-        await receive()  # websocket.connect, which comes before every answer
-        await deny(scope, send, HandshakeRejected(404, "There is no WebSocket endpoint at this path."))
+        application, remaining, args, kwargs = route
+        # The scope is this connection's own: a copy would only cost memory for as long as it lives.
+        scope["path_remaining"] = remaining
+        scope["url_route"] = {"args": args, "kwargs": kwargs}
+        await application(scope, receive, send)
+
+    def _route(self, scope: dict[str, Any]) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]] | None:
+        path = _route_path(scope)
+        if path is None:
+            return None
+        for pattern in self.urlpatterns:
+            match = pattern.pattern.match(path)
+            if match is not None:
+                remaining, args, kwargs = match
+                return pattern.callback, remaining, args, {**kwargs, **pattern.default_args}
+        return None
 
 
 class UpgradeRequired:
@@ -89,10 +93,3 @@ def _route_path(scope: dict[str, Any]) -> str | None:
     if not path.startswith(root_path):
         return None
     return path[len(root_path) :].removeprefix("/").removesuffix("/")
-
-
-def _matches(pattern: URLPattern, path: str) -> bool:
-    try:
-        return pattern.pattern.match(path) is not None
-    except Resolver404:
-        return False

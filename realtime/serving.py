@@ -32,6 +32,9 @@ logger = logging.getLogger("realtime.consumers")
 #: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
 POLICY_EXTENSION = "websocket.policy"
 
+#: What runs beside the handlers of any connection; the event loop itself holds tasks only weakly.
+_background: set[asyncio.Task[None]] = set()
+
 
 class ServedConsumer(AsyncWebsocketConsumer):
     """A Channels consumer with a loop of its own; ``PolicyConsumer`` is the one to derive from."""
@@ -41,7 +44,6 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._connecting = self._accepted = False
         self._close_code = int(CloseCode.ABNORMAL)
         self._failure: BaseException | None = None
-        self._background: set[asyncio.Task[None]] = set()
         #: One handler at a time: client messages and channel-layer messages take turns.
         self._turn = asyncio.Lock()
         self._delivery = Delivery(self.dispatch, self._turn, self._mail_failed)
@@ -134,8 +136,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the handlers, and keep it alive."""
         task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        _background.add(task)
+        task.add_done_callback(_background.discard)
 
     def _mail_failed(self, error: BaseException) -> None:
         """Let the connection's own task raise what a handler of channel-layer mail raised."""
