@@ -62,8 +62,9 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` when its address makes more than ``REALTIME_HANDSHAKES_PER_MINUTE``.
     """
-    limit, address = settings.REALTIME_HANDSHAKES_PER_MINUTE, client_address(scope)
-    if limit and address is not None and await _count(f"handshakes:{address}") > limit:
+    limit = settings.REALTIME_HANDSHAKES_PER_MINUTE
+    address = client_address(scope) if limit else None
+    if address is not None and await _count(f"handshakes:{address}") > limit:
         raise _too_many(f"More than {limit} handshakes a minute from one address.")
 
 
@@ -73,8 +74,8 @@ async def check_failures(scope: Mapping[str, Any]) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` after more than ``REALTIME_AUTH_FAILURES_PER_MINUTE``.
     """
-    limit, address = settings.REALTIME_AUTH_FAILURES_PER_MINUTE, client_address(scope) or "local"
-    if limit and await _counted(f"failures:{address}") >= limit:
+    limit = settings.REALTIME_AUTH_FAILURES_PER_MINUTE
+    if limit and await _counted(f"failures:{client_address(scope) or 'local'}") >= limit:
         raise _too_many(f"More than {limit} failed authentications a minute from one address.")
 
 
@@ -94,8 +95,8 @@ async def check_connections(scope: Mapping[str, Any], user_id: Any) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` at ``REALTIME_CONNECTIONS_PER_ADDRESS`` or ``..._PER_USER``.
     """
-    address, limit = client_address(scope), settings.REALTIME_CONNECTIONS_PER_ADDRESS
-    if limit and address is not None:
+    limit = settings.REALTIME_CONNECTIONS_PER_ADDRESS
+    if limit and client_address(scope) is not None:
         here = registry.count_address(scope["client"][0])
         if await _is_full(here, limit, address=scope["client"][0]):
             raise _too_many(f"{limit} connections from one address are open already.")
