@@ -26,7 +26,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
-PATIENCE = 20
+PATIENCE = 30
 
 #: Users of every test database, with their primary keys.
 USERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -53,3 +54,24 @@ async def test_the_members_of_a_killed_process_vanish_and_that_is_told_once(own_
         assert [await witness.until("Presence")] == [
             {"type": "Presence", "room": room, "user": "carol", "state": "joined"}
         ]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("site", ["postgresql"], indirect=True)
+async def test_the_members_of_a_process_that_hung_come_back_with_it(own_site: Any, room: str) -> None:
+    first, _, hung = own_site.processes
+    alice = await own_site.client("alice", process=first)
+    carol = await own_site.client("carol", process=hung)
+    await alice.join(room)
+    await carol.join(room)
+    await alice.until("Presence", user="carol", state="joined")
+    hung.process.send_signal(signal.SIGSTOP)
+    try:
+        await alice.until("Presence", user="carol", state="left")
+        await alice.say("while you were away")
+    finally:
+        hung.process.send_signal(signal.SIGCONT)
+    assert (await carol.until("Chat"))["content"] == "while you were away"
+    await alice.until("Presence", user="carol", state="joined")
+    await carol.say("back again")
+    assert (await alice.until("Chat"))["content"] == "back again"
