@@ -19,6 +19,8 @@ const OUTBOX_LIMIT = 200;
 const RENEW_BEFORE = 30_000;
 /** A longer timer fires at once (HTML, 8.7: a signed 32-bit number of milliseconds). */
 const LONGEST_TIMER = 2 ** 31 - 1;
+/** Attempt number of the pause before a room is asked for again: up to 4 s. */
+const REJOIN_ATTEMPT = 3;
 /** Errors of the server that pass; what was refused for another reason is not sent again. */
 const PASSING = new Set(["rate_limited", "internal"]);
 
@@ -139,10 +141,11 @@ export class RoomsClient extends EventTarget {
    * @param {string} content
    * @param {string} [ref] of a message that failed and is sent again
    * @returns {string} its reference
-   * @throws {RangeError} when too many messages wait already
+   * @throws {RangeError} when too many messages wait already, or for a room that was not joined
    */
   say(room, content, ref = crypto.randomUUID()) {
     if (this.#outbox.size >= OUTBOX_LIMIT) throw new RangeError(`${OUTBOX_LIMIT} messages are waiting to be sent.`);
+    if (!this.#rooms.has(room)) throw new RangeError(`You are not in the room ${room}.`);
     const message = { ref, room, content, attempt: 0 };
     this.#outbox.set(ref, message);
     if (this.#rooms.get(room)) this.#transmit(message);
@@ -245,7 +248,7 @@ export class RoomsClient extends EventTarget {
         this.#requests.delete(`history:${message.room}`);
         return;
       case "Left":
-        this.#rooms.delete(message.room);
+        this.#drop(message.room, "You are no longer in this room.");
         return this.#tell("left", message);
       case "Presence":
       case "Hidden":
@@ -279,17 +282,31 @@ export class RoomsClient extends EventTarget {
     const ref = error.ref ?? "";
     const message = this.#outbox.get(ref);
     const request = this.#requests.get(ref);
+    const room = ref.startsWith("join:") ? ref.slice("join:".length) : null;
     if (message && PASSING.has(error.code)) {
       setTimeout(() => this.#outbox.has(ref) && this.#transmit(message), pause(1 + message.attempt++, this.#random));
+    } else if (room !== null && PASSING.has(error.code)) {
+      setTimeout(() => this.#rooms.has(room) && this.#join(room), pause(REJOIN_ATTEMPT, this.#random));
     } else if (message) {
       this.#fail(ref, error.detail);
     } else if (request) {
       this.#requests.delete(ref);
       request.reject(new Error(error.detail));
     } else {
-      if (ref.startsWith("join:")) this.#rooms.delete(ref.slice("join:".length));
+      if (room !== null) this.#drop(room, error.detail);
       this.#tell("refused", error);
     }
+  }
+
+  /**
+   * Forgets a room, and gives up what waits to be said there.
+   *
+   * @param {string} room
+   * @param {string} detail
+   */
+  #drop(room, detail) {
+    this.#rooms.delete(room);
+    for (const message of [...this.#outbox.values()]) if (message.room === room) this.#fail(message.ref, detail);
   }
 
   /**

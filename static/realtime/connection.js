@@ -78,7 +78,10 @@ export class Connection extends EventTarget {
     return this.#state;
   }
 
-  /** Connects, and stays connected until `stop()` or until the server says that coming back is of no use. */
+  /**
+   * Connects, and stays connected until `stop()` or until the server says that coming back is of no use. Ends a pause
+   * between two attempts.
+   */
   start() {
     if (this.#state.phase === "connecting" || this.#state.phase === "open") return;
     addEventListener("online", this.#wake);

@@ -152,10 +152,7 @@ list.addEventListener("unread", (event) => {
 });
 find("[data-unread]").addEventListener("click", () => list.toEnd());
 find("[data-older]").addEventListener("click", loadOlder);
-find("[data-again]").addEventListener("click", () => {
-  client.stop();
-  client.start();
-});
+find("[data-again]").addEventListener("click", () => client.start());
 log.addEventListener("scroll", () => log.scrollTop < 200 && loadOlder(), { passive: true });
 
 // Writing

@@ -133,9 +133,20 @@ async def test_a_room_that_does_not_exist_is_refused_once(new_page):
     await page.evaluate(OPEN, {"room": "no room!", "tokens": [token(minutes=5)]})
     await until(page, "events.some(([type]) => type === 'refused')")
     assert await page.evaluate("() => events.find(([type]) => type === 'refused')[1].code") == "unknown_room"
+    told = await page.evaluate("() => { try { client.say('no room!', 'x'); } catch (error) { return error.name; } }")
+    assert told == "RangeError"
 
 
-async def test_more_messages_than_the_outbox_holds_are_refused_at_once(new_page):
+async def test_what_waits_for_a_room_that_is_refused_fails_in_words(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "no room!", "tokens": [token(minutes=5)]})
+    await page.evaluate("() => client.say('no room!', 'x')")
+    await until(page, "events.some(([type]) => type === 'failed')")
+    assert "no room" in await page.evaluate("() => events.find(([type]) => type === 'failed')[1].detail")
+
+
+async def test_more_messages_than_the_outbox_holds_are_refused_at_once(new_page, complaints):
+    complaints.expected.update(complaints.NETWORK)
     page = await new_page()
     await page.evaluate(OPEN, {"room": "outbox", "tokens": [token(minutes=5)]})
     told = await page.evaluate(
@@ -146,6 +157,25 @@ async def test_more_messages_than_the_outbox_holds_are_refused_at_once(new_page)
         }"""
     )
     assert told == ["RangeError", 200]
+
+
+async def test_a_room_is_asked_for_again_after_an_error_that_passes(new_page):
+    page = await new_page()
+    # The first answer to Join is an error of the kind that passes.
+    await page.evaluate(
+        """() => {
+          const { parse } = JSON;
+          JSON.parse = (text) => {
+            const message = parse(text);
+            if (message.type !== "Joined") return message;
+            JSON.parse = parse;
+            return { type: "Error", code: "internal", detail: "Try again.", ref: `join:${message.room}` };
+          };
+        }"""
+    )
+    await page.evaluate(OPEN, {"room": "again", "tokens": [token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    assert await page.evaluate("() => events.some(([type]) => type === 'refused')") is False
 
 
 async def test_a_visitor_is_told_that_a_message_may_be_lost_instead_of_sending_it_twice(new_page):

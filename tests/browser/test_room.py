@@ -92,6 +92,21 @@ async def test_what_is_written_while_the_server_is_down_arrives_once_and_in_orde
         await expect(contents(ann)).to_have_text(["before", "during", "and this", "welcome back"])
 
 
+async def test_try_now_ends_the_pause_and_sends_what_waited(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await enter(new_page, "try-now", base_url=first.http(""))
+        # The pause is days long: only the button ends it.
+        await page.evaluate("() => { Math.random = () => 1e6; }")
+        first.kill()
+        await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
+        await say(page, "while away")
+    with ServerProcess(database=database, port=first.port):
+        await page.get_by_role("button", name="Try now").click()
+        await expect(page.locator("[data-status]")).to_have_text("Connected")
+        await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["while away"])
+
+
 @pytest.mark.parametrize(
     "text",
     [
