@@ -94,6 +94,12 @@ class NginxProcess:
         """Read the configuration again."""
         subprocess.run(self._command("-s", "reload"), check=True)
 
+    def workers(self) -> set[int]:
+        """Return the process ids of the workers, those that are on their way out included."""
+        assert self._process is not None
+        pid = self._process.pid
+        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
     def stop(self) -> None:
         """End nginx and its workers."""
         if self._process is not None:
