@@ -138,7 +138,7 @@ def all_traffic() -> list[Traffic]:
     return list(_traffic.values())
 
 
-#: How long consumers took to handle a client's message, by endpoint.
+#: How long consumers took to handle a client's message, by endpoint: a sample, see ``realtime.serving``.
 HANDLER_SECONDS = HistogramFamily()
 
 #: How long ``group_send`` took.

@@ -88,7 +88,9 @@ def _pending() -> Iterable[Metric]:
 
 def _seconds() -> Iterable[Metric]:
     handlers = HistogramMetricFamily(
-        "websocket_handler_seconds", "Time that consumers took for a client's message.", labels=["endpoint"]
+        "websocket_handler_seconds",
+        "Time that consumers took for a client's message; a sample of the messages.",
+        labels=["endpoint"],
     )
     for endpoint, histogram in HANDLER_SECONDS.items():
         handlers.add_metric([endpoint], _buckets(histogram), histogram.total)
