@@ -15,13 +15,10 @@ from django.core.management import get_commands
 
 from realtime.testing import PROJECT_ROOT
 
+#: The README has tests of its own.
 DOCUMENTS = sorted(
-    path
-    for path in [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")]
-    if path.name not in ("README.md", "NOTES.md")
+    path for path in [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")] if path.name != "README.md"
 )
-
-#: Pages that are not taken apart here have tests of their own.
 names = [path.name for path in DOCUMENTS]
 
 
