@@ -111,11 +111,17 @@ async def test_without_redis_the_chat_is_refused_and_readyz_says_why(database, t
 
 
 async def test_a_client_that_does_not_read_is_closed_with_1013_and_delays_nobody(server):
-    async with connect(server.ws("/ws/chat")) as speaker, connect(server.ws("/ws/chat"), max_queue=1) as slow:
-        async with connect(server.ws("/ws/chat")) as listener:
-            for _ in range(250):  # 15 MB: more than all the buffers on the way to the slow one
-                await speaker.send("x" * 60_000)
-                assert len(await said(listener)) > 60_000
+    async with connect(server.ws("/ws/chat"), max_queue=1) as slow:
+        async with (
+            connect(server.ws("/ws/chat")) as ann,
+            connect(server.ws("/ws/chat")) as ben,
+            connect(server.ws("/ws/chat")) as listener,
+        ):
+            # 15 MB: more than all the buffers on the way to the slow one. Two speak, each below the rate limit.
+            for _ in range(125):
+                for speaker, other in ((ann, ben), (ben, ann)):
+                    await speaker.send("x" * 60_000)
+                    assert len(await said(listener)) == len(await said(other)) > 60_000
         with pytest.raises(ConnectionClosed) as closed:
             await asyncio.wait_for(read_to_the_end(slow), 20)
         assert closed.value.rcvd is not None
