@@ -44,13 +44,18 @@ class SocketRouter:
             await receive()  # websocket.connect, which comes before every answer
             await deny(scope, send, HandshakeRejected(404, "There is no WebSocket endpoint at this path."))
             return
-        application, remaining, args, kwargs = route
+        pattern, remaining, args, kwargs = route
+        endpoint = str(pattern.pattern)
+        count_as = scope.get("extensions", {}).get("websocket.policy", {}).get("count_as")
+        if count_as is not None:
+            count_as(endpoint)
         # The scope is this connection's own: a copy would only cost memory for as long as it lives.
+        scope["endpoint"] = endpoint
         scope["path_remaining"] = remaining
         scope["url_route"] = {"args": args, "kwargs": kwargs}
-        await application(scope, receive, send)
+        await pattern.callback(scope, receive, send)
 
-    def _route(self, scope: dict[str, Any]) -> tuple[Any, str, tuple[Any, ...], dict[str, Any]] | None:
+    def _route(self, scope: dict[str, Any]) -> tuple[URLPattern, str, tuple[Any, ...], dict[str, Any]] | None:
         path = _route_path(scope)
         if path is None:
             return None
@@ -58,7 +63,7 @@ class SocketRouter:
             match = pattern.pattern.match(path)
             if match is not None:
                 remaining, args, kwargs = match
-                return pattern.callback, remaining, args, {**kwargs, **pattern.default_args}
+                return pattern, remaining, args, {**kwargs, **pattern.default_args}
         return None
 
 
