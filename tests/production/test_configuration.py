@@ -249,7 +249,9 @@ def test_compose_files_fit_the_published_schema(name: str, tmp_path: Path) -> No
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         schema = json.loads(archive.read("compose/config/compose_spec.json"))
-    jsonschema.validate(compose(name), schema)
+    document = compose(name)
+    del document["name"]  # the one key that is younger than that schema
+    jsonschema.Draft201909Validator(schema).validate(document)
 
 
 def dockerfile_instructions() -> list[list[str]]:
