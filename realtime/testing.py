@@ -286,13 +286,16 @@ class PostgresProcess:
 
     def pause(self) -> None:
         """Let the server hang: its connections stay open and nothing is answered (SIGSTOP)."""
-        for pid in self._processes():
-            os.kill(pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, how: signal.Signals) -> None:
         for pid in self._processes():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # a backend whose client has gone
+                os.kill(pid, how)
 
     def _processes(self) -> list[int]:
         """Return the postmaster, which makes new ones, and then the others."""
