@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from typing import Any
 
 import jwt
@@ -160,7 +161,8 @@ async def test_a_forged_ticket_is_401(ann) -> None:
 
 async def test_an_old_ticket_is_401(ann, monkeypatch) -> None:
     ticket = issue_ticket(ann.pk)
-    monkeypatch.setattr("time.time", lambda: NOW.timestamp() + 100)
+    later = time.time() + 100
+    monkeypatch.setattr("time.time", lambda: later)
     rejection = await rejection_of(scope_with(query=f"ticket={ticket}"))
     assert "expired" in rejection.detail
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import http.client
@@ -10,6 +11,7 @@ import json
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -71,7 +73,8 @@ class WireServer:
         kwargs.setdefault("max_size", None)
         kwargs.setdefault("ping_interval", None)
         address = f"ws://localhost{path}" + (f"?{urlencode(parameters)}" if parameters else "")
-        return websockets.sync.client.connect(address, sock=self.socket(), open_timeout=PATIENCE, **kwargs)
+        sock = self.socket() if self.tls is None else relayed(self.process.port, self.tls)
+        return websockets.sync.client.connect(address, sock=sock, open_timeout=PATIENCE, **kwargs)
 
     def request(self, head: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send bytes and return status, headers and body of the answer."""
@@ -104,6 +107,34 @@ class WireServer:
     def journal(self, wait: int = 1) -> Any:
         """Return and clear what the applications have noted, when there are ``wait`` entries."""
         return self.get(f"/journal?wait={wait}")
+
+
+def relayed(port: int, tls: ssl.SSLContext) -> socket.socket:
+    """Return a plain socket whose bytes a thread carries to and from a TLS server.
+
+    The client of ``websockets.sync`` reads in one thread and writes in another; an ``SSLSocket`` does not bear that,
+    and about one of a thousand handshakes was lost to it.
+    """
+    near, far = socket.socketpair()
+    near.settimeout(PATIENCE)
+    threading.Thread(target=lambda: asyncio.run(_relay(far, port, tls)), daemon=True).start()
+    return near
+
+
+async def _relay(plain: socket.socket, port: int, tls: ssl.SSLContext) -> None:
+    near_reader, near_writer = await asyncio.open_connection(sock=plain)
+    with contextlib.closing(near_writer):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname="localhost")
+        with contextlib.closing(writer):
+            await asyncio.gather(_carry(near_reader, writer), _carry(reader, near_writer))
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 def handshake_bytes(
