@@ -70,6 +70,7 @@ def test_the_page_keeps_what_was_written_around_the_figures(tmp_path):
     assert (tmp_path / "images" / "bench-memory.svg").is_file()
 
 
+@pytest.mark.soak
 def test_a_short_run_measures_this_project():
     options = ["--rounds", "1", "--seconds", "0.2", "--only", "broadcast-100", "--who", "this project on Daphne,"]
     run = subprocess.run(

@@ -34,6 +34,7 @@ def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.soak
 def test_the_new_endpoint_passes_its_tests_and_the_linters_as_it_is(copy):
     made = run(copy, "manage.py", "startendpoint", "stock_ticker")
     assert made.returncode == 0, made.stderr

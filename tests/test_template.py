@@ -72,6 +72,7 @@ def test_the_copy_checks_and_migrates(copy: Path, command: list[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.soak
 def test_the_copy_passes_its_own_tests(copy: Path) -> None:
     result = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SAMPLE)
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]

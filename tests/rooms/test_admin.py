@@ -72,6 +72,7 @@ def test_a_list_costs_as_many_queries_with_many_rows_as_with_few(staff: Client, 
     assert len(many) == len(few)
 
 
+@pytest.mark.soak
 def test_a_hundred_thousand_messages_cost_the_list_no_query_more(staff: Client) -> None:
     room = Room.objects.create(slug="full")
     rows = [

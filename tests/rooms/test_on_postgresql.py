@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from realtime.testing import PROJECT_ROOT, PostgresProcess
 
 PATHS = ["tests/live", "tests/rooms/test_admin.py", "tests/rooms/test_attendance.py", "tests/rooms/test_storage.py"]
 
 
+@pytest.mark.soak
 def test_what_holds_on_sqlite_holds_on_postgresql(postgresql_server: PostgresProcess) -> None:
     environment = {**os.environ, "DATABASE_URL": postgresql_server.create_database()}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PATHS]
