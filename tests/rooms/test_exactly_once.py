@@ -71,13 +71,21 @@ class Reader:
         self._pages = pages
         self.history: list[str] = []
         self._epoch = ""
+        self._first: Any = None
+
+    async def begin(self) -> None:
+        """Join while the room is empty: who comes late without ``since`` is given the newest messages only."""
+        self._first = await self._site.client(self._user, process=random.choice(self._site.processes))
+        await self._join(self._first)
 
     async def read_until(self, total: int) -> None:
         """Read, leave at random and resume, until the history has ``total`` messages."""
         while len(self.history) < total:
             with contextlib.suppress(*LOST):
-                client = await self._site.client(self._user, process=random.choice(self._site.processes))
-                await self._join(client)
+                client, self._first = self._first, None
+                if client is None:
+                    client = await self._site.client(self._user, process=random.choice(self._site.processes))
+                    await self._join(client)
                 stay = len(self.history) + random.randint(1, self._pages)
                 while len(self.history) < min(total, stay):
                     message = await client.receive()
@@ -106,6 +114,8 @@ async def talk(site: Any, room: str, *, writers: int, messages: int, readers: in
     everybody_writes = [Writer(site, WRITERS[n % len(WRITERS)], room, messages) for n in range(writers)]
     everybody_reads = [Reader(site, WRITERS[n % len(WRITERS)], room, messages * writers // 5) for n in range(readers)]
     total = writers * messages
+    for reader in everybody_reads:
+        await reader.begin()
     async with asyncio.timeout(110), asyncio.TaskGroup() as group:
         for writer in everybody_writes:
             group.create_task(writer.run())
