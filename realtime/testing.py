@@ -43,6 +43,10 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class ServerProcess:
     """The project served by a process of its own.
 
@@ -106,6 +110,8 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                # A shell's background jobs ignore Ctrl-C, and so would their children.
+                preexec_fn=_heed_interrupts,
             )
         self._stack.callback(self.stop)
         try:

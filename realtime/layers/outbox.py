@@ -82,6 +82,8 @@ class Outbox:
         try:
             while True:
                 await self._has_mail.wait()
+                # Let the loop look at the sockets: redis-py notices a connection that Redis has closed only then.
+                await asyncio.sleep(0)
                 await self._wait_until_up()
                 await self._publish_batch(client)
         finally:
