@@ -64,10 +64,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
 
 
 def statistics(server: ServerProcess, most: int = 50) -> dict[str, Any]:
-    """Return the server's statistics once no session and at most so many descriptors are left.
-
-    Under uvloop a half-sent request of a peer that reset its connection is noticed at the request's deadline.
-    """
+    """Return the server's statistics once no session and at most so many descriptors are left."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = ask(server)
