@@ -22,7 +22,9 @@ print(json.dumps({
 
 def loaded() -> dict[str, int]:
     """Import the application as a server does, in a process of its own."""
-    found = subprocess.run([sys.executable, "-c", PROGRAM], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True
+    )
     return json.loads(found.stdout)
 
 
