@@ -151,7 +151,10 @@ class Session:
         connection.receive_data(data, self._loop.time())
         if self._receiver is not None and connection.has_events:
             self._wake_receiver()
-        if connection.out.size and not self.is_flushing:
+        size = connection.out.size
+        if size and size >= connection.limits.write_buffer_size:
+            self.flush()  # libuv reads megabytes in one iteration of the loop; their pongs must not wait for its end
+        elif size and not self.is_flushing:
             self._flusher.add(self)
         if (
             connection.state is not self._state
