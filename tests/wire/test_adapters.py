@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -151,10 +155,47 @@ def test_silent_peer_is_closed_with_1011_and_its_connection_ended(each: Any, rea
 def test_silent_peer_that_keeps_its_socket_open_is_left(each: Any, read_frame: Any) -> None:
     with contextlib.closing(each.upgraded(policy={"ping_interval": 0.05, "ping_timeout": 0.1})) as sock:
         assert each.journal()[0]["code"] == 1011  # nothing was read, nothing was closed here
-        deadline = time.monotonic() + 20
-        while each.get("/statistics")["sessions"]:
-            assert time.monotonic() < deadline, "the server has kept the connection"
+        assert_forgotten(each)
         assert read_frame(sock)[0] == PING
+
+
+#: A client in a process of its own, with its TCP connection handed down.
+CLIENT = """
+import os, socket
+sock = socket.socket(fileno=os.dup(0))
+print("connected", flush=True)
+while data := sock.recv(65536):
+    print("read", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def peer(sock: Any) -> Iterator[subprocess.Popen[str]]:
+    """Let another process read from a connection."""
+    with subprocess.Popen((sys.executable, "-c", CLIENT), stdin=sock, stdout=subprocess.PIPE, text=True) as process:
+        sock.close()  # it has its own
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_peer_that_is_stopped_is_closed_with_1011_and_its_connection_ended(each: Any) -> None:
+    if each.tls is not None:
+        pytest.skip("TLS cannot be handed to another process; what ends the connection is the same")
+    with peer(each.upgraded(policy={"ping_interval": 0.5, "ping_timeout": 0.5})) as process:
+        process.send_signal(signal.SIGSTOP)
+        assert each.journal() == [{"type": "websocket.disconnect", "code": 1011, "reason": "no answer to a ping"}]
+        assert_forgotten(each)
+
+
+def assert_forgotten(server: Any) -> None:
+    """Wait until nothing is left of any connection."""
+    deadline = time.monotonic() + 20
+    while server.get("/statistics")["sessions"]:
+        assert time.monotonic() < deadline, "the server has kept the connection"
 
 
 def test_frames_sent_together_with_the_request_are_not_lost(each: Any, frame: Any, read_frame: Any) -> None:

@@ -7,16 +7,18 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets.sync.client
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from realtime.testing import ServerProcess
+from realtime.testing import PROJECT_ROOT, ServerProcess
 from realtime.wire.drain import Drain
 
 KINDS = ["asyncio", "uvloop", "twisted", "unix"]
@@ -91,6 +93,46 @@ def test_runserver_closes_with_1012_when_it_is_stopped_or_reloaded(command: tupl
         client = stack.enter_context(websockets.sync.client.connect(process.ws("/ws")))
         os.kill(serving_process(process), signal.SIGTERM)
         assert close_code(client) == 1012
+
+
+def test_runserver_closes_with_1012_when_a_file_changes_and_serves_again(tmp_path: Path) -> None:
+    shutil.copy(PROJECT_ROOT / "manage.py", tmp_path)
+    for name in ("project", "realtime", "templates", "static"):
+        shutil.copytree(PROJECT_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    with ServerProcess(RELOADING, cwd=tmp_path, env={"REALTIME_DRAIN_SECONDS": "1"}) as process:
+        first = serving_process(process)
+        with websockets.sync.client.connect(process.ws("/ws")) as client:
+            change_until_closed(tmp_path / "realtime" / "endpoints" / "echo.py", client)
+            assert client.protocol.close_rcvd.code == 1012
+        with reconnected(process.ws("/ws")) as client:
+            client.send("and again")
+            assert client.recv(20) == "and again"
+        assert serving_process(process) != first
+        assert "Traceback" not in process.log
+
+
+def change_until_closed(path: Path, client: Any) -> None:
+    """Change a file; the reloader does not see what happens before its first look."""
+    for _ in range(20):
+        path.write_text(path.read_text() + "# changed\n")
+        try:
+            client.recv(2)
+        except ConnectionClosed:
+            return
+        except TimeoutError:
+            continue
+    raise AssertionError("the reloader has not noticed")
+
+
+def reconnected(url: str) -> Any:
+    """Return a connection as soon as there is a server again."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return websockets.sync.client.connect(url)
+        except (OSError, InvalidHandshake):  # the one that goes refuses with 503, and then it is gone
+            assert time.monotonic() < deadline, "the server has not come back"
+            time.sleep(0.05)
 
 
 def serving_process(process: ServerProcess) -> int:
