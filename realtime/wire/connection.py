@@ -20,16 +20,16 @@ from realtime.errors import PeerViolation
 from realtime.measures import UNROUTED, traffic_of
 from realtime.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.wire.answer import Answer
-from realtime.wire.deadlines import Deadline, Deadlines
+from realtime.wire.deadlines import Deadline
 from realtime.wire.deflate import Deflate
 from realtime.wire.frames import BINARY, CLOSE, PING, PONG, TEXT, ControlFrame, encode_close, encode_frame, parse_close
 from realtime.wire.handshake import Request
-from realtime.wire.heartbeat import Heartbeat
 from realtime.wire.inbox import Inbox
 from realtime.wire.limits import Limits
 from realtime.wire.output import Output
 from realtime.wire.reader import Item, MessageReader
 from realtime.wire.state import Event, State, next_state
+from realtime.wire.timekeeper import Timekeeper
 
 __all__ = ["BY_APPLICATION", "Connection"]
 
@@ -37,11 +37,6 @@ __all__ = ["BY_APPLICATION", "Connection"]
 BY_APPLICATION = "refused by the application"
 #: What may arrive before the application has accepted, in bytes.
 MAX_EARLY_DATA = 64 * 1024
-#: Seconds that a peer has to read the last bytes and to end the TCP connection.
-LINGER_SECONDS = 2.0
-
-#: Deadlines that lapse by the peer's silence; they rest while this side does not read.
-_OF_THE_PEER = (Deadline.PONG, Deadline.IDLE, Deadline.MESSAGE)
 
 
 class Connection:
@@ -69,19 +64,15 @@ class Connection:
         "_announces_pongs",
         "_answer",
         "_close_sent",
-        "_deadlines",
         "_defaults",
         "_deflate",
         "_dry",
         "_early",
-        "_heartbeat",
         "_inbox",
-        "_last_message",
-        "_lifetime",
         "_lost",
         "_owed_pong",
         "_reader",
-        "_timed",
+        "_time",
         "closed_by",
         "closed_with",
         "limits",
@@ -115,18 +106,12 @@ class Connection:
         self._early = bytearray()
         self._reader: MessageReader | None = None
         self._deflate: Deflate | None = None
-        self._deadlines = Deadlines()
-        self._heartbeat: Heartbeat | None = None
+        self._time = Timekeeper(now, answer_timeout, lifetime)
         self._announces_pongs = False
         self._owed_pong: bytes | None = None
-        self._last_message = now
-        self._timed: int | None = None
         self._close_sent = False
         self._lost = False
         self._dry = True
-        self._lifetime = lifetime
-        if answer_timeout is not None:
-            self._deadlines.set(Deadline.ANSWER, now + answer_timeout)
 
     # What the caller looks at
 
@@ -145,7 +130,7 @@ class Connection:
     @property
     def next_deadline(self) -> float:
         """When ``expire()`` has to be called at the latest; infinite for never."""
-        return self._deadlines.next
+        return self._time.next
 
     # From the peer
 
@@ -169,20 +154,22 @@ class Connection:
         self.state = next_state(self.state, Event.LOST)
         self._disconnected(CloseCode.ABNORMAL, "", "network")
         self._stop_reading()
-        self._deadlines.clear_all()
+        self._time.clear_all()
         self.out.clear()
 
     def _read(self, reader: MessageReader, now: float) -> None:
         """Parse until the bytes run out, the queue is full, or the connection ends."""
-        inbox, take, traffic = self._inbox, reader.next, self.traffic
+        inbox, take, traffic, time = self._inbox, reader.next, self.traffic, self._time
         item: Item | None
         try:
             while inbox.has_room or self.state is not State.OPEN:
                 item = take()
                 if item is None:
                     self._dry = True
-                    if reader.unfinished or self._timed is not None:
-                        self._time_message(reader, now)
+                    if reader.unfinished:
+                        time.message_begun(reader.completed, now)
+                    elif time.is_timing:
+                        time.message_ended()
                     if self._lost:
                         self._end(now)
                     return
@@ -193,21 +180,11 @@ class Connection:
                 elif self.state is State.OPEN:
                     inbox.add_message(item)  # type: ignore[arg-type]  # a str or bytes
                     traffic.messages_in += 1
-                    self._last_message = now
+                    time.last_message = now
         except PeerViolation as violation:
             self._fail(violation, now)
             return
         self._dry = False
-
-    def _time_message(self, reader: MessageReader, now: float) -> None:
-        """Keep the deadline of the message that the peer has begun."""
-        if not reader.unfinished:
-            self._timed = None
-            self._deadlines.clear(Deadline.MESSAGE)
-        elif self._timed != reader.completed:
-            self._timed = reader.completed
-            if self.limits.message_timeout is not None:
-                self._deadlines.set(Deadline.MESSAGE, now + self.limits.message_timeout)
 
     def _receive_control(self, frame: ControlFrame, now: float) -> None:
         if frame.opcode == CLOSE:
@@ -220,9 +197,8 @@ class Connection:
                 self._owed_pong = frame.payload
             else:
                 self.out.append(encode_frame(PONG, frame.payload))
-        elif self._heartbeat is not None:
-            latency = self._heartbeat.answered(frame.payload, now)
-            self._schedule_pings()
+        else:
+            latency = self._time.ponged(frame.payload, now)
             if latency is not None and self._announces_pongs:
                 self._inbox.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
 
@@ -325,17 +301,8 @@ class Connection:
         self._open(now)
 
     def _open(self, now: float) -> None:
-        limits, deadlines = self.limits, self._deadlines
-        deadlines.clear(Deadline.ANSWER)
-        if limits.ping_interval is not None:
-            self._heartbeat = Heartbeat(limits.ping_interval, limits.ping_timeout, now)
-            self._schedule_pings()
-        self._last_message = now
-        if limits.idle_timeout is not None:
-            deadlines.set(Deadline.IDLE, now + limits.idle_timeout)
-        if self._lifetime is not None:
-            deadlines.set(Deadline.LIFETIME, now + self._lifetime)
-        self._reader = MessageReader(limits, self._deflate)
+        self._time.opened(self.limits, now)
+        self._reader = MessageReader(self.limits, self._deflate)
         early, self._early = bytes(self._early), bytearray()
         if early:
             self.receive_data(early, now)
@@ -344,20 +311,9 @@ class Connection:
         payload = bytes(event.get("bytes") or b"")
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"websocket.ping: at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
-        if self._heartbeat is None:
-            self._heartbeat = Heartbeat(None, self.limits.ping_timeout, now)
         self._announces_pongs = True
-        self._heartbeat.sent(payload, now)
+        self._time.pinged(payload, now)
         self.out.append(encode_frame(PING, payload))
-        self._schedule_pings()
-
-    def _schedule_pings(self) -> None:
-        assert self._heartbeat is not None
-        for deadline, when in ((Deadline.PING, self._heartbeat.next_ping), (Deadline.PONG, self._heartbeat.overdue)):
-            if when is None:
-                self._deadlines.clear(deadline)
-            else:
-                self._deadlines.set(deadline, when)
 
     def _close(self, event: dict[str, Any], now: float) -> None:
         if self.state is State.CONNECTING:
@@ -375,7 +331,7 @@ class Connection:
         assert self._answer is not None
         self._answer.start(event)
         self.state = next_state(self.state, Event.RESPONSE_START)
-        self._deadlines.clear(Deadline.ANSWER)
+        self._time.answered()
 
     def _send_response_body(self, event: dict[str, Any], now: float) -> None:
         assert self._answer is not None
@@ -420,12 +376,8 @@ class Connection:
 
     def expire(self, now: float) -> None:
         """Do what is due. Call it at ``next_deadline``; calling it earlier does no harm."""
-        for deadline in self._deadlines.take_due(now):
-            if not self.wants_data and deadline in _OF_THE_PEER:
-                # The peer's answer may be waiting behind what this side has not read.
-                self._deadlines.set(deadline, now + LINGER_SECONDS)
-            else:
-                _EXPIRED[deadline](self, now)
+        for deadline in self._time.take_due(now, is_reading=self.wants_data):
+            _EXPIRED[deadline](self, now)
 
     def _answer_expired(self, now: float) -> None:
         self._refuse(Event.REFUSE, 503, "The application took too long to answer the handshake.", now)
@@ -434,19 +386,13 @@ class Connection:
         self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
 
     def _ping_due(self, now: float) -> None:
-        assert self._heartbeat is not None
-        self.out.append(encode_frame(PING, self._heartbeat.beat(now)))
-        self._schedule_pings()
+        self.out.append(encode_frame(PING, self._time.beat(now)))
 
     def _pong_expired(self, now: float) -> None:
         self._fail(PeerViolation(CloseCode.INTERNAL_ERROR, "no answer to a ping"), now)
 
     def _idle_expired(self, now: float) -> None:
-        timeout = self.limits.idle_timeout
-        assert timeout is not None
-        if self._last_message + timeout > now:
-            self._deadlines.set(Deadline.IDLE, self._last_message + timeout)
-        else:
+        if self._time.is_idle(now):
             self.shut(CloseCode.TIMEOUT, "no message for too long", now)
 
     def _message_expired(self, now: float) -> None:
@@ -469,8 +415,7 @@ class Connection:
         self.state = next_state(self.state, event)
         self._disconnected(code, reason, "server")
         self._send_close(code, reason)
-        self._deadlines.clear_all()
-        self._deadlines.set(Deadline.CLOSE, now + self.limits.close_timeout)
+        self._time.closing(now)
         if self._reader is not None:
             self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
 
@@ -492,13 +437,11 @@ class Connection:
             self._end(now)
             return
         self._stop_reading()
-        self._deadlines.clear_all()
-        self._deadlines.set(Deadline.LINGER, now + LINGER_SECONDS)
+        self._time.lingering(now)
 
     def _stop_reading(self) -> None:
         self._reader = None
         self._deflate = None
-        self._heartbeat = None
         self._answer = None
         self._early = bytearray()
         self._dry = True

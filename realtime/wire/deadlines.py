@@ -55,13 +55,6 @@ class Deadlines:
         self._times.clear()
         self.next = math.inf
 
-    def postpone(self, seconds: float, *what: Deadline) -> None:
-        """Move those of the given deadlines that are set."""
-        for deadline in what:
-            if deadline in self._times:
-                self._times[deadline] += seconds
-        self.next = min(self._times.values(), default=math.inf)
-
     def take_due(self, now: float) -> list[Deadline]:
         """Remove and return the deadlines that have come, the earliest first."""
         due = [what for what, when in sorted(self._times.items(), key=itemgetter(1)) if when <= now]

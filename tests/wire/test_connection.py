@@ -10,15 +10,12 @@ import pytest
 
 from realtime.errors import ProtocolStateError
 from realtime.messages import SharedMessage
-from realtime.wire.connection import (
-    LINGER_SECONDS,
-    MAX_EARLY_DATA,
-    Connection,
-)
+from realtime.wire.connection import MAX_EARLY_DATA, Connection
 from realtime.wire.handshake import Request
 from realtime.wire.inbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.wire.limits import DEFAULT_LIMITS
 from realtime.wire.state import State
+from realtime.wire.timekeeper import LINGER_SECONDS
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MASK = b"\x37\xfa\x21\x3d"
