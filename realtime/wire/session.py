@@ -287,6 +287,7 @@ class Session:
         connection = self._connection
         try:
             if opening is None or await self._open(opening):
+                opening = None  # what it holds on to is not needed for as long as the connection lives
                 assert self._scope is not None
                 await application(self._scope, self.receive, self.send)
         except asyncio.CancelledError:
