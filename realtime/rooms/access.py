@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
+from realtime.errors import ErrorCode
 from realtime.rooms.models import Membership, Role, Room
 
 __all__ = [
@@ -89,7 +90,7 @@ class Refusal:
         detail: the reason, for people.
     """
 
-    code: str
+    code: ErrorCode
     detail: str
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from django.db import transaction
 from django.db.models import Q
 
 from realtime.rooms.models import Attendance, Room
+from realtime.rooms.protocol import PresenceState
 from realtime.rooms.storage import lock_rooms
 
 __all__ = ["Change", "Transition", "processes_present", "read_roster", "reap_process", "reconcile", "store_changes"]
 
-JOINED = "joined"
-LEFT = "left"
+JOINED: Final = "joined"
+LEFT: Final = "left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Change:
     connection: str
     key: str
     name: str
-    state: str
+    state: PresenceState
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Transition:
     version: int
     key: str
     name: str
-    state: str
+    state: PresenceState
 
 
 def store_changes(changes: Sequence[Change]) -> list[Transition | None]:

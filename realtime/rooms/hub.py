@@ -37,6 +37,7 @@ from realtime.rooms.feed import Feed
 from realtime.rooms.history import Entry, read_states
 from realtime.rooms.limits import limits
 from realtime.rooms.members import Member
+from realtime.rooms.protocol import PresenceState
 from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
 
 __all__ = ["Hub", "all_hubs", "current_hub"]
@@ -165,7 +166,7 @@ class Hub:
         self._present.pop((room_id, member.connection), None)
         await self._changes.perform(self._change(room_id, member, LEFT))
 
-    def _change(self, room_id: int, member: Member, state: str) -> Change:
+    def _change(self, room_id: int, member: Member, state: PresenceState) -> Change:
         person = member.person
         return Change(room_id, self._lease.process, member.connection, person.key, person.name, state)
 

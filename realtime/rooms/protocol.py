@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from realtime.errors import InvalidMessage
+from realtime.errors import ErrorCode, InvalidMessage
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Position",
     "Post",
     "Presence",
+    "PresenceState",
     "ServerMessage",
     "decode",
     "encode",
@@ -46,6 +47,7 @@ MAX_SEQ = 2**63 - 1
 
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Ref = Annotated[str, Meta(max_length=MAX_REF)]
+PresenceState = Literal["joined", "left"]
 
 
 # Client to server
@@ -153,7 +155,7 @@ class Presence(Event, tag="Presence", frozen=True):
 
     room: str
     user: str
-    state: str
+    state: PresenceState
 
 
 class Page(Event, tag="History", frozen=True):
@@ -184,7 +186,7 @@ class Pong(Event, tag="Pong", frozen=True):
 class Error(Event, tag="Error", frozen=True):
     """The client's message had no effect; the connection and all other messages are not touched."""
 
-    code: str
+    code: ErrorCode
     detail: str
     ref: str | None = None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from realtime.rooms.attendance import JOINED, LEFT, Transition
 from realtime.rooms.limits import limits
+from realtime.rooms.protocol import PresenceState
 from realtime.rooms.sequence import Sequencer
 
 __all__ = ["Roster"]
@@ -66,7 +67,7 @@ class Roster:
         later = [transition for _, transition in self._transitions.fill({}, version)]
         return self._apply([*gone, *come, *later])
 
-    def _transition(self, version: int, key: str, state: str) -> Transition:
+    def _transition(self, version: int, key: str, state: PresenceState) -> Transition:
         return Transition(self._room_id, version, key, self._names[key], state)
 
     def _apply(self, transitions: Iterable[Transition]) -> list[Transition]:

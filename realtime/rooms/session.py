@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
 from realtime.auth.tokens import verify_access_token
-from realtime.errors import InvalidMessage, TokenRejected
+from realtime.errors import ErrorCode, InvalidMessage, TokenRejected
 from realtime.messages import Message, SharedMessage
 from realtime.rates import MessageRate
 from realtime.rooms import protocol
@@ -58,7 +58,7 @@ class Link(Protocol):
 class Refused(Exception):
     """A message of the client has no effect; the client is told why."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: ErrorCode, detail: str) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail

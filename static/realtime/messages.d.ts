@@ -92,7 +92,7 @@ export interface Presence {
   type: "Presence";
   room: string;
   user: string;
-  state: string;
+  state: "joined" | "left";
 }
 
 /** The answer to ``History``, oldest message first. */
@@ -124,7 +124,7 @@ export interface Pong {
 /** The client's message had no effect; the connection and all other messages are not touched. */
 export interface Error {
   type: "Error";
-  code: string;
+  code: "forbidden" | "internal" | "invalid_message" | "not_joined" | "rate_limited" | "too_large" | "unauthorized" | "unknown_room";
   detail: string;
   ref: string | null;
 }
