@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -49,6 +50,7 @@ class Delivery:
         handle: the consumer's ``dispatch``; called with one message at a time.
         turn: held while a message is handled; the consumer holds it for its client messages.
         fail: called with the exception of a handler; no mail is handled after it.
+        context: what mail is handled in; that of whoever makes this by default, never that of a sender.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class Delivery:
         handle: Callable[[Event], Awaitable[None]],
         turn: asyncio.Lock,
         fail: Callable[[BaseException], None],
+        context: contextvars.Context | None = None,
     ) -> None:
         self._handle = handle
+        self._context = contextvars.copy_context() if context is None else context
         self._turn = turn
         self._fail = fail
         self._subscription: _Subscription | None = None
@@ -123,7 +127,7 @@ class Delivery:
     def _wake(self) -> None:
         """Start to handle mail unless that is under way: one task for a burst, none for each message."""
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            self._task = asyncio.create_task(self._run(), context=self._context)
 
     async def _run(self) -> None:
         try:

@@ -14,6 +14,7 @@ from django.db import OperationalError
 
 from realtime.consumers import PolicyConsumer
 from realtime.errors import HandshakeRejected
+from realtime.logs import CONNECTION_ID
 from realtime.messages import Message, SharedMessage
 from realtime.policy import SocketPolicy
 
@@ -477,3 +478,24 @@ async def test_an_outage_before_the_accept_is_a_503_that_says_when_to_come_back(
     assert (b"retry-after", b"5") in connection.sent[0]["headers"]
     assert b"database" not in connection.sent[1]["body"]
     assert "the database is away" in caplog.text
+
+
+async def test_mail_is_handled_as_its_receiver_and_not_as_its_sender(connect, channel_layer):
+    channel = asyncio.Future()
+    handled = asyncio.Future()
+
+    class Receiver(PolicyConsumer):
+        async def connect(self):
+            await self.accept()
+            channel.set_result(self.channel_name)
+
+        async def some_mail(self, event):
+            handled.set_result(CONNECTION_ID.get())
+
+    CONNECTION_ID.set("receiver")
+    connection = connect(Receiver.as_asgi())
+    name = await channel
+    CONNECTION_ID.set("sender")
+    await channel_layer.send(name, {"type": "some.mail"})
+    assert await handled == "receiver"
+    await connection.end()

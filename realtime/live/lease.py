@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime
 import logging
 import os
@@ -55,7 +56,7 @@ class Lease:
         async with self._lock:
             if self._renewing is None:
                 await self._threads.run(_write, self.process)
-                self._renewing = asyncio.create_task(self._renew())
+                self._renewing = asyncio.create_task(self._renew(), context=contextvars.Context())
             self._holders.append(lost)
 
     async def release(self, lost: Callable[[], None]) -> None:

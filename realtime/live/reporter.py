@@ -6,6 +6,7 @@ It runs while the process has connections, beside them: opening, using and closi
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime
 import logging
 import uuid
@@ -65,7 +66,7 @@ class Reporter:
 
     def _changed(self) -> None:
         if self._task is None and self._registry.connections:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
 
     def _lease_lost(self) -> None:
         self._must_start_anew = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -57,7 +58,8 @@ class Batcher(Generic[Item, Result]):
                 await self._room.wait_for(lambda: len(self._waiting) < self._capacity)
         self._waiting.append((item, done))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # In a context of its own: it stores for others than the one that has begun it.
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def perform(self, item: Item) -> Result:
         """Store an item and return its result. It is stored even if the caller is cancelled."""

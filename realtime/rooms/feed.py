@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextvars
 import enum
 import logging
 import time
@@ -308,7 +309,7 @@ class Feed:
     def _need(self, need: _Need) -> None:
         self._needs |= need
         if self._mending is None:
-            self._mending = self._loop.create_task(self._mend())
+            self._mending = self._loop.create_task(self._mend(), context=contextvars.Context())
 
     async def _mend(self) -> None:
         needs = _Need(0)

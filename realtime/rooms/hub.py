@@ -1,6 +1,7 @@
 """What the rooms of one process share: the writer, the feeds, presence, and the link to the other processes.
 
 There is one hub for each event loop. Its tasks run while the process has somebody in a room, and end with the last.
+They work for all connections: each runs in a context of its own, so that no log line names the one that began it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import contextvars
 import functools
 import logging
 import random
@@ -199,7 +201,7 @@ class Hub:
             self._outgoing.popleft()
             self._given_up += 1
         if self._publishing is None:
-            self._publishing = asyncio.create_task(self._publish_all())
+            self._publishing = asyncio.create_task(self._publish_all(), context=contextvars.Context())
 
     async def _publish_all(self) -> None:
         try:
@@ -243,11 +245,11 @@ class Hub:
         if self._delivery is None:
             self._layer = get_channel_layer()
             self._channel = await self._layer.new_channel()
-            self._delivery = Delivery(self._handle, asyncio.Lock(), self._handling_failed)
+            self._delivery = Delivery(self._handle, asyncio.Lock(), self._handling_failed, contextvars.Context())
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
         if self._watching is None:
             await self._lease.acquire(self._on_lease_lost)
-            self._watching = asyncio.create_task(self._watch())
+            self._watching = asyncio.create_task(self._watch(), context=contextvars.Context())
 
     async def _stop(self) -> None:
         if self._watching is not None:
