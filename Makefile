@@ -61,7 +61,7 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet -r requirements.txt -c constraints.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/.installed-dev: requirements.txt requirements-tracing.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	@touch $@ $(VENV)/.installed
 
