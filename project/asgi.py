@@ -14,6 +14,7 @@ django_application = get_asgi_application()  # loads the apps, which the imports
 from realtime.application import SocketRouter, UpgradeRequired
 from realtime.live.reporter import report_connections
 from realtime.routing import websocket_urlpatterns
+from realtime.tracing import trace_handshakes
 
 report_connections()
 sockets = SocketRouter(websocket_urlpatterns)
@@ -21,7 +22,7 @@ sockets = SocketRouter(websocket_urlpatterns)
 application = ProtocolTypeRouter(
     {
         "http": UpgradeRequired(django_application, sockets),
-        "websocket": sockets,
+        "websocket": trace_handshakes(sockets),
     }
 )
 

@@ -8,18 +8,20 @@ __all__ = ["RealtimeConfig"]
 
 
 class RealtimeConfig(AppConfig):
-    """Registers the system checks and installs the wire into Daphne."""
+    """Registers the system checks, installs the wire into Daphne, and starts tracing where that is wanted."""
 
     name = "realtime"
     verbose_name = "Real time"
 
     def ready(self) -> None:
-        """Import the checks, and give every Daphne server of this process the wire."""
+        """Import the checks, give every Daphne server of this process the wire, and begin to trace."""
         from django.conf import settings
 
         from realtime import checks  # noqa: F401
+        from realtime.tracing.setup import start
         from realtime.wire.daphne import install
 
+        start()
         install(
             drain_seconds=settings.REALTIME_DRAIN_SECONDS,
             trusted_proxies=settings.REALTIME_TRUSTED_PROXIES,

@@ -8,7 +8,8 @@
     time=2026-05-01T12:00:00.000Z level=INFO logger=realtime.access connection=9f2c event=closed code=1000 ...  keyvalue
     {"time": "2026-05-01T12:00:00.000Z", "level": "INFO", "logger": "realtime.access", "connection": "9f2c", ...}  json
 
-What is logged while a connection's application runs carries the connection's id by itself, whoever logs it.
+What is logged while a connection's application runs carries the connection's id by itself, whoever logs it; what is
+logged within a span carries ``trace_id`` and ``span_id``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+
+from realtime.tracing.hook import TRACING
 
 __all__ = [
     "ACCESS",
@@ -127,12 +130,13 @@ class TextFormatter(logging.Formatter):
     """Lines for people, tracebacks as usual."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s%(connection)s %(message)s", "%H:%M:%S")
+        super().__init__("%(asctime)s %(levelname)s %(name)s%(context)s %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, or the lines where there is a traceback."""
         identity = _connection(record)
-        record.connection = f" connection={identity}" if identity and not _has_own_connection(record) else ""
+        fields = {"connection": identity} if identity and not _has_own_connection(record) else {}
+        record.context = "".join(f" {name}={value}" for name, value in {**fields, **_span()}.items())
         return redact(super().format(record))
 
 
@@ -161,6 +165,7 @@ def _entry(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
     }
     if identity := _connection(record):
         entry["connection"] = identity
+    entry |= _span()
     fields = getattr(record, "fields", None)
     if fields is None:
         entry["message"] = record.getMessage()
@@ -174,6 +179,10 @@ def _entry(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
 def _connection(record: logging.LogRecord) -> str:
     fields: Mapping[str, Any] = getattr(record, "fields", {})
     return str(fields.get("connection") or CONNECTION_ID.get())
+
+
+def _span() -> Mapping[str, str]:
+    return {} if TRACING.tracer is None else TRACING.tracer.identifiers()
 
 
 def _has_own_connection(record: logging.LogRecord) -> bool:

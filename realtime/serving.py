@@ -24,6 +24,7 @@ from realtime.errors import HandshakeRejected
 from realtime.handshake import deny
 from realtime.measures import HANDLER_SECONDS, UNROUTED
 from realtime.messages import SharedMessage
+from realtime.tracing import UNTRACED, ConnectionTracer
 
 __all__ = ["ServedConsumer"]
 
@@ -49,7 +50,6 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._failure: BaseException | None = None
         #: One handler at a time: client messages and channel-layer messages take turns.
         self._turn = asyncio.Lock()
-        self._delivery = Delivery(self.dispatch, self._turn, self._mail_failed)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Run the connection from ``websocket.connect`` to its end (ASGI WebSocket specification)."""
@@ -79,9 +79,13 @@ class ServedConsumer(AsyncWebsocketConsumer):
         if not self._has_extension:
             _tell_once_what_is_missing(type(self).__qualname__)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+        self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
+        self._delivery = Delivery(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
 
     async def _serve(self, receive: Any) -> None:
         turn, clock, untimed = self._turn, time.perf_counter, 0
+        # Chosen once: what runs for each message is the plain handler, or the one within a span.
+        handle_event, handle_message = self._trace.events(self.dispatch), self._trace.messages(self.websocket_receive)
         observe = HANDLER_SECONDS[self.scope.get("endpoint", UNROUTED)].observe
         while True:
             event = await receive()
@@ -90,17 +94,17 @@ class ServedConsumer(AsyncWebsocketConsumer):
                 async with turn:
                     if untimed:
                         untimed -= 1
-                        await self.websocket_receive(event)
+                        await handle_message(event)
                     else:
                         untimed = MESSAGES_BETWEEN_TIMINGS
                         start = clock()
-                        await self.websocket_receive(event)
+                        await handle_message(event)
                         observe(clock() - start)
             elif kind == "websocket.disconnect":
                 await self.websocket_disconnect(event)
             else:
                 async with turn:
-                    await self.dispatch(event)
+                    await handle_event(event)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of an event or a channel-layer message by its type.

@@ -20,11 +20,12 @@ from realtime.layers.envelope import Envelope, Kind
 from realtime.layers.local import LocalMembers
 from realtime.layers.mailbox import ChannelMessage, MailboxRules
 from realtime.layers.members import Subscription
-from realtime.layers.parcel import Parcel
+from realtime.layers.parcel import Parcel, carry, seal, unseal
 from realtime.layers.statistics import Statistics
 from realtime.layers.subscriber import Timing
 from realtime.layers.upstream import Upstream
 from realtime.measures import BROADCAST_SECONDS
+from realtime.tracing import TRACING, Carrier
 
 __all__ = ["FanoutChannelLayer"]
 
@@ -145,16 +146,11 @@ class FanoutChannelLayer(BaseChannelLayer):
         assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
         self.require_valid_channel_name(channel)
         self._local.sweep()
-        owner = self._owner(channel)
-        if self._upstream is None or owner == self._process:
-            if not self._local.post(channel, Parcel(message).copy()):
-                raise ChannelFull(channel)
-            self.statistics.delivered += 1
-        elif owner is not None:
-            await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, message))
-        elif not await self._upstream.push_work(channel, message, self.get_capacity(channel)):
-            self.statistics.dropped += 1
-            raise ChannelFull(channel)
+        if TRACING.tracer is None:
+            await self._send(channel, message, None)
+            return
+        with TRACING.tracer.sending("send", channel, message) as trace:
+            await self._send(channel, message, trace)
 
     async def receive(self, channel: str) -> ChannelMessage:
         """Wait for the oldest message of a channel; where several callers wait, one of them gets it.
@@ -241,14 +237,11 @@ class FanoutChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self._local.sweep()
         start = time.perf_counter()
-        parcel = Parcel(message)
-        if self._upstream is None:
-            await self._local.deliver(group, parcel)
+        if TRACING.tracer is None:
+            await self._group_send(group, message, None)
         else:
-            # Encoded first: a value that others could not read is an error before anybody has got the message.
-            publication = self._upstream.for_group(group, message)
-            await self._local.deliver(group, parcel)
-            await self._upstream.publish(*publication)
+            with TRACING.tracer.sending("group_send", group, message) as trace:
+                await self._group_send(group, message, trace)
         BROADCAST_SECONDS.observe(time.perf_counter() - start)
 
     # Beyond the Channels interface
@@ -299,6 +292,30 @@ class FanoutChannelLayer(BaseChannelLayer):
 
     # Inside
 
+    async def _send(self, channel: str, message: ChannelMessage, trace: Carrier | None) -> None:
+        owner = self._owner(channel)
+        if self._upstream is None or owner == self._process:
+            if not self._local.post(channel, Parcel(message, trace).copy()):
+                raise ChannelFull(channel)
+            self.statistics.delivered += 1
+            return
+        content = seal(message, trace)
+        if owner is not None:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, content))
+        elif not await self._upstream.push_work(channel, content, self.get_capacity(channel)):
+            self.statistics.dropped += 1
+            raise ChannelFull(channel)
+
+    async def _group_send(self, group: str, message: ChannelMessage, trace: Carrier | None) -> None:
+        parcel = Parcel(message, trace)
+        if self._upstream is None:
+            await self._local.deliver(group, parcel)
+            return
+        # Encoded first: a value that others could not read is an error before anybody has got the message.
+        publication = self._upstream.for_group(group, seal(message, trace))
+        await self._local.deliver(group, parcel)
+        await self._upstream.publish(*publication)
+
     @staticmethod
     def _owner(channel: str) -> str | None:
         """Return the id of the process that a channel belongs to; None for a channel without an owner."""
@@ -312,9 +329,9 @@ class FanoutChannelLayer(BaseChannelLayer):
     async def _on_envelope(self, envelope: Envelope) -> None:
         match envelope.kind:
             case Kind.GROUP:
-                await self._local.deliver(envelope.target, Parcel(envelope.content))
+                await self._local.deliver(envelope.target, Parcel(*unseal(envelope.content)))
             case Kind.CHANNEL:
-                if self._local.post(envelope.target, envelope.content):
+                if self._local.post(envelope.target, carry(*unseal(envelope.content))):
                     self.statistics.delivered += 1
             case Kind.ADD:
                 # Not here: the subscription is confirmed by the reader that has called this.

@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 from realtime.messages import SharedMessage
+from realtime.tracing import Carrier, TracedMessage
 
-__all__ = ["SEND_TYPE", "Parcel", "private_copy"]
+__all__ = ["SEND_TYPE", "Parcel", "carry", "private_copy", "seal", "unseal"]
 
 #: The ASGI event that goes straight to the members' connections.
 SEND_TYPE = "websocket.send"
@@ -21,6 +22,7 @@ class Parcel:
 
     Args:
         message: the message as it was sent. It is copied here, so that its sender may change it afterwards.
+        trace: the context of its sender, where that is traced.
 
     Attributes:
         exclude: the channel that does not get it. Only ``websocket.send`` knows this key; in every other message
@@ -31,12 +33,14 @@ class Parcel:
         ValueError: if a ``websocket.send`` message is not either text or bytes.
     """
 
-    __slots__ = ("_is_flat", "_message", "exclude", "shared")
+    __slots__ = ("_is_flat", "_message", "_trace", "exclude", "shared")
 
-    def __init__(self, message: dict[str, Any]) -> None:
+    def __init__(self, message: dict[str, Any], trace: Carrier | None = None) -> None:
         self.exclude: str | None = None
         self.shared: SharedMessage | None = None
+        self._trace = trace
         self._is_flat = _is_flat(message)
+        # A plain dict, also of a message that is passed on as it was received, with the context of its first sender.
         self._message = message.copy() if self._is_flat else private_copy(message)
         if message.get("type") == SEND_TYPE:
             self.exclude = self._message.pop("exclude", None)
@@ -44,7 +48,8 @@ class Parcel:
 
     def copy(self) -> dict[str, Any]:
         """Return the message as a dict of one member's own."""
-        return self._message.copy() if self._is_flat else private_copy(self._message)
+        copied: dict[str, Any] = self._message.copy() if self._is_flat else private_copy(self._message)
+        return carry(copied, self._trace)
 
 
 def _is_flat(message: dict[str, Any]) -> bool:
@@ -60,10 +65,28 @@ def private_copy(value: Any) -> Any:
     kind = type(value)
     if kind in _IMMUTABLE:
         return value
-    if kind is dict:
+    if kind is dict or kind is TracedMessage:
         return {key: private_copy(item) for key, item in value.items()}
     if kind is list:
         return [private_copy(item) for item in value]
     if kind is tuple:
         return tuple(private_copy(item) for item in value)
     return copy.deepcopy(value)
+
+
+def carry(message: dict[str, Any], trace: Carrier | None) -> dict[str, Any]:
+    """Return a message as its handler gets it: with its sender's context beside it, where there is one."""
+    return message if trace is None else TracedMessage(message, trace)
+
+
+def seal(message: dict[str, Any], trace: Carrier | None) -> Any:
+    """Return what goes to other processes for a message: itself, or a list of it and of its sender's context."""
+    return message if trace is None else [message, trace]
+
+
+def unseal(content: Any) -> tuple[dict[str, Any], Carrier | None]:
+    """Return the message and the context in what ``seal()`` has made."""
+    if type(content) is list:
+        message, trace = content
+        return message, trace
+    return content, None

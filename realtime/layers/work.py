@@ -13,6 +13,7 @@ from realtime.errors import UpstreamUnavailable
 from realtime.layers.clients import Clients
 from realtime.layers.hosts import Host, Hosts
 from realtime.layers.members import Queue
+from realtime.layers.parcel import carry, unseal
 from realtime.layers.statistics import Statistics
 
 __all__ = ["WorkQueues"]
@@ -152,7 +153,7 @@ class WorkQueues:
 
     def _hand_over(self, channel: str, entry: bytes, queue: Queue) -> None:
         try:
-            message = self._serializer.deserialize(entry[_DEADLINE_LENGTH:])
+            message = carry(*unseal(self._serializer.deserialize(entry[_DEADLINE_LENGTH:])))
         except Exception:
             # Serializers and encryption raise errors of their own, without a common base; a message that nobody can
             # read must not end the worker.

@@ -12,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from realtime.tracing import Carrier, batch_span, current_trace
+
 __all__ = ["Batcher"]
 
 logger = logging.getLogger("realtime.rooms")
@@ -20,10 +22,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+#: What waits: an item, who wants to know its result, and the span that it belongs to.
+Waiting = tuple[Item, Callable[[Result], None], Carrier | None]
+
+
 class Batcher(Generic[Item, Result]):
     """Stores items in the order in which they were submitted.
 
     Args:
+        name: of the spans of its batches.
         store: stores a batch and returns one result for each item, in the same order.
         failed: the result of an item whose batch could not be stored.
         size: items in one batch at most.
@@ -32,17 +39,19 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
+        name: str,
         store: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
         failed: Callable[[Item], Result],
         size: int,
         capacity: int,
     ) -> None:
+        self._name = name
         self._store = store
         self._failed = failed
         self._size = size
         self._capacity = capacity
-        self._waiting: collections.deque[tuple[Item, Callable[[Result], None]]] = collections.deque()
+        self._waiting: collections.deque[Waiting[Item, Result]] = collections.deque()
         self._room = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,7 +65,7 @@ class Batcher(Generic[Item, Result]):
         if len(self._waiting) >= self._capacity:
             async with self._room:
                 await self._room.wait_for(lambda: len(self._waiting) < self._capacity)
-        self._waiting.append((item, done))
+        self._waiting.append((item, done, current_trace()))
         if self._task is None:
             # In a context of its own: it stores for others than the one that has begun it.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
@@ -80,15 +89,16 @@ class Batcher(Generic[Item, Result]):
         finally:
             self._task = None
 
-    async def _run_batch(self, batch: list[tuple[Item, Callable[[Result], None]]]) -> None:
+    async def _run_batch(self, batch: list[Waiting[Item, Result]]) -> None:
         results: Sequence[Result]
         try:
-            results = await self._store([item for item, _ in batch])
+            with batch_span(self._name, [trace for _, _, trace in batch]):
+                results = await self._store([item for item, _, _ in batch])
         except Exception:
             # The outcome of an item is told to whoever submitted it; what went wrong stands in the log once.
             logger.exception("a batch of %d could not be stored", len(batch))
-            results = [self._failed(item) for item, _ in batch]
+            results = [self._failed(item) for item, _, _ in batch]
         async with self._room:
             self._room.notify_all()
-        for (_, done), result in zip(batch, results, strict=True):
+        for (_, done, _), result in zip(batch, results, strict=True):
             done(result)

@@ -41,6 +41,7 @@ from realtime.rooms.limits import limits
 from realtime.rooms.members import Member
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
+from realtime.tracing import Carrier, continuing, current_trace, trace_mail
 
 __all__ = ["Hub", "all_hubs", "current_hub"]
 
@@ -75,15 +76,23 @@ class Hub:
         self._lease = current_lease()
         self._origin = self._lease.process.hex
         self._writes: Batcher[Write, Outcome] = Batcher(
-            self._store_writes, failed=lambda _: NOT_STORED, size=limits().batch, capacity=limits().queue
+            "store room messages",
+            self._store_writes,
+            failed=lambda _: NOT_STORED,
+            size=limits().batch,
+            capacity=limits().queue,
         )
         self._changes: Batcher[Change, bool] = Batcher(
-            self._store_changes, failed=self._attendance_failed, size=limits().batch, capacity=limits().queue
+            "store room presence",
+            self._store_changes,
+            failed=self._attendance_failed,
+            size=limits().batch,
+            capacity=limits().queue,
         )
         self._feeds: dict[int, Feed] = {}
         self._present: dict[tuple[int, str], Change] = {}
         self._doubts = 0
-        self._outgoing: collections.deque[tuple[int, Iterable[events.Event]]] = collections.deque()
+        self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque()
         self._given_up = 0
         self._publishing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
@@ -196,7 +205,7 @@ class Hub:
 
     def _publish(self, room_id: int, news: Iterable[events.Event]) -> None:
         """Queue events, which go out one after the other. When Redis hangs, the oldest are given up, and counted."""
-        self._outgoing.append((room_id, news))
+        self._outgoing.append((room_id, news, current_trace()))
         if len(self._outgoing) > limits().outgoing:
             self._outgoing.popleft()
             self._given_up += 1
@@ -206,7 +215,9 @@ class Hub:
     async def _publish_all(self) -> None:
         try:
             while self._outgoing:
-                await events.publish(*self._outgoing.popleft())
+                room_id, news, trace = self._outgoing.popleft()
+                with continuing(trace):
+                    await events.publish(room_id, news)
         finally:
             self._publishing = None
         if self._given_up:
@@ -245,7 +256,9 @@ class Hub:
         if self._delivery is None:
             self._layer = get_channel_layer()
             self._channel = await self._layer.new_channel()
-            self._delivery = Delivery(self._handle, asyncio.Lock(), self._handling_failed, contextvars.Context())
+            self._delivery = Delivery(
+                trace_mail(self._handle), asyncio.Lock(), self._handling_failed, contextvars.Context()
+            )
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
         if self._watching is None:
             await self._lease.acquire(self._on_lease_lost)

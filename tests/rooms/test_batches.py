@@ -41,7 +41,9 @@ def gather(
 ) -> tuple[Batcher[int, str], list[str], Callable[[str], None]]:
     """Return a batcher, its outcomes, and where it puts them."""
     outcomes: list[str] = []
-    batcher: Batcher[int, str] = Batcher(store, failed=lambda item: f"failed {item}", size=size, capacity=capacity)
+    batcher: Batcher[int, str] = Batcher(
+        "batch", store, failed=lambda item: f"failed {item}", size=size, capacity=capacity
+    )
     return batcher, outcomes, outcomes.append
 
 
