@@ -8,7 +8,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from realtime.layers.clients import LoopClients
 from realtime.layers.hosts import Hosts
 from realtime.layers.outbox import Outbox
 from realtime.layers.statistics import Statistics
@@ -24,7 +23,6 @@ class Link:
 
     Args:
         hosts: the servers.
-        clients: the clients of this event loop.
         names: what to subscribe to from the start.
         on_message: called in this loop with each message of another process.
         on_back: called in this loop when a lost connection is up again.
@@ -36,7 +34,6 @@ class Link:
     def __init__(
         self,
         hosts: Hosts,
-        clients: LoopClients,
         names: Iterable[str],
         *,
         on_message: Callable[[bytes], Awaitable[None]],
@@ -47,7 +44,6 @@ class Link:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._hosts = hosts
-        self._clients = clients
         self._timing = timing
         by_shard: list[list[str]] = [[] for _ in hosts]
         for name in names:
@@ -109,7 +105,7 @@ class Link:
         async with asyncio.TaskGroup() as tasks:
             for shard, (subscriber, outbox) in enumerate(zip(self._subscribers, self._outboxes, strict=True)):
                 tasks.create_task(subscriber.run(), name=f"realtime-layer-subscriber-{shard}")
-                tasks.create_task(outbox.run(self._clients[shard]), name=f"realtime-layer-outbox-{shard}")
+                tasks.create_task(outbox.run(), name=f"realtime-layer-outbox-{shard}")
 
     async def _in_loop(self, coroutine: Coroutine[Any, Any, None]) -> None:
         if asyncio.get_running_loop() is self.loop:

@@ -9,10 +9,9 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from redis.asyncio import Redis
-
 from realtime.errors import UpstreamUnavailable
 from realtime.layers.hosts import Host
+from realtime.layers.publisher import Publisher
 from realtime.layers.statistics import Statistics
 
 __all__ = ["OUTBOX_BYTES", "Outbox"]
@@ -73,23 +72,23 @@ class Outbox:
         if not self._put(channel, payload) and not await self._put_when_there_is_room(channel, payload):
             self._lose(1, "the messages that wait for it fill the outbox")
 
-    async def run(self, client: Redis) -> None:
-        """Publish what comes until cancelled, then what is left, for half a second.
-
-        Args:
-            client: a client of this loop for the server.
-        """
+    async def run(self) -> None:
+        """Publish what comes until cancelled, then what is left, for half a second."""
+        publisher = Publisher(self._host)
         try:
             while True:
                 await self._has_mail.wait()
-                # Let the loop look at the sockets: redis-py notices a connection that Redis has closed only then.
+                # Let the loop look at the sockets: a connection that Redis has closed is noticed only then.
                 await asyncio.sleep(0)
                 await self._wait_until_up()
-                await self._publish_batch(client)
+                await self._publish_batch(publisher)
         finally:
-            if self._waiting:
-                self._patience = FAREWELL
-                await self._publish_batch(client)
+            try:
+                if self._waiting:
+                    self._patience = FAREWELL
+                    await self._publish_batch(publisher)
+            finally:
+                await publisher.aclose()
 
     def _put(self, channel: str, payload: bytes) -> bool:
         with self._lock:
@@ -118,24 +117,24 @@ class Outbox:
             return False
         return True
 
-    async def _publish_batch(self, client: Redis) -> None:
+    async def _publish_batch(self, publisher: Publisher) -> None:
         batch = self._take()
         if not batch:
             return
         try:
             async with self._host.reached_within(self._patience):
-                pipeline = client.pipeline(transaction=False)
-                for channel, payload in batch:
-                    pipeline.publish(channel, payload)
-                await pipeline.execute()
+                refusals = await publisher.publish(batch)
         except UpstreamUnavailable as error:
             # Not sent again: some of it may have arrived, and a message that comes twice is worse than one that is
             # told as lost.
             self._lose(len(batch), str(error))
             await asyncio.sleep(BACK_OFF)
             return
-        self.statistics.published += len(batch)
-        self._is_losing = False
+        self.statistics.published += len(batch) - len(refusals)
+        if refusals:
+            self._lose(len(refusals), f"Redis at {self._host} refuses them: {refusals[-1]}")
+        else:
+            self._is_losing = False
 
     def _take(self) -> list[tuple[str, bytes]]:
         now = self._loop.time()

@@ -96,7 +96,6 @@ class Upstream:
                 names = [self._process_channel(self._process), *map(self._group_channel, self._groups())]
                 link = self._link = Link(
                     self._hosts,
-                    self._clients.here(),
                     names,
                     on_message=self._on_message,
                     on_back=self._back,

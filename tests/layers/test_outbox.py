@@ -53,14 +53,12 @@ async def heard(client):
 
 
 @pytest.fixture
-async def make_outbox(shared_redis, gate, client):
+async def make_outbox(shared_redis, gate):
     tasks = []
 
-    def make(*, expiry=60.0, patience=3.0):
-        outbox = Outbox(
-            Hosts([shared_redis.url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=expiry, patience=patience
-        )
-        tasks.append(asyncio.create_task(outbox.run(client)))
+    def make(url=shared_redis.url, *, expiry=60.0, patience=3.0):
+        outbox = Outbox(Hosts([url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=expiry, patience=patience)
+        tasks.append(asyncio.create_task(outbox.run()))
         return outbox
 
     yield make
@@ -134,11 +132,24 @@ async def test_another_thread_publishes(make_outbox, gate, heard):
     assert await heard() == b"from a thread"
 
 
-async def test_what_is_left_is_published_at_the_end(shared_redis, gate, client, heard):
+async def test_what_is_left_is_published_at_the_end(shared_redis, gate, heard):
     outbox = Outbox(Hosts([shared_redis.url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=60, patience=3)
-    running = asyncio.create_task(outbox.run(client))
+    running = asyncio.create_task(outbox.run())
     await asyncio.sleep(0)
     await outbox.publish("out", b"farewell")
     running.cancel()
     await asyncio.wait([running])
     assert await heard() == b"farewell"
+
+
+async def test_messages_that_the_server_refuses_are_counted_as_lost_and_the_others_not(
+    redis_server, gate, make_outbox, caplog, until
+):
+    outbox = make_outbox(redis_server.url)
+    redis_server.command("ACL SETUSER default resetchannels &out")
+    for channel in ("out", "forbidden", "out"):
+        await outbox.publish(channel, b"x")
+    gate.event.set()
+    await until(lambda: outbox.statistics.published == 2)
+    assert outbox.statistics.unpublished == 1
+    assert f"127.0.0.1:{redis_server.port}/0 refuses them" in caplog.text
