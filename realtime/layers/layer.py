@@ -225,8 +225,9 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Send a message to every channel of a group; a full mailbox loses it, and the layer's statistics say so.
 
         ``{"type": "websocket.send", "text" | "bytes": ..., "exclude": channel}`` goes straight to the connections of
-        attached members, except to the excluded channel. Members of this process have the message when this returns;
-        those of other processes get it through Redis. While Redis cannot be reached it waits, for ``expiry`` at most.
+        attached members, except to the excluded channel. Members of this process have the message when this returns,
+        or, attached ones of a large group, within the next turns of the event loop; those of other processes get it
+        through Redis. While Redis cannot be reached it waits, for ``expiry`` at most.
 
         Raises:
             TypeError: if the name is not valid.

@@ -141,13 +141,18 @@ class LocalMembers:
             self._on_deserted(group)
 
     async def deliver(self, group: str, parcel: Parcel) -> None:
-        """Hand a parcel to the members of a group, and wait where a fan-out takes more than one turn of the loop."""
+        """Hand a parcel to the members of a group.
+
+        Those of a large group get it in the next turns of their loop, which is not waited for unless it is behind.
+        """
         here = asyncio.get_running_loop()
         excluded = None if parcel.exclude is None else self._members.get(parcel.exclude)
         for loop, members in self._groups.members(group).items():
             if loop is None or loop is here:
-                rest = self._deliverer(here).deliver(members, parcel, excluded)
-                if rest is not None:
+                deliverer = self._deliverer(here)
+                rest = deliverer.deliver(members, parcel, excluded)
+                # Stock channels are of no loop: this one may be that of a single ``async_to_sync`` and end with it.
+                if rest is not None and (loop is None or deliverer.is_behind):
                     await asyncio.wrap_future(rest)
                 continue
             try:

@@ -41,6 +41,7 @@ async def deliverer():
 @pytest.fixture(autouse=True)
 def _small_turns(monkeypatch):
     monkeypatch.setattr(delivery, "DELIVERIES_PER_ITERATION", 10)
+    monkeypatch.setattr(delivery, "SLICE", 10)
 
 
 async def test_a_small_fan_out_is_done_at_once(deliverer):
@@ -56,14 +57,56 @@ async def test_a_fan_out_to_nobody_is_done_at_once(deliverer):
 async def test_a_large_fan_out_gives_the_loop_its_turn(deliverer):
     members = [Member() for _ in range(35)]
     done = deliverer.deliver(members, numbered(1))
-    assert sum(len(member.got) for member in members) == 10
-    turns = [asyncio.get_running_loop().create_future()]
-    asyncio.get_running_loop().call_soon(turns[0].set_result, None)
-    await turns[0]
-    reached = sum(len(member.got) for member in members)
-    assert reached < 35, "the loop had no turn in between"
-    await asyncio.wrap_future(done)
+    reached = []
+    while not done.done():
+        await asyncio.sleep(0)  # one turn of the loop
+        reached.append(sum(len(member.got) for member in members))
+    assert reached[:4] == [10, 20, 30, 35]
     assert all(member.got == [1] for member in members)
+
+
+async def test_what_is_sent_to_the_same_members_before_it_begins_goes_along(deliverer):
+    members = [Member() for _ in range(35)]
+    first, second = (deliverer.deliver(members, numbered(number)) for number in (1, 2))
+    await asyncio.sleep(0)  # one turn of the loop
+    assert [member.got for member in members] == [[1, 2]] * 10 + [[]] * 25
+    third = deliverer.deliver(members, numbered(3))
+    await asyncio.wrap_future(second)
+    assert first.done()
+    assert not third.done()
+    assert all(member.got[:2] == [1, 2] for member in members)
+    await asyncio.wrap_future(third)
+    assert all(member.got == [1, 2, 3] for member in members)
+
+
+async def test_no_more_messages_go_along_than_fit_into_a_turn(deliverer, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_LETTERS", 2)
+    members = [Member() for _ in range(15)]
+    results = [deliverer.deliver(members, numbered(number)) for number in range(3)]
+    await asyncio.sleep(0)  # one turn of the loop
+    assert members[0].got == [0, 1]
+    await asyncio.wrap_future(results[-1])
+    assert all(member.got == [0, 1, 2] for member in members)
+
+
+async def test_the_excluded_member_of_each_message_is_its_own(deliverer):
+    members = [Member(str(number), is_direct=True) for number in range(12)]
+    for number in (3, 11):
+        last = deliverer.deliver(members, Parcel({"type": "websocket.send", "text": str(number)}), members[number])
+    await asyncio.wrap_future(last)
+    assert [member.got for member in members] == [[11] if n == 3 else [3] if n == 11 else [3, 11] for n in range(12)]
+
+
+async def test_a_deliverer_is_behind_while_too_much_is_pending(deliverer, monkeypatch):
+    monkeypatch.setattr(delivery, "MAX_PENDING", 30)
+    members = [Member() for _ in range(15)]
+    behind = []
+    for number in range(3):
+        last = deliverer.deliver(members, numbered(number))
+        behind.append(deliverer.is_behind)
+    assert behind == [False, False, True]
+    await asyncio.wrap_future(last)
+    assert not deliverer.is_behind
 
 
 async def test_many_small_fan_outs_within_one_iteration_count_together(deliverer):

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import weakref
+from itertools import pairwise
 
 import pytest
 from channels.exceptions import ChannelFull
@@ -150,12 +151,43 @@ async def test_ten_thousand_members_are_reached_and_the_loop_has_turns_in_betwee
         subscription.direct = reached.append
         subscriptions.append(subscription)
         await layer.group_add("group", channel)
+    sending = asyncio.create_task(layer.group_send("group", {"type": "websocket.send", "text": "hi"}))
     seen = []
-    asyncio.get_running_loop().call_soon(lambda: seen.append(len(reached)))
-    await layer.group_send("group", {"type": "websocket.send", "text": "hi"})
-    assert 0 < seen[0] < 10_000
+    while not sending.done():
+        await asyncio.sleep(0)  # one turn of the loop
+        seen.append(len(reached))
+    await sending
+    assert max(after - before for before, after in pairwise(seen)) < 1000
     assert len(reached) == 10_000
     assert len(set(map(id, reached))) == 1
+
+
+async def test_a_message_to_many_stock_channels_has_reached_them_when_group_send_returns(layers):
+    layer = layers()
+    channels = [await layer.new_channel() for _ in range(1000)]
+    for channel in channels:
+        await layer.group_add("group", channel)
+    # As a view does it: in an event loop of its own, which ends with the call.
+    await asyncio.to_thread(asyncio.run, layer.group_send("group", MARK))
+    assert layer.statistics.delivered == 1000
+
+
+async def test_messages_sent_at_once_to_a_large_group_arrive_in_their_order_whoever_sends(layers, until):
+    layer = layers()
+    got = {}
+    for number in range(600):
+        channel = await layer.new_channel()
+        got[channel] = []
+        layer.attach(channel, wake=lambda: None).direct = lambda shared, to=got[channel]: to.append(int(shared.text))
+        await layer.group_add("group", channel)
+        if number < 10:
+            await layer.group_add("small", channel)
+    for number in range(30):
+        message = {"type": "websocket.send", "text": str(number)}
+        await layer.group_send("small" if number % 3 == 0 else "group", message)
+    await until(lambda: layer.statistics.delivered == 20 * 600 + 10 * 10)
+    everything = list(range(30))
+    assert list(got.values()) == [everything] * 10 + [[n for n in everything if n % 3]] * 590
 
 
 async def test_a_consumer_that_was_cancelled_is_taken_out_of_its_groups_after_the_expiry(layers):
