@@ -241,15 +241,11 @@ class Session:
         connection.send_shared(message, 0)
         if not self.is_flushing:
             self._flusher.add(self)
-        size = connection.out.size
-        limits = connection.limits
-        if size >= limits.write_buffer_size and not connection.out.blocked:
-            self.flush()
-        elif (
-            limits.max_write_buffer_size is not None
-            and connection.out.blocked
-            and self.pending > limits.max_write_buffer_size
-        ):
+        out, limits = connection.out, connection.limits
+        if not out.blocked:
+            if out.size >= limits.write_buffer_size:
+                self.flush()
+        elif limits.max_write_buffer_size is not None and self.pending > limits.max_write_buffer_size:
             connection.overflow(self._loop.time())
             self._settle()
 
