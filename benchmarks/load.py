@@ -12,7 +12,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks.contenders import RunningServer
 
-__all__ = ["Measurement", "broadcast", "connects", "echo", "idle_memory"]
+__all__ = ["Measurement", "broadcast", "connects", "echo", "idle_memory", "two_processes"]
 
 #: Bytes of each message.
 SIZE = 100
@@ -42,6 +42,7 @@ class Measurement:
         p50: median latency in milliseconds, where it was measured.
         p99: the latency that 99% stay below, in milliseconds.
         cpu: processor time of the server for each message or delivery, in microseconds.
+        details: what else was measured.
     """
 
     value: float
@@ -213,6 +214,20 @@ async def broadcast(servers: list[RunningServer], seconds: float, *, members: in
         cpu / deliveries * 1e6,
         {"rounds": count},
     )
+
+
+async def two_processes(servers: list[RunningServer], seconds: float, *, members: int) -> Measurement:
+    """Deliveries per second to ``members`` others on each of two processes, and what they cost in one.
+
+    In the same run, on the same servers: the processor time of a delivery where the first process has so many members
+    and the other none, and where it has all of them. The latter is the one to compare with: the more sockets there
+    are on a core, the less of them is in its cache, whoever they belong to.
+    """
+    alone = await broadcast(servers[:1], seconds, members=members)
+    together = await broadcast(servers[:1], seconds, members=members * len(servers))
+    measurement = await broadcast(servers, seconds, members=members)
+    measurement.details |= {"cpu_of_one_with_half": alone.cpu or 0.0, "cpu_of_one_with_all": together.cpu or 0.0}
+    return measurement
 
 
 async def connects(servers: list[RunningServer], seconds: float) -> Measurement:

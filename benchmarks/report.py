@@ -107,6 +107,25 @@ def _ratio(
     return f"{value:.1f}" if cpu is None else f"{value:.1f} (CPU {(best(theirs, 'cpu') or 0) / cpu:.1f})"
 
 
+def sharing(results: Results) -> str:
+    """Return a Markdown table of what a delivery costs in two processes and in one; empty where it was not measured."""
+    runs = results.get("two-processes", {})
+    lines = [
+        "| CPU µs for each delivery | one process, 500 members | one process, 1000 members | two processes, 500 each | "
+        "against 500 | against 1000 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in runs:
+        half, whole = (
+            statistics.median(run["details"][f"cpu_of_one_with_{part}"] for run in runs[name])
+            for part in ("half", "all")
+        )
+        two = best(runs[name], "cpu") or 0.0
+        cells = [_number(half), _number(whole), _number(two), f"{two / half:.2f}", f"{two / whole:.2f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) if runs else ""
+
+
 def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str, str]], page: Path) -> None:
     """Replace the measured part of the performance page, and write its pictures beside it."""
     images = page.parent / "images"
@@ -119,6 +138,8 @@ def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str,
         (images / f"bench-{scenario.name}.svg").write_text(bars(scenario, results))
         parts += [f"### {scenario.title}", "", f"![{scenario.title}](images/bench-{scenario.name}.svg)", ""]
         parts += [table(scenario, results), ""]
+        if scenario.name == "two-processes":
+            parts += [sharing(results), ""]
     parts += ["### Who took part", "", "| | versions | command |", "|---|---|---|"]
     parts += [f"| {name} | {shown} | `{command}` |" for name, (shown, command) in versions.items()]
     parts += ["", END]

@@ -63,7 +63,7 @@ SCENARIOS: Sequence[Scenario] = (
         "two-processes",
         "One message to 500 others on each of two processes, on one core",
         "deliveries/s",
-        _broadcast(500),
+        functools.partial(load.two_processes, members=500),
         servers=2,
         only_redis=True,
     ),

@@ -58,6 +58,13 @@ def test_ratios_are_those_of_the_medians():
     assert rows == ["3.0 (CPU 10.0)", "4.0"]
 
 
+def test_two_processes_are_compared_with_one_of_half_and_of_all_members():
+    runs = [{"value": 1.0, "cpu": 12.0, "details": {"cpu_of_one_with_half": 8.0, "cpu_of_one_with_all": 10.0}}]
+    last = report.sharing({"two-processes": {"ours": runs}}).splitlines()[-1]
+    assert last == "| ours | 8.00 | 10.0 | 12.0 | 1.50 | 1.20 |"
+    assert report.sharing({}) == ""
+
+
 def test_the_page_keeps_what_was_written_around_the_figures(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
