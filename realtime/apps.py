@@ -8,20 +8,22 @@ __all__ = ["RealtimeConfig"]
 
 
 class RealtimeConfig(AppConfig):
-    """Registers the system checks, installs the wire into Daphne, and starts tracing where that is wanted."""
+    """Registers the system checks, installs the wire into Daphne, and prepares tracing and database connections."""
 
     name = "realtime"
     verbose_name = "Real time"
 
     def ready(self) -> None:
-        """Import the checks, give every Daphne server of this process the wire, and begin to trace."""
+        """Import the checks, give every Daphne server of this process the wire, and what else holds for all of it."""
         from django.conf import settings
 
         from realtime import checks  # noqa: F401
+        from realtime.database import close_connections_of_requests
         from realtime.tracing.setup import start
         from realtime.wire.daphne import install
 
         start()
+        close_connections_of_requests()
         install(
             drain_seconds=settings.REALTIME_DRAIN_SECONDS,
             trusted_proxies=settings.REALTIME_TRUSTED_PROXIES,

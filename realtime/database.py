@@ -2,6 +2,8 @@
 
 Django's ``sync_to_async`` runs everything on one thread that all requests share: a slow query of one consumer
 delays every other. A ``DatabaseThreads`` has threads of its own, each with a connection that it keeps between calls.
+
+An HTTP request, on the other hand, has a thread that ends with it, and a connection that nobody can use afterwards.
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from django.core.handlers.asgi import ASGIHandler
+from django.core.signals import request_finished
 from django.db import InterfaceError, OperationalError, connections, reset_queries
 
-__all__ = ["DatabaseThreads"]
+__all__ = ["DatabaseThreads", "close_connections_of_requests"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,3 +60,17 @@ def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, A
     except (OperationalError, InterfaceError):
         connections.close_all()
         raise
+
+
+def close_connections_of_requests() -> None:
+    """Close the database connections of each HTTP request at its end, whatever ``CONN_MAX_AGE`` says.
+
+    Under ASGI every request has a thread of its own. A connection that is kept there for later is kept for nobody: it
+    holds a server process of PostgreSQL until the garbage collector comes by.
+    """
+    # Not that of Django's test client, whose requests share the connection of their test.
+    request_finished.connect(_close_all, sender=ASGIHandler, dispatch_uid="realtime.database")
+
+
+def _close_all(**_: Any) -> None:
+    connections.close_all()

@@ -94,11 +94,15 @@ class NginxProcess:
         """Read the configuration again."""
         subprocess.run(self._command("-s", "reload"), check=True)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the master."""
+        assert self._process is not None
+        return self._process.pid
+
     def workers(self) -> set[int]:
         """Return the process ids of the workers, those that are on their way out included."""
-        assert self._process is not None
-        pid = self._process.pid
-        return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        return set(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
 
     def stop(self) -> None:
         """End nginx and its workers."""
@@ -195,15 +199,20 @@ def manage(database_url: str, *command: str) -> None:
 
 
 @pytest.fixture
+def database_url(postgresql_server: PostgresProcess, password: str) -> str:
+    """A PostgreSQL database with the demo users and the room ``lobby``, in which visitors may write."""
+    url = postgresql_server.create_database()
+    manage(url, "demo", "--password", password)
+    return url
+
+
+@pytest.fixture
 def topology(
-    postgresql_server: PostgresProcess,
+    database_url: str,
     redis_server: RedisProcess,
     make_nginx: Callable[..., NginxProcess],
-    password: str,
 ) -> Iterator[Topology]:
-    """The whole site, with the demo users and the room ``lobby``, in which visitors may write."""
-    database_url = postgresql_server.create_database()
-    manage(database_url, "demo", "--password", password)
+    """The whole site."""
     running = Topology(database_url, redis_server.url, make_nginx)
     yield running
     running.close()
