@@ -235,6 +235,12 @@ class RedisProcess:
             connection.sendall(f"{line}\r\n".encode())
             return connection.recv(4096)
 
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End the server at once (SIGKILL); what it kept is gone."""
         if self._process is not None:
@@ -299,12 +305,12 @@ class PostgresProcess:
         self._signal(signal.SIGCONT)
 
     def _signal(self, how: signal.Signals) -> None:
-        for pid in self._processes():
+        for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):  # a backend whose client has gone
                 os.kill(pid, how)
 
-    def _processes(self) -> list[int]:
-        """Return the postmaster, which makes new ones, and then the others."""
+    def processes(self) -> list[int]:
+        """Return the process ids: the postmaster, which makes new ones, and then the others."""
         postmaster = (self._directory / "data/postmaster.pid").read_text().split("\n", 1)[0]
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         return [int(postmaster), *map(int, children)]
