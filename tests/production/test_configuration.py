@@ -275,6 +275,23 @@ def test_the_image_is_pinned_runs_as_nobody_in_particular_and_stops_as_the_serve
             assert all(f"!{source}" in ignored for source in rest.split()[:-1]), rest
 
 
+def lint(dockerfile: Path) -> subprocess.CompletedProcess[str]:
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert hadolint is not None, "requirements-dev.txt brings it"
+    return subprocess.run([hadolint, "--no-color", str(dockerfile)], capture_output=True, text=True, check=False)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    done = lint(DOCKER / "Dockerfile")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:latest\nRUN pip install django\nUSER root\n")
+    found = lint(tmp_path / "Dockerfile").stdout
+    assert {"DL3007", "DL3013", "DL3002"} <= set(re.findall(r"\bDL\d+\b", found))
+
+
 def test_collectstatic_works_as_the_image_does_it(tmp_path: Path) -> None:
     for name in ("project", "realtime", "templates", "static"):
         shutil.copytree(PROJECT_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
