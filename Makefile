@@ -16,7 +16,7 @@ ifneq ($(HOST),127.0.0.1)
 export DJANGO_ALLOWED_HOSTS ?= *
 endif
 
-.PHONY: help run test soak bench lint format types imports constraints clean
+.PHONY: help run test soak bench lint format audit constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,10 @@ lint: $(VENV)/.installed-dev ## Check style, types and import rules
 format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+audit: $(VENV)/.installed-dev ## Look the pinned packages up among known vulnerabilities
+	@$(BIN)/python -m pip install --quiet "pip-audit>=2.10,<3" -c constraints.txt
+	@$(BIN)/pip-audit --requirement constraints.txt --disable-pip --no-deps --progress-spinner=off
 
 constraints: $(VENV)/.installed-dev ## Resolve constraints.txt anew
 	@$(BIN)/python -m pip install --quiet uv
