@@ -62,6 +62,18 @@ async def test_a_conversation_has_no_violation(new_page, axe, scheme):
     assert await violations(page, axe) == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_the_live_page_of_the_admin_has_no_violation(new_page, axe, scheme, width):
+    page = await new_page("/login/?next=/admin/live/", color_scheme=scheme, viewport={"width": width, "height": 740})
+    await page.get_by_label("User name").fill("root")
+    await page.get_by_label("Password").fill("correct horse battery staple")
+    await page.get_by_role("button", name="Log in").click()
+    await expect(page.get_by_role("status")).to_have_text("Connected.")
+    await expect(page.locator("[data-connections] tr").filter(has_text="root")).to_be_visible()
+    assert await violations(page, axe) == []
+
+
 async def test_the_whole_chat_is_done_by_keyboard(new_page):
     page = await new_page("/login/?next=/rooms/keyboard/")
     await expect(page.get_by_label("User name")).to_be_focused()
