@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -292,7 +293,9 @@ def test_hadolint_finds_what_is_wrong(tmp_path: Path) -> None:
     assert {"DL3007", "DL3013", "DL3002"} <= set(re.findall(r"\bDL\d+\b", found))
 
 
-def test_collectstatic_works_as_the_image_does_it(tmp_path: Path) -> None:
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """What the image holds: the project, and its static files as ``collectstatic`` leaves them."""
     for name in ("project", "realtime", "templates", "static"):
         shutil.copytree(PROJECT_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT_ROOT / "manage.py", tmp_path)
@@ -303,5 +306,25 @@ def test_collectstatic_works_as_the_image_does_it(tmp_path: Path) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    assert (tmp_path / "staticfiles/realtime/base.css").is_file()
-    assert (tmp_path / "staticfiles/admin").is_dir()
+    return tmp_path
+
+
+def test_static_files_are_collected_and_sent_compressed(image: Path) -> None:
+    assert (image / "staticfiles/admin").is_dir()
+    environment = {
+        "DJANGO_SECRET_KEY": "k" * 50,
+        "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
+        "DJANGO_SECURE_SSL_REDIRECT": "0",
+        "PYTHONPATH": str(image),
+    }
+    plain = (image / "static/realtime/client.js").read_bytes()
+    with ServerProcess(cwd=image, env=environment) as server:
+        address = server.http("/static/realtime/client.js")
+        for accepted, sent in (("gzip", "gzip"), ("identity", None)):
+            request = urllib.request.Request(address, headers={"Accept-Encoding": accepted})
+            with urllib.request.urlopen(request, timeout=10) as response:
+                body = response.read()
+                assert response.headers["Content-Encoding"] == sent
+                assert "Accept-Encoding" in response.headers["Vary"]
+            assert (gzip.decompress(body) if sent else body) == plain
+            assert (len(body) < len(plain) / 2) == bool(sent)
