@@ -149,7 +149,7 @@ if REDIS_URL:
     REDIS_HOSTS = REDIS_URL.split(",")
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": REDIS_HOSTS}
     # The first one only: Django takes further servers for replicas.
-    CACHES["default"] = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["default"] = {"BACKEND": "realtime.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
 
 # Users and tokens
 
