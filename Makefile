@@ -55,7 +55,7 @@ constraints: $(VENV)/.installed-dev ## Resolve constraints.txt anew
 	@sed -i '1i # The full resolved set of requirements.txt and requirements-dev.txt. Made anew by `make constraints`.' constraints.txt
 
 clean: ## Remove the virtual environment and what was built
-	rm -rf $(VENV) build staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .autobahn build staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "This project needs Python 3.11 or newer: apt install python3" >&2; exit 1; }
