@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 #: A group of more members is reached in slices of this size, with a turn for the event loop after each: what is
 #: queued on a slice's connections is written while it is still in the processor's cache, and the first of ten thousand
 #: members does not wait until there is something for the last one.
-SLICE = 250
+SLICE = 512
 
 #: After so many deliveries to small groups within one iteration the event loop gets a turn.
-DELIVERIES_PER_ITERATION = 5000
+DELIVERIES_PER_ITERATION = 16 * SLICE
 
 #: How many messages to the same members go along with each other.
 MAX_LETTERS = DELIVERIES_PER_ITERATION // SLICE
