@@ -243,6 +243,7 @@ async def idle_memory(servers: list[RunningServer], seconds: float) -> Measureme
     """KiB of the server's memory for each idle connection."""
     [server] = servers
     async with connected([server.url("/ws")] * 50):  # what the first connections load is not theirs alone
+        await asyncio.sleep(SETTLE)
         before = server.resident_bytes()
         async with connected([server.url("/ws")] * IDLE):
             await asyncio.sleep(SETTLE)
