@@ -31,9 +31,9 @@ WRITING, ECHOING, PASSING, ASKING = 0.04, 0.2, 0.2, 0.5
 #: Seconds after which the HTTP client gets a new token, which lives for fifteen minutes.
 TOKEN_AGE = 60
 
-#: MiB by which the median of the last quarter may be over that of the first. A web process takes about two for its
-#: first ten thousand room messages, most of them during the warm-up, and none for the next ten thousand. A hundred
-#: bytes that each message leaves behind would be more in ten minutes, and so would two KiB of each passing client.
+#: MiB by which the median of the last quarter may be over that of the first. A web process takes about four for its
+#: first four thousand clients, and none for the next two thousand; ten minutes bring half of the former. A hundred bytes
+#: that each message leaves behind would be more, and so would two KiB of each passing client.
 GROWTH = 2.0
 #: The same for descriptors, of which passing clients hold some at any moment: one left by each would be a thousand.
 MORE_DESCRIPTORS = 8
@@ -54,18 +54,19 @@ class Trend:
         is_group: whether the processes come and go with connections, as those of PostgreSQL do.
         memory: bytes of its own. Not what it shares: PostgreSQL's buffers and mapped files fill with the history of the
             rooms, and are bounded by the configuration.
+            Of a group what each process has on average.
         descriptors: open files and sockets. Of a group the number of its processes: each of PostgreSQL's keeps the
             files of the tables that it has met open, up to ``max_files_per_process``.
     """
 
     is_group: bool = False
-    memory: list[int] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
 
     def add(self, pids: Sequence[int]) -> None:
         """Take a sample."""
         found = [usage for pid in pids if (usage := usage_of(pid)) is not None]
-        self.memory.append(sum(memory for memory, _ in found))
+        self.memory.append(statistics.mean(memory for memory, _ in found))
         self.descriptors.append(len(found) if self.is_group else sum(count for _, count in found))
 
     def growth(self) -> tuple[float, float]:
@@ -84,7 +85,7 @@ class Trend:
         )
 
 
-def _growth(values: Sequence[int]) -> float:
+def _growth(values: Sequence[float]) -> float:
     quarter = len(values) // 4
     return statistics.median(values[-quarter:]) - statistics.median(values[:quarter])
 
