@@ -32,8 +32,8 @@ WRITING, ECHOING, PASSING, ASKING = 0.04, 0.2, 0.2, 0.5
 TOKEN_AGE = 60
 
 #: MiB by which the median of the last quarter may be over that of the first. A web process takes about four for its
-#: first four thousand clients, and none for the next two thousand; ten minutes bring half of the former. A hundred
-#: bytes that each message leaves behind would be more, and so would three KiB of each passing client.
+#: first four thousand clients, and none for the next two thousand; this load brings a third of them. Two hundred bytes
+#: that each message leaves behind would be more in ten minutes, and so would five KiB of each passing client.
 GROWTH = 4.0
 #: The same for descriptors, of which passing clients hold some at any moment: one left by each would be a thousand.
 MORE_DESCRIPTORS = 8
