@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import datetime
 import logging
 import uuid
 from collections.abc import Collection, Iterable
@@ -120,11 +119,14 @@ class Reporter:
         present = await threads.run(_processes_present)
         await threads.run(_forget_processes, present - await lease.processes())
         connections = list(self._registry.connections.values())
-        void = await threads.run(_void_since, {c.user_id for c in connections if c.user_id is not None})
+        users = {connection.user_id for connection in connections if connection.user_id is not None}
+        revoked, inactive = await threads.run(_standing, users)
         for connection in connections:
-            verdict = None if connection.user_id is None else void.get(connection.user_id)
-            if verdict is not None and connection.since < verdict[0]:
-                await self._end(connection, verdict[1])
+            revocation = None if connection.user_id is None else revoked.get(connection.user_id)
+            if revocation is not None and connection.since < revocation.at:
+                await self._end(connection, revocation.reason)  # which knows why the account is not active
+            elif connection.user_id in inactive:
+                await self._end(connection, "the account is not active")
 
     async def _end(self, connection: Connection, reason: str) -> None:
         try:
@@ -172,13 +174,10 @@ def _forget_processes(processes: Collection[uuid.UUID]) -> None:
         LiveConnection.objects.filter(process__in=processes).delete()
 
 
-def _void_since(user_ids: Collection[int]) -> dict[int, tuple[datetime.datetime, str]]:
-    """Return from when on the connections of users are void, with the reason; users in good standing are missing."""
+def _standing(user_ids: Collection[int]) -> tuple[dict[int, Revocation], set[int]]:
+    """Return the last revocation of each user who had one, and the users without an active account."""
     if not user_ids:
-        return {}
-    rows = Revocation.objects.filter(pk__in=user_ids).values_list("pk", "at", "reason")
-    void = {pk: (at, reason) for pk, at, reason in rows}
-    users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
-    for user_id in set(user_ids) - set(users.values_list("pk", flat=True)):
-        void[user_id] = (datetime.datetime.max.replace(tzinfo=datetime.UTC), "the account is not active")
-    return void
+        return {}, set()
+    active = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
+    inactive = set(user_ids) - set(active.values_list("pk", flat=True))
+    return Revocation.objects.in_bulk(user_ids), inactive

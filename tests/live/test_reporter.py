@@ -91,3 +91,16 @@ async def test_a_revocation_whose_event_was_lost_is_found(registry: Registry) ->
     registry.add(connection("a bystander"))
     await Revocation.objects.acreate(pk=user.pk, at=timezone.now() + datetime.timedelta(seconds=1), reason="gone")
     assert await layer.receive(channel) == revocation_event("gone")
+
+
+async def test_an_account_that_is_gone_is_told_why_where_that_is_known(registry: Registry) -> None:
+    layer = get_channel_layer()
+    deleted, vanished = await layer.new_channel(), await layer.new_channel()
+    user = await User.objects.acreate(username="carol")
+    number = user.pk
+    registry.add(connection(deleted, number))
+    await user.adelete()
+    assert await layer.receive(deleted) == revocation_event("the account was deleted")
+    registry.discard(deleted)
+    registry.add(connection(vanished, number))
+    assert await layer.receive(vanished) == revocation_event("the account is not active")
