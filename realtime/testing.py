@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import functools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -30,6 +31,8 @@ __all__ = ["PostgresProcess", "RedisProcess", "ServerProcess", "demo_database", 
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+TEST_PORTS = range(15_000, 32_000)
+
 #: Seconds that a server may take to listen, on a busy machine.
 START_TIMEOUT = 30
 #: Seconds that a stopped server may take to exit before it is killed.
@@ -37,10 +40,19 @@ STOP_TIMEOUT = 20
 
 
 def free_port() -> int:
-    """Return a TCP port on which nothing listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a TCP port on which nothing listens.
+
+    It is below those that the system gives to whoever asks for any (32768 and up on Linux): one of these may be
+    somebody else's by the time that the server listens, and a test would talk to that one.
+
+    Raises:
+        RuntimeError: if none is found.
+    """
+    for port in random.SystemRandom().sample(TEST_PORTS, 100):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no free port from {TEST_PORTS.start} to {TEST_PORTS.stop - 1}")
 
 
 def _heed_interrupts() -> None:

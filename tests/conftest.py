@@ -121,7 +121,7 @@ class ScriptedConnection:
     def __init__(self, application: Any, **scope: Any) -> None:
         self.sent: list[dict[str, Any]] = []
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._news = asyncio.Condition()
+        self._news = asyncio.Event()
         self.scope = {
             "type": "websocket",
             "path": "/ws",
@@ -132,6 +132,7 @@ class ScriptedConnection:
         }
         self.shared: list[SharedMessage] = []
         self.task = asyncio.create_task(application(self.scope, self._to_application.get, self._send))
+        self.task.add_done_callback(lambda _: self._news.set())
         self.give("websocket.connect")
 
     def give(self, kind: str, **fields: Any) -> None:
@@ -139,9 +140,12 @@ class ScriptedConnection:
         self._to_application.put_nowait({"type": kind, **fields})
 
     async def until(self, count: int) -> list[dict[str, Any]]:
-        """Wait until the application has sent ``count`` events, and return them all."""
-        async with self._news:
-            await self._news.wait_for(lambda: len(self.sent) >= count or self.task.done())
+        """Wait until the application has sent ``count`` events or is over, and return them all."""
+        while len(self.sent) < count and not self.task.done():
+            self._news.clear()
+            await self._news.wait()
+        if len(self.sent) < count:
+            self.task.result()  # raises what the application has failed with
         return self.sent
 
     async def end(self, code: int = 1000) -> list[dict[str, Any]]:
@@ -151,9 +155,8 @@ class ScriptedConnection:
         return self.sent
 
     async def _send(self, event: dict[str, Any]) -> None:
-        async with self._news:
-            self.sent.append(event)
-            self._news.notify_all()
+        self.sent.append(event)
+        self._news.set()
 
     def _send_nowait(self, message: SharedMessage) -> None:
         self.shared.append(message)

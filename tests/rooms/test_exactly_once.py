@@ -138,7 +138,8 @@ async def stored_history(site: Any, room: str) -> list[str]:
     history: list[str] = []
     before = joined["seq"] + 1
     while before > 1:
-        page = (await client.ask("History", before=before, limit=200))["messages"]
+        await client.send("History", before=before, limit=200)
+        page = (await client.until("History"))["messages"]  # others may come and go meanwhile
         history = [message["content"] for message in page] + history
         before = page[0]["seq"]
     return history
