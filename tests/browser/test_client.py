@@ -139,8 +139,9 @@ async def test_a_room_that_does_not_exist_is_refused_once(new_page):
 
 async def test_what_waits_for_a_room_that_is_refused_fails_in_words(new_page):
     page = await new_page()
-    await page.evaluate(OPEN, {"room": "no room!", "tokens": [token(minutes=5)]})
-    await page.evaluate("() => client.say('no room!', 'x')")
+    await page.evaluate(OPEN, {"room": "lobby", "tokens": [token(minutes=5)]})
+    # At once: the refusal of the room may come at any time.
+    await page.evaluate("() => { client.join('no room!'); client.say('no room!', 'x'); }")
     await until(page, "events.some(([type]) => type === 'failed')")
     assert "no room" in await page.evaluate("() => events.find(([type]) => type === 'failed')[1].detail")
 
