@@ -59,6 +59,7 @@ async def test_stock_consumers_hear_each_other_in_order(layer, consumers):
     assert layer.groups() == []
 
 
+@pytest.mark.django_db(transaction=True)
 async def test_a_consumer_that_forgets_to_leave_is_taken_out_of_its_groups(make_layer):
     layer = make_layer(expiry=0.05)
     channel_layers.set("default", layer)

@@ -338,6 +338,7 @@ async def test_a_handler_of_the_channel_layer_continues_its_sender_s_trace(site,
     assert {link.context.span_id for span in handlings for link in span.links} == handshakes
 
 
+@pytest.mark.django_db(transaction=True)  # Channels looks after the database connections of its consumers
 async def test_a_stock_consumer_gets_what_was_sent(site, spans):
     Stock.got.clear()
     author, stock = await joined(site), site("/ws/stock")

@@ -248,15 +248,22 @@ def _daphne(serve: Any) -> Iterator[WireServer]:
 @pytest.fixture
 def server(_daphne: WireServer) -> WireServer:
     """Daphne with the wire, and an empty journal."""
-    _daphne.get("/journal")
-    return _daphne
+    return at_rest(_daphne)
 
 
 @pytest.fixture
 def each(any_server: WireServer) -> WireServer:
     """Every kind of server, with an empty journal."""
-    any_server.get("/journal")
-    return any_server
+    return at_rest(any_server)
+
+
+def at_rest(server: WireServer) -> WireServer:
+    """Wait until the connections of the last test have ended, and forget what was noted of them."""
+    deadline = time.monotonic() + PATIENCE
+    while server.get("/statistics")["sessions"]:
+        assert time.monotonic() < deadline, "the last test has left a connection"
+    server.get("/journal")
+    return server
 
 
 @pytest.fixture(scope="session")

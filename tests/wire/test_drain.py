@@ -130,7 +130,7 @@ def reconnected(url: str) -> Any:
     while True:
         try:
             return websockets.sync.client.connect(url)
-        except (OSError, InvalidHandshake):  # the one that goes refuses with 503, and then it is gone
+        except (OSError, InvalidHandshake, ConnectionClosed):  # the one that goes refuses with 503, and then it is gone
             assert time.monotonic() < deadline, "the server has not come back"
             time.sleep(0.05)
 
