@@ -163,6 +163,7 @@ def test_silent_peer_that_keeps_its_socket_open_is_left(each: Any, read_frame: A
 CLIENT = """
 import os, socket
 sock = socket.socket(fileno=os.dup(0))
+sock.setblocking(True)  # which it is not: the one who handed it down has a timeout
 print("connected", flush=True)
 while data := sock.recv(65536):
     print("read", flush=True)
