@@ -30,6 +30,14 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return demo_database(PASSWORD)
 
 
+@pytest.fixture
+def database_copy(database: Path, tmp_path: Path) -> Path:
+    """A copy of the demo database for the servers of one test."""
+    copy = tmp_path / "db.sqlite3"
+    copy.write_bytes(database.read_bytes())
+    return copy
+
+
 @pytest.fixture(scope="session")
 def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The project on Daphne, shared by every test that leaves it as it was."""

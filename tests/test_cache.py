@@ -57,13 +57,6 @@ def test_caches_with_other_options_do_not_share(settings, redis_server: RedisPro
     assert caches["second"].get("key") is None
 
 
-@pytest.fixture
-def database_copy(database: Path, tmp_path: Path) -> Path:
-    copy = tmp_path / "db.sqlite3"
-    copy.write_bytes(database.read_bytes())
-    return copy
-
-
 async def test_a_socket_keeps_no_connection_of_the_cache(
     database_copy: Path, redis_server: RedisProcess, password: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,7 @@ from realtime.messages import SharedMessage
 __all__ = ["Member", "Queue", "Subscription"]
 
 
-class Member:
+class Member(ABC):
     """A channel of this process.
 
     Attributes:
@@ -35,10 +36,11 @@ class Member:
         """The channel's name."""
         return self.mailbox.name
 
+    @abstractmethod
     def post(self, message: dict[str, Any]) -> bool:
         """Put a message into the mailbox, from any thread; returns whether it fitted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resynchronise(self) -> None:
         """Tell the member that it may have missed something, if it wants to know."""
 
@@ -127,6 +129,9 @@ class Queue(Member):
             return False
         self._wake_one()
         return True
+
+    def resynchronise(self) -> None:
+        """Do nothing: a stock consumer has no handler for it, and would fail."""
 
     async def get(self) -> dict[str, Any]:
         """Wait for the oldest message and take it; several readers take turns."""

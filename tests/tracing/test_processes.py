@@ -121,14 +121,6 @@ def collector() -> Iterator[Collector]:
     made.close()
 
 
-@pytest.fixture
-def database_copy(database: Path, tmp_path: Path) -> Path:
-    """A database for both servers."""
-    copy = tmp_path / "db.sqlite3"
-    copy.write_bytes(database.read_bytes())
-    return copy
-
-
 async def test_one_trace_goes_through_two_servers(
     collector: Collector, redis_server: RedisProcess, database_copy: Path
 ) -> None:
