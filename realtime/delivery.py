@@ -67,7 +67,7 @@ class Delivery:
         self._subscription: _Subscription | None = None
         #: Made when it is needed: with the extension it never is, and an empty deque takes 600 bytes.
         self._outbox: collections.deque[Event] | None = None
-        self._is_full = False
+        self._is_full = self._is_closed = False
         self._task: asyncio.Task[None] | None = None
         self._write: Callable[[SharedMessage], None] | None = None
 
@@ -112,13 +112,15 @@ class Delivery:
         self._wake()
 
     async def close(self) -> None:
-        """Stop handling mail, leave every group and free the channel."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-        if self._subscription is not None:
-            self._subscription.close()
+        """Cancel the handler that runs and wait for it, then leave every group and free the channel."""
+        self._is_closed = True
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+        finally:
+            if self._subscription is not None:
+                self._subscription.close()
 
     def _go_direct(self) -> None:
         if self._subscription is not None and self._write is not None:
@@ -126,7 +128,7 @@ class Delivery:
 
     def _wake(self) -> None:
         """Start to handle mail unless that is under way: one task for a burst, none for each message."""
-        if self._task is None:
+        if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._run(), context=self._context)
 
     async def _run(self) -> None:
@@ -141,6 +143,8 @@ class Delivery:
             self._go_direct()
 
     def _next(self) -> Event | None:
+        if self._is_closed:
+            return None
         if self._subscription is not None and self._subscription.mailbox:
             return self._subscription.mailbox.get_nowait()
         return self._outbox.popleft() if self._outbox else None

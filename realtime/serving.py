@@ -7,6 +7,7 @@ reads client messages itself; channel-layer messages come by ``realtime.delivery
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import time
@@ -48,6 +49,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._connecting = self._accepted = False
         self._close_code = int(CloseCode.ABNORMAL)
         self._failure: BaseException | None = None
+        self._is_ending = False
         #: One handler at a time: client messages and channel-layer messages take turns.
         self._turn = asyncio.Lock()
 
@@ -152,12 +154,16 @@ class ServedConsumer(AsyncWebsocketConsumer):
         task.add_done_callback(_background.discard)
 
     def _mail_failed(self, error: BaseException) -> None:
-        """Let the connection's own task raise what a handler of channel-layer mail raised."""
-        self._failure = error
-        self._task.cancel()
+        """Let the connection's own task raise what a handler of channel-layer mail raised, unless it is ending."""
+        if not self._is_ending:
+            self._failure = error
+            self._task.cancel()
+        elif not isinstance(error, StopConsumer):
+            logger.error("a handler of %s failed while its connection ended", type(self).__name__, exc_info=error)
 
     async def _fail(self, error: BaseException) -> None:
         """Turn an error of the consumer into its outcome: one log entry, and 1011 or a 500."""
+        self._is_ending = True
         if isinstance(error, StopConsumer):
             return
         logger.error("%s failed at %s", type(self).__name__, self.scope["path"][:200], exc_info=error)
@@ -169,14 +175,22 @@ class ServedConsumer(AsyncWebsocketConsumer):
             await deny(self.scope, self.base_send, rejection)
 
     async def _finish(self) -> None:
-        """Run ``disconnect()`` and leave nothing behind, whatever happened before."""
-        await self._delivery.close()
-        self._ended()
-        if not self._connecting:
-            return
-        try:
+        """Run every step of the end, the last one first, whatever another one raises, a cancellation too."""
+        self._is_ending = True
+        async with contextlib.AsyncExitStack() as steps:
+            if self._connecting:
+                steps.push_async_callback(self._disconnect)
+                self._leave_groups(steps)
+            steps.callback(self._ended)
+            steps.push_async_callback(self._delivery.close)
+
+    def _leave_groups(self, steps: contextlib.AsyncExitStack) -> None:
+        if self.channel_layer is not None:
             for group in self.groups:
-                await self.channel_layer.group_discard(group, self.channel_name)
+                steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)
+
+    async def _disconnect(self) -> None:
+        try:
             await self.disconnect(self._close_code)
         except StopConsumer:
             pass
