@@ -97,6 +97,7 @@ class FanoutChannelLayer(BaseChannelLayer):
                 self._process,
                 statistics=self.statistics,
                 groups=self._local.groups,
+                has_members=self._local.has_members,
                 on_envelope=self._on_envelope,
                 on_back=self._local.resynchronise,
                 **self._upstream_options,

@@ -24,6 +24,7 @@ class Link:
     Args:
         hosts: the servers.
         names: what to subscribe to from the start.
+        is_deserted: tells whether nobody wants to hear a name.
         on_message: called in this loop with each message of another process.
         on_back: called in this loop when a lost connection is up again.
         statistics: where everything is counted.
@@ -36,6 +37,7 @@ class Link:
         hosts: Hosts,
         names: Iterable[str],
         *,
+        is_deserted: Callable[[str], bool],
         on_message: Callable[[bytes], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
         statistics: Statistics,
@@ -49,7 +51,15 @@ class Link:
         for name in names:
             by_shard[hosts.shard(name)].append(name)
         self._subscribers = [
-            Subscriber(host, wanted, on_message=on_message, on_back=on_back, statistics=statistics, timing=timing)
+            Subscriber(
+                host,
+                wanted,
+                is_deserted=is_deserted,
+                on_message=on_message,
+                on_back=on_back,
+                statistics=statistics,
+                timing=timing,
+            )
             for host, wanted in zip(hosts, by_shard, strict=True)
         ]
         self._outboxes = [
@@ -83,7 +93,7 @@ class Link:
         await self._in_loop(self._subscribers[self._hosts.shard(name)].subscribe(name))
 
     def unsubscribe(self, name: str) -> None:
-        """Stop hearing ``name``, some seconds later; from any event loop."""
+        """Stop hearing ``name`` some seconds later, if it is deserted then; from any event loop."""
         with contextlib.suppress(RuntimeError):  # a closed loop hears nothing any more
             self.loop.call_soon_threadsafe(self._subscribers[self._hosts.shard(name)].unsubscribe, name)
 

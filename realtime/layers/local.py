@@ -64,6 +64,10 @@ class LocalMembers:
         """Return the names of the groups that have members here."""
         return self._groups.names()
 
+    def has_members(self, group: str) -> bool:
+        """Tell whether a group has members here."""
+        return group in self._groups
+
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
         """Give a channel to a consumer of the running event loop; see ``FanoutChannelLayer.attach()``.
 

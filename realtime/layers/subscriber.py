@@ -31,10 +31,6 @@ BACK_OFF = (0.05, 0.1, 0.2, 0.4, 0.8)
 #: Names in one SUBSCRIBE command.
 NAMES_PER_COMMAND = 500
 
-#: Seconds for which a process stays subscribed to a group that has lost its last member: a page that is loaded
-#: again costs no round trip.
-LINGER = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -44,11 +40,14 @@ class Timing:
         connect: to connect, authenticate and subscribe.
         command: for the answer to a command.
         silence: without a word from the server before it is asked for one; after twice that it counts as lost.
+        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
+            again costs no round trip.
     """
 
     connect: float = 2.0
     command: float = 3.0
     silence: float = 1.5
+    linger: float = 10.0
 
 
 class Subscriber:
@@ -57,6 +56,7 @@ class Subscriber:
     Args:
         host: the server.
         wanted: the names to subscribe to from the start.
+        is_deserted: tells whether a name that was to be unsubscribed is still wanted by nobody.
         on_message: called with each message's payload; the next one is read when it returns.
         on_back: called when the connection is up again after it was lost, and every wanted name is subscribed.
         statistics: where connections are counted.
@@ -68,6 +68,7 @@ class Subscriber:
         host: Host,
         wanted: Iterable[str],
         *,
+        is_deserted: Callable[[str], bool],
         on_message: Callable[[bytes], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
         statistics: Statistics,
@@ -75,6 +76,7 @@ class Subscriber:
     ) -> None:
         self._host = host
         self._wanted = set(wanted)
+        self._is_deserted = is_deserted
         self._on_message = on_message
         self._on_back = on_back
         self._statistics = statistics
@@ -129,10 +131,13 @@ class Subscriber:
             await self._disconnect()
 
     def unsubscribe(self, name: str) -> None:
-        """Stop hearing ``name``, some seconds later: who comes back until then finds it subscribed."""
+        """Stop hearing ``name`` some seconds later, if it is deserted then.
+
+        A new member may have come before this call, which comes from another thread or a later turn of the loop.
+        """
         if name in self._wanted:
             self._leaving.pop(name, None)  # kept in the order of the deadlines
-            self._leaving[name] = self._loop.time() + LINGER
+            self._leaving[name] = self._loop.time() + self._timing.linger
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -247,8 +252,10 @@ class Subscriber:
     async def _leave_deserted(self) -> None:
         names = []
         while self._leaving and next(iter(self._leaving.values())) <= self._loop.time():
-            name, _ = next(iter(self._leaving.items()))
+            name = next(iter(self._leaving))
             del self._leaving[name]
+            if not self._is_deserted(name):
+                continue
             self._wanted.discard(name)
             self._confirmed.discard(name)
             names.append(name)

@@ -40,6 +40,7 @@ class Upstream:
         timing: how long to wait for Redis.
         statistics: where everything is counted.
         groups: returns the groups that have members in this process.
+        has_members: tells whether a group has members in this process.
         on_envelope: called with each message of another process.
         on_back: called when a lost connection is up again.
     """
@@ -56,6 +57,7 @@ class Upstream:
         timing: Timing,
         statistics: Statistics,
         groups: Callable[[], Iterable[str]],
+        has_members: Callable[[str], bool],
         on_envelope: Callable[[Envelope], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
     ) -> None:
@@ -65,6 +67,7 @@ class Upstream:
         self._timing = timing
         self._statistics = statistics
         self._groups = groups
+        self._has_members = has_members
         self._on_envelope = on_envelope
         self._on_back = on_back
         self._codec = Codec(process, serializer, symmetric_encryption_keys, expiry)
@@ -97,6 +100,7 @@ class Upstream:
                 link = self._link = Link(
                     self._hosts,
                     names,
+                    is_deserted=self._is_deserted,
                     on_message=self._on_message,
                     on_back=self._back,
                     statistics=self._statistics,
@@ -114,7 +118,7 @@ class Upstream:
         await self.listen().subscribe(self._group_channel(group))
 
     def leave(self, group: str) -> None:
-        """Stop hearing ``group`` some time later."""
+        """Stop hearing ``group`` some time later, if it has no members then."""
         link = self._link
         if link is not None and link.is_alive:
             link.unsubscribe(self._group_channel(group))
@@ -231,6 +235,9 @@ class Upstream:
         except Exception:
             # The outermost frame for one message: it must not keep this process from hearing the next one.
             logger.exception("A message from another process could not be delivered to %s.", envelope.target)
+
+    def _is_deserted(self, name: str) -> bool:
+        return not self._has_members(name.removeprefix(self._group_channel("")))
 
     def _group_channel(self, group: str) -> str:
         return f"{self._prefix}:group:{group}"

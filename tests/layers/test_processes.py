@@ -184,6 +184,31 @@ async def test_a_group_joined_again_is_heard_again(make_process, attach):
         member.subscription.close()
 
 
+async def test_a_group_that_is_left_and_joined_at_once_stays_heard(make_process, attach):
+    here, there = make_process(timing={"linger": 0}), make_process()
+    member = await attach(here, "group")
+    await here.group_discard("group", member.channel_name)
+    await here.group_add("group", member.channel_name)
+    for number in range(2):  # groups are unsubscribed between two messages
+        await there.send(member.channel_name, {"type": "event", "number": number})
+        assert (await member.next_mail())["number"] == number
+    await there.group_send("group", {"type": "to.the.group"})
+    await there.send(member.channel_name, MARK)
+    assert await member.next_mail() == {"type": "to.the.group"}
+
+
+async def test_a_group_whose_last_member_is_replaced_by_a_new_one_stays_heard(make_process, attach):
+    here, there = make_process(timing={"linger": 0}), make_process()
+    (await attach(here, "group")).subscription.close()
+    member = await attach(here, "group")
+    for number in range(2):
+        await there.send(member.channel_name, {"type": "event", "number": number})
+        assert (await member.next_mail())["number"] == number
+    await there.group_send("group", {"type": "to.the.group"})
+    await there.send(member.channel_name, MARK)
+    assert await member.next_mail() == {"type": "to.the.group"}
+
+
 async def test_joining_a_group_costs_no_round_trip_after_the_first_member(make_process, shared_redis):
     layer = make_process()
     await layer.group_add("group", await layer.new_channel())

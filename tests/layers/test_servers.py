@@ -65,6 +65,23 @@ async def test_a_chat_message_reaches_the_clients_of_both_servers_under_unique_n
     assert sorted(numbers.values()) == [1, 2, 3]
 
 
+async def test_a_client_that_leaves_and_joins_in_one_segment_goes_on_hearing_the_other_server(redis_server):
+    command = [*ServerProcess.DAPHNE[:-1], "tests.layers.apps:application"]
+    env = {"REDIS_URL": redis_server.url}
+    with ServerProcess(command, env=env) as first, ServerProcess(command, env=env) as second:
+        async with connect(first.ws("/")) as ann, connect(second.ws("/")) as ben:
+            await ann.send("join")
+            await ann.send("alone")
+            assert await said(ann) == "alone"
+            for text in ("leave", "join", "again"):
+                ann.protocol.send_text(text.encode())
+            ann.transport.write(b"".join(ann.protocol.data_to_send()))
+            assert await said(ann) == "again"
+            for number in range(3):  # the group is unsubscribed, if at all, after one of them
+                await ben.send(f"from the other server {number}")
+                assert await said(ann) == f"from the other server {number}"
+
+
 async def test_a_redis_that_is_killed_and_started_again_costs_no_connection(servers, redis_server):
     first, second = servers
     async with (

@@ -17,17 +17,19 @@ from realtime.layers.subscriber import Subscriber, Timing
 class Heard:
     """A subscriber at work, and what it has heard."""
 
-    def __init__(self, url: str, wanted: list[str]) -> None:
+    def __init__(self, url: str, wanted: list[str], linger: float) -> None:
         self.payloads: asyncio.Queue[bytes] = asyncio.Queue()
         self.was_back = asyncio.Event()
+        self.has_members: set[str] = set()
         self.statistics = Statistics()
         self.subscriber = Subscriber(
             Hosts([url], 2.0)[0],
             wanted,
+            is_deserted=lambda name: name not in self.has_members,
             on_message=self.payloads.put,
             on_back=self._back,
             statistics=self.statistics,
-            timing=Timing(connect=1, command=1, silence=0.1),
+            timing=Timing(connect=1, command=1, silence=0.1, linger=linger),
         )
         self.task = asyncio.create_task(self.subscriber.run())
 
@@ -46,8 +48,8 @@ async def client(shared_redis):
 async def hear(shared_redis):
     made = []
 
-    def hear(*wanted):
-        made.append(Heard(shared_redis.url, list(wanted)))
+    def hear(*wanted, linger=10.0):
+        made.append(Heard(shared_redis.url, list(wanted), linger))
         return made[-1]
 
     yield hear
@@ -91,9 +93,8 @@ async def test_more_names_than_one_command_takes_are_all_subscribed(hear, client
     assert len(await client.pubsub_channels(f"{name}.*")) == 30
 
 
-async def test_a_name_that_is_not_wanted_any_more_is_left_after_a_while(hear, client, name, monkeypatch):
-    monkeypatch.setattr(subscriber_module, "LINGER", 0.0)
-    heard = hear()
+async def test_a_name_that_is_not_wanted_any_more_is_left_after_a_while(hear, client, name):
+    heard = hear(linger=0)
     await heard.subscriber.subscribe(name)
     heard.subscriber.unsubscribe(name)
     async with asyncio.timeout(10):
@@ -115,9 +116,20 @@ async def test_who_comes_back_in_time_finds_the_name_subscribed(hear, client, na
         shared_redis.resume()
 
 
-async def test_names_left_during_constant_traffic_are_left_too(hear, client, name, monkeypatch):
-    monkeypatch.setattr(subscriber_module, "LINGER", 0.0)
-    heard = hear(f"{name}.busy")
+async def test_a_name_that_has_members_again_when_it_is_to_be_left_stays_subscribed(hear, client, name):
+    heard = hear(name, f"{name}.empty", linger=0)
+    await heard.subscriber.wait_until_up()
+    heard.has_members.add(name)
+    heard.subscriber.unsubscribe(name)
+    heard.subscriber.unsubscribe(f"{name}.empty")
+    async with asyncio.timeout(10):
+        while await client.pubsub_numsub(f"{name}.empty") != [(f"{name}.empty".encode(), 0)]:
+            pass  # each look is a round trip
+    assert await client.publish(name, b"still heard") == 1
+
+
+async def test_names_left_during_constant_traffic_are_left_too(hear, client, name):
+    heard = hear(f"{name}.busy", linger=0)
     await heard.subscriber.subscribe(name)
     heard.subscriber.unsubscribe(name)
     async with asyncio.timeout(10):
