@@ -279,18 +279,20 @@ async def test_a_member_may_remain_in_twenty_rooms(site: Any, room: str) -> None
 async def test_messages_over_the_rate_are_refused_and_no_other_is_lost(site: Any, room: str) -> None:
     alice = await site.client("alice")
     await alice.join(room)
-    for number in range(1100):
-        await alice.send("Chat", content=str(number), ref=str(number))
-    answers: dict[str, Any] = {}
-    while len(answers) < 1100:
-        answer = await alice.receive()
-        if answer["type"] in ("Ack", "Error"):
-            answers[answer["ref"]] = answer
-    refused = {ref for ref, answer in answers.items() if answer["type"] == "Error"}
-    assert refused
-    assert {answers[ref]["code"] for ref in refused} == {"rate_limited"}
-    accepted = sorted(int(ref) for ref in answers if ref not in refused)
-    assert [answers[str(number)]["seq"] for number in accepted] == list(range(1, len(accepted) + 1))
+    answers: dict[int, Any] = {}
+    # A burst is free; whatever the machine manages beyond 50 messages a second empties what is left of it.
+    while not any(answer["type"] == "Error" for answer in answers.values()):
+        first, last = len(answers), len(answers) + 600
+        for number in range(first, last):
+            await alice.send("Chat", content=str(number), ref=str(number))
+        while len(answers) < last:
+            answer = await alice.receive()
+            if answer["type"] in ("Ack", "Error"):
+                answers[int(answer["ref"])] = answer
+    refused = {number for number, answer in answers.items() if answer["type"] == "Error"}
+    assert {answers[number]["code"] for number in refused} == {"rate_limited"}
+    accepted = sorted(answers.keys() - refused)
+    assert [answers[number]["seq"] for number in accepted] == list(range(1, len(accepted) + 1))
 
 
 async def test_a_newer_token_keeps_a_connection_beyond_the_end_of_the_first(site: Any) -> None:
