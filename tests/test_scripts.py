@@ -42,7 +42,7 @@ def test_the_types_of_the_scripts_fit(check_types):
 def test_a_message_that_the_server_does_not_know_is_a_type_error(check_types, tmp_path):
     shutil.copytree(PROJECT_ROOT / "static" / "realtime", tmp_path / "realtime")
     client = tmp_path / "realtime" / "client.js"
-    client.write_text(client.read_text().replace('{ type: "Leave", room }', '{ type: "Leaf", room }'))
+    client.write_text(client.read_text().replace('{ type: "Leave", room,', '{ type: "Leaf", room,'))
     [complaint, *_] = check_types([client])
     assert "client.js" in complaint
     assert "Leaf" in complaint

@@ -19,8 +19,8 @@ const OUTBOX_LIMIT = 200;
 const RENEW_BEFORE = 30_000;
 /** A longer timer fires at once (HTML, 8.7: a signed 32-bit number of milliseconds). */
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** Attempt number of the pause before a room is asked for again: up to 4 s. */
-const REJOIN_ATTEMPT = 3;
+/** Attempt number of the pause before a room is asked for, or left, again: up to 4 s. */
+const COMMAND_ATTEMPT = 3;
 /** Errors of the server that pass; what was refused for another reason is not sent again. */
 const PASSING = new Set(["rate_limited", "internal"]);
 
@@ -32,13 +32,19 @@ const PASSING = new Set(["rate_limited", "internal"]);
  * @typedef {import("./connection.js").ConnectionOptions} ConnectionOptions
  *
  * @typedef {object} RoomsOptions
- * @property {boolean} [retry] send again, after a break, what was not acknowledged; the server tells a repetition of a signed-in
- *   user's message by its `ref`. Off for visitors, who are somebody else after a break.
+ * @property {boolean} [retry] send again, after a break, what was transmitted and not acknowledged; the server tells a
+ *   repetition of a signed-in user's message by its `ref`. Off for visitors, who are somebody else after a break.
  * @property {(() => Promise<{token: string, expires: Date} | null>) | null} [token] gets an access token, a new one if the
  *   last is about to expire
  * @property {number} [renewBefore] milliseconds before the end of a token's life at which the next one is sent
  *
- * @typedef {{ref: string, room: string, content: string}} Outgoing
+ * @typedef {object} Outgoing
+ * @property {string} ref
+ * @property {string} room
+ * @property {string} content
+ * @property {number} attempt
+ * @property {boolean} transmitted on this connection, and not answered yet
+ * @property {boolean} uncertain whether the server may have stored it without an answer
  */
 
 /** How far a room has been read. */
@@ -75,7 +81,7 @@ export class Position {
  * - `state`: the connection's `State`
  * - `joined`: `Joined`; its `messages` are what was missed if `recovered`, else they replace what is shown
  * - `message`: `Chat`, once for each message and in the order of `seq`
- * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, detail}`
+ * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, detail, uncertain}`, `uncertain` where it may have arrived
  * - `presence`: `Presence`; `left`: `Left`; `hidden`: `Hidden`; `authenticated`: `Authenticated`
  * - `refused`: `Error` that belongs to no message of this client
  */
@@ -86,7 +92,9 @@ export class RoomsClient extends EventTarget {
   #renewBefore;
   #random;
   /** @type {Map<string, Position | null>} */ #rooms = new Map();
-  /** @type {Map<string, Outgoing & {attempt: number}>} */ #outbox = new Map();
+  /** Rooms that the server has let this connection into. @type {Set<string>} */ #entered = new Set();
+  /** Rooms whose `Leave` is not answered yet. @type {Set<string>} */ #leaving = new Set();
+  /** @type {Map<string, Outgoing>} */ #outbox = new Map();
   /** @type {Map<string, {resolve: (messages: Chat[]) => void, reject: (error: Error) => void}>} */ #requests = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
 
@@ -126,16 +134,22 @@ export class RoomsClient extends EventTarget {
   join(room) {
     if (this.#rooms.has(room)) return;
     this.#rooms.set(room, null);
-    this.#join(room);
-  }
-
-  /** @param {string} room */
-  leave(room) {
-    if (this.#rooms.delete(room)) this.#send({ type: "Leave", room });
+    if (!this.#leaving.has(room)) this.#join(room);
   }
 
   /**
-   * Sends a message now or as soon as there is a connection, until it is acknowledged. The end is told by `sent` or `failed`.
+   * Leaves a room. What did not go out yet fails; what did is still acknowledged.
+   *
+   * @param {string} room
+   */
+  leave(room) {
+    if (!this.#rooms.has(room)) return;
+    this.#drop(room, "You left the room.");
+    if (!this.#leaving.has(room) && this.#leave(room)) this.#leaving.add(room);
+  }
+
+  /**
+   * Sends a message now or as soon as the room is entered, until it is acknowledged. `sent` or `failed` tells the end.
    *
    * @param {string} room
    * @param {string} content
@@ -146,9 +160,9 @@ export class RoomsClient extends EventTarget {
   say(room, content, ref = crypto.randomUUID()) {
     if (this.#outbox.size >= OUTBOX_LIMIT) throw new RangeError(`${OUTBOX_LIMIT} messages are waiting to be sent.`);
     if (!this.#rooms.has(room)) throw new RangeError(`You are not in the room ${room}.`);
-    const message = { ref, room, content, attempt: 0 };
+    const message = { ref, room, content, attempt: 0, transmitted: false, uncertain: false };
     this.#outbox.set(ref, message);
-    if (this.#rooms.get(room)) this.#transmit(message);
+    this.#transmit(message);
     return ref;
   }
 
@@ -181,9 +195,15 @@ export class RoomsClient extends EventTarget {
     clearTimeout(this.#renewal);
     for (const { reject } of this.#requests.values()) reject(new Error("The connection was interrupted."));
     this.#requests.clear();
-    if (this.#retry && phase === "waiting") return;
+    this.#entered.clear();
+    this.#leaving.clear();
     const detail = reason || "The connection ended before the message was acknowledged.";
-    for (const ref of [...this.#outbox.keys()]) this.#fail(ref, detail);
+    for (const message of [...this.#outbox.values()]) {
+      message.uncertain ||= message.transmitted;
+      message.transmitted = false;
+      const isSentLater = this.#rooms.has(message.room) && (this.#retry || !message.uncertain);
+      if (phase === "stopped" || !isSentLater) this.#fail(message.ref, detail);
+    }
   }
 
   async #opened() {
@@ -196,6 +216,14 @@ export class RoomsClient extends EventTarget {
     const position = this.#rooms.get(room);
     const since = position && { epoch: position.epoch, seq: position.seq };
     this.#send({ type: "Join", room, ref: `join:${room}`, ...(since && { since }) });
+  }
+
+  /**
+   * @param {string} room
+   * @returns {boolean} whether there was a connection
+   */
+  #leave(room) {
+    return this.#send({ type: "Leave", room, ref: `leave:${room}` });
   }
 
   /**
@@ -218,8 +246,15 @@ export class RoomsClient extends EventTarget {
     this.#renewal = setTimeout(() => this.#authenticate(true), Math.min(delay, LONGEST_TIMER));
   }
 
-  /** @param {Outgoing} message */
-  #transmit({ ref, room, content }) {
+  /**
+   * Sends a message, unless its room has to be entered first; `#joined()` sends it then.
+   *
+   * @param {Outgoing} message
+   */
+  #transmit(message) {
+    const { ref, room, content } = message;
+    if (!this.#entered.has(room)) return;
+    message.transmitted = true;
     this.#send({ type: "Chat", ref, room, content });
   }
 
@@ -248,7 +283,7 @@ export class RoomsClient extends EventTarget {
         this.#requests.delete(`history:${message.room}`);
         return;
       case "Left":
-        this.#drop(message.room, "You are no longer in this room.");
+        if (!this.#hasLeft(message.room)) this.#drop(message.room, "You are no longer in this room.");
         return this.#tell("left", message);
       case "Presence":
       case "Hidden":
@@ -264,10 +299,11 @@ export class RoomsClient extends EventTarget {
     const before = this.#rooms.get(message.room);
     if (before === undefined) return;
     this.#rooms.set(message.room, new Position(message.epoch, message.seq));
+    this.#entered.add(message.room);
     const messages = before && message.recovered ? message.messages.filter(({ seq }) => before.see(seq)) : message.messages;
     this.#tell("joined", { ...message, messages });
     for (const waiting of this.#outbox.values()) {
-      if (waiting.room === message.room) this.#transmit(waiting);
+      if (waiting.room === message.room && !waiting.transmitted) this.#transmit(waiting);
     }
   }
 
@@ -282,31 +318,68 @@ export class RoomsClient extends EventTarget {
     const ref = error.ref ?? "";
     const message = this.#outbox.get(ref);
     const request = this.#requests.get(ref);
-    const room = ref.startsWith("join:") ? ref.slice("join:".length) : null;
-    if (message && PASSING.has(error.code)) {
-      setTimeout(() => this.#outbox.has(ref) && this.#transmit(message), pause(1 + message.attempt++, this.#random));
-    } else if (room !== null && PASSING.has(error.code)) {
-      setTimeout(() => this.#rooms.has(room) && this.#join(room), pause(REJOIN_ATTEMPT, this.#random));
-    } else if (message) {
-      this.#fail(ref, error.detail);
+    const [, command, room] = /^(join|leave):(.*)$/s.exec(ref) ?? [];
+    if (message) {
+      this.#messageRefused(message, error);
     } else if (request) {
       this.#requests.delete(ref);
       request.reject(new Error(error.detail));
+    } else if (command && PASSING.has(error.code)) {
+      setTimeout(() => this.#askAgain(command, room), pause(COMMAND_ATTEMPT, this.#random));
+    } else if (command === "leave") {
+      this.#hasLeft(room);
     } else {
-      if (room !== null) this.#drop(room, error.detail);
+      if (command === "join") this.#drop(room, error.detail);
       this.#tell("refused", error);
     }
   }
 
   /**
-   * Forgets a room, and gives up what waits to be said there.
+   * @param {Outgoing} message
+   * @param {import("./messages.d.ts").Error} error
+   */
+  #messageRefused(message, { code, detail }) {
+    const { ref, room } = message;
+    message.transmitted = false;
+    message.uncertain ||= code === "internal";
+    if (!PASSING.has(code) || !this.#rooms.has(room)) return this.#fail(ref, detail);
+    const again = () => this.#outbox.get(ref) === message && this.#transmit(message);
+    setTimeout(again, pause(1 + message.attempt++, this.#random));
+  }
+
+  /**
+   * @param {string} command
+   * @param {string} room
+   */
+  #askAgain(command, room) {
+    if (command === "leave" && this.#leaving.has(room)) this.#leave(room);
+    if (command === "join" && this.#rooms.has(room)) this.#join(room);
+  }
+
+  /**
+   * Notes the answer to a `Leave`, and asks for the room again if it was joined meanwhile.
+   *
+   * @param {string} room
+   * @returns {boolean} whether there was a `Leave` to answer
+   */
+  #hasLeft(room) {
+    const expected = this.#leaving.delete(room);
+    if (expected && this.#rooms.has(room)) this.#join(room);
+    return expected;
+  }
+
+  /**
+   * Forgets a room, and gives up what waits to be said there. What has been transmitted is still answered.
    *
    * @param {string} room
    * @param {string} detail
    */
   #drop(room, detail) {
     this.#rooms.delete(room);
-    for (const message of [...this.#outbox.values()]) if (message.room === room) this.#fail(message.ref, detail);
+    this.#entered.delete(room);
+    for (const message of [...this.#outbox.values()]) {
+      if (message.room === room && !message.transmitted) this.#fail(message.ref, detail);
+    }
   }
 
   /**
@@ -316,7 +389,9 @@ export class RoomsClient extends EventTarget {
   #fail(ref, detail) {
     const message = this.#outbox.get(ref);
     this.#outbox.delete(ref);
-    if (message) this.#tell("failed", { ref, room: message.room, content: message.content, detail });
+    if (!message) return;
+    const { room, content, uncertain } = message;
+    this.#tell("failed", { ref, room, content, detail, uncertain });
   }
 
   /**

@@ -93,11 +93,11 @@ export class MessageList extends EventTarget {
     if (this.#isAtEnd()) this.toEnd();
   }
 
-  /** @param {Draft & {detail: string}} draft could not be sent */
-  markFailed({ ref, content, detail }) {
+  /** @param {Draft & {detail: string, uncertain: boolean}} draft could not be sent, or nobody knows whether it was */
+  markFailed({ ref, content, detail, uncertain }) {
     const element = this.#byRef.get(ref);
     if (!element) return;
-    this.#mark(element, "failed", `Not sent. ${detail}`);
+    this.#mark(element, "failed", `${uncertain ? "It may not have arrived." : "Not sent."} ${detail}`);
     const retry = document.createElement("button");
     retry.type = "button";
     retry.className = "quiet";

@@ -35,12 +35,17 @@ expect.set_options(timeout=TIMEOUT)
 PASSWORD = "correct horse battery staple"
 USERS = ("ann", "bob")
 
+#: A room in which visitors may write.
+OPEN_ROOM = "guestbook"
+
 MAKE_USERS = f"""
 from django.contrib.auth import get_user_model
 users = get_user_model().objects
 users.create_superuser("root", password={PASSWORD!r})
 for name in {USERS!r}:
     users.create_user(name, password={PASSWORD!r})
+from realtime.rooms.models import Room
+Room.objects.create(slug={OPEN_ROOM!r}, strangers_may_post=True)
 """
 
 NewPage = Callable[..., Awaitable[Page]]
@@ -48,7 +53,7 @@ NewPage = Callable[..., Awaitable[Page]]
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the users ann, bob and root."""
+    """A database with the users ann, bob and root, and a room for visitors."""
     path = tmp_path_factory.mktemp("browser") / "db.sqlite3"
     path.write_bytes(migrated_database().read_bytes())
     subprocess.run(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import signal
 
 import pytest
 from playwright.async_api import Page
 from rest_framework_simplejwt.tokens import AccessToken
+
+from realtime.testing import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -185,7 +188,82 @@ async def test_a_visitor_is_told_that_a_message_may_be_lost_instead_of_sending_i
     await until(page, "events.some(([type]) => type === 'joined')")
     await page.evaluate("() => { client.say('visitor', 'hello'); client.stop(); }")
     await until(page, "events.some(([type]) => type === 'failed')")
+    assert await page.evaluate("() => events.find(([type]) => type === 'failed')[1].uncertain") is True
     assert await page.evaluate("() => client.pending") == 0
+
+
+async def test_what_waits_for_a_room_that_is_left_without_a_connection_fails_at_once(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await new_page("/", base_url=first.http(""))
+        await page.evaluate(OPEN, {"room": "left-offline", "tokens": [token(minutes=5)]})
+        await until(page, "events.some(([type]) => type === 'joined')")
+        first.kill()
+        await until(page, "client.state.phase === 'waiting'")
+        await page.evaluate("() => { client.say('left-offline', 'stranded?'); client.leave('left-offline'); }")
+        assert await page.evaluate("() => client.pending") == 0
+        failed = await page.evaluate("() => events.find(([type]) => type === 'failed')[1]")
+        assert (failed["content"], failed["uncertain"]) == ("stranded?", False)
+        await page.evaluate("() => client.stop()")
+
+
+async def test_a_message_whose_answer_is_cut_off_after_leaving_is_told_to_be_uncertain(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await new_page("/", base_url=first.http(""))
+        await page.evaluate(OPEN, {"room": "left-early", "tokens": [token(minutes=5)]})
+        await until(page, "events.some(([type]) => type === 'joined')")
+        first.process.send_signal(signal.SIGSTOP)
+        await page.evaluate("() => { client.say('left-early', 'goodbye'); client.leave('left-early'); }")
+        first.kill()
+        await until(page, "events.some(([type]) => type === 'failed')")
+        assert await page.evaluate("() => events.find(([type]) => type === 'failed')[1].uncertain") is True
+        assert await page.evaluate("() => client.pending") == 0
+        await page.evaluate("() => client.stop()")
+
+
+async def test_a_message_sent_before_leaving_is_acknowledged(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "farewell", "tokens": [token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    await page.evaluate("() => { client.say('farewell', 'goodbye'); client.leave('farewell'); }")
+    await until(page, "events.some(([type]) => type === 'left') && client.pending === 0")
+    assert await page.evaluate("() => events.filter(([type]) => type === 'sent').length") == 1
+
+
+async def test_a_room_that_is_left_and_joined_at_once_is_joined(new_page):
+    page = await new_page()
+    await page.evaluate(OPEN, {"room": "revolving", "tokens": [token(minutes=5)]})
+    await until(page, "events.some(([type]) => type === 'joined')")
+    await page.evaluate(
+        "() => { client.leave('revolving'); client.join('revolving'); client.say('revolving', 'back again'); }"
+    )
+    await until(page, "events.some(([type]) => type === 'sent')")
+    assert await page.evaluate("() => events.some(([type]) => type === 'failed')") is False
+
+
+async def test_what_is_said_before_the_room_is_taken_up_again_keeps_its_place(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await new_page("/", base_url=first.http(""))
+        await page.evaluate(OPEN, {"room": "in-order", "tokens": [token(minutes=5)]})
+        await until(page, "events.some(([type]) => type === 'joined')")
+        first.kill()
+        await until(page, "client.state.phase === 'waiting'")
+        # The second message is said on the new connection, before the server has answered the Join.
+        await page.evaluate(
+            """() => {
+              window.refs = [client.say("in-order", "first")];
+              client.addEventListener("state", ({ detail }) => {
+                if (detail.phase === "open") queueMicrotask(() => refs.push(client.say("in-order", "second")));
+              });
+            }"""
+        )
+    with ServerProcess(database=database, port=first.port):
+        await until(page, "events.filter(([type]) => type === 'sent').length === 2")
+        sent = "events.filter(([type]) => type === 'sent')"
+        order = await page.evaluate(f"() => {sent}.map(([, detail]) => refs.indexOf(detail.ref))")
+        assert order == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from urllib.parse import urlsplit
 
 import pytest
@@ -90,6 +91,36 @@ async def test_what_is_written_while_the_server_is_down_arrives_once_and_in_orde
         await expect(ann.locator(".message[data-state=pending]")).to_have_count(0)
         await say(bob, "welcome back")
         await expect(contents(ann)).to_have_text(["before", "during", "and this", "welcome back"])
+
+
+async def test_what_a_visitor_writes_while_the_server_is_down_is_sent_when_it_is_back(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await enter(new_page, "guestbook", None, base_url=first.http(""))
+        first.kill()
+        await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
+        await say(page, "from a visitor")
+        # A second attempt comes only after one has failed.
+        for _ in range(2):
+            async with page.expect_websocket():
+                pass
+        await expect(page.locator(".message[data-state=pending] .content")).to_have_text(["from a visitor"])
+    with ServerProcess(database=database, port=first.port):
+        await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["from a visitor"])
+        await expect(page.locator(".message[data-state=failed]")).to_have_count(0)
+
+
+async def test_a_visitor_is_told_that_a_message_without_an_answer_may_not_have_arrived(new_page, database, complaints):
+    complaints.expected.update(complaints.NETWORK)
+    with ServerProcess(database=database) as first:
+        page = await enter(new_page, "guestbook", None, base_url=first.http(""))
+        await expect(page.locator("[data-people] li")).to_have_count(1)
+        first.process.send_signal(signal.SIGSTOP)
+        await say(page, "is anybody there?")
+        first.kill()
+        failed = page.locator(".message[data-state=failed]")
+        await expect(failed).to_contain_text("It may not have arrived.")
+        await expect(failed).not_to_contain_text("Not sent")
 
 
 async def test_try_now_ends_the_pause_and_sends_what_waited(new_page, database, complaints):
