@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from realtime.problems import problem_body
 from realtime.routing import websocket_urlpatterns
 
 __all__ = ["Outcome", "handshake", "rehearse"]
+
+logger = logging.getLogger("realtime.handshake")
 
 #: Seconds that an application may take to decide.
 TIMEOUT = 10
@@ -114,7 +117,10 @@ async def rehearse(scope: dict[str, Any], application: Any = _sockets) -> Outcom
             decided.set_result(denial)
 
     async with asyncio.timeout(TIMEOUT):
-        await application(scope, receive, send)
+        try:
+            await application(scope, receive, send)
+        except Exception:
+            logger.exception("The application failed")
     return decided.result() if decided.done() else Outcome(500)
 
 

@@ -66,9 +66,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
             if self._failure is None:
                 raise
             self._task.uncancel()
-            await self._fail(self._failure)
-        except Exception as error:  # noqa: BLE001  the one place where an error becomes its outcome
-            await self._fail(error)
+        except Exception as error:  # noqa: BLE001  raised again once the client knows and disconnect() has run
+            self._failure = error
         finally:
             await self._finish()
 
@@ -161,21 +160,11 @@ class ServedConsumer(AsyncWebsocketConsumer):
         elif not isinstance(error, StopConsumer):
             logger.error("a handler of %s failed while its connection ended", type(self).__name__, exc_info=error)
 
-    async def _fail(self, error: BaseException) -> None:
-        """Turn an error of the consumer into its outcome: one log entry, and 1011 or a 500."""
-        self._is_ending = True
-        if isinstance(error, StopConsumer):
-            return
-        logger.error("%s failed at %s", type(self).__name__, self.scope["path"][:200], exc_info=error)
-        self._close_code = int(CloseCode.INTERNAL_ERROR)
-        if self._accepted:
-            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
-        else:
-            rejection = HandshakeRejected(500, "The endpoint failed; see the server's log.")
-            await deny(self.scope, self.base_send, rejection)
-
     async def _finish(self) -> None:
-        """Run every step of the end, the last one first, whatever another one raises, a cancellation too."""
+        """Run every step of the end, the last one first, whatever another one raises, a cancellation too.
+
+        An error of the consumer leaves the application, as in Channels: middleware sees it, and the server logs it.
+        """
         self._is_ending = True
         async with contextlib.AsyncExitStack() as steps:
             if self._connecting:
@@ -183,6 +172,24 @@ class ServedConsumer(AsyncWebsocketConsumer):
                 self._leave_groups(steps)
             steps.callback(self._ended)
             steps.push_async_callback(self._delivery.close)
+            if self._failure is not None and not isinstance(self._failure, StopConsumer):
+                await self._tell_failure()
+                raise self._failure
+
+    async def _tell_failure(self) -> None:
+        """Close with 1011 or answer with 500, before ``disconnect()`` takes its time.
+
+        Daphne's own protocol and ``WebsocketCommunicator`` announce no denial responses. They answer a failed
+        application themselves, and a test awaits its error, not a message.
+        """
+        self._close_code = int(CloseCode.INTERNAL_ERROR)
+        if "websocket.http.response" not in self.scope.get("extensions", ()):
+            return
+        if self._accepted:
+            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        else:
+            rejection = HandshakeRejected(500, "The endpoint failed; see the server's log.")
+            await deny(self.scope, self.base_send, rejection)
 
     def _leave_groups(self, steps: contextlib.AsyncExitStack) -> None:
         if self.channel_layer is not None:
@@ -190,12 +197,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
                 steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)
 
     async def _disconnect(self) -> None:
-        try:
+        with contextlib.suppress(StopConsumer):
             await self.disconnect(self._close_code)
-        except StopConsumer:
-            pass
-        except Exception:
-            logger.exception("disconnect() of %s failed", type(self).__name__)
 
 
 @functools.cache

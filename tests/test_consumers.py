@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Any
 
@@ -148,44 +147,6 @@ async def test_the_policy_selects_the_subprotocol(connect) -> None:
     assert accept["subprotocol"] == "b"
 
 
-async def test_an_error_is_logged_once_and_closes_that_socket_with_1011(connect, any_layer, caplog) -> None:
-    codes = []
-
-    class Consumer(PolicyConsumer):
-        async def receive(self, text_data=None, bytes_data=None):
-            raise RuntimeError("boom")
-
-        async def disconnect(self, code):
-            codes.append(code)
-
-    connection = connect(Consumer.as_asgi())
-    connection.give("websocket.receive", text="x")
-    await connection.task
-    assert connection.sent[-1] == {"type": "websocket.close", "code": 1011, "reason": "internal error"}
-    assert codes == [1011]
-    [record] = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert "boom" in str(record.exc_info)
-
-
-async def test_an_error_before_the_accept_is_a_500(connect, caplog) -> None:
-    class Consumer(PolicyConsumer):
-        async def handshake(self):
-            raise RuntimeError("boom")
-
-    connection = connect(Consumer.as_asgi())
-    await connection.task
-    assert connection.sent[0]["status"] == 500
-
-
-async def test_an_error_in_disconnect_is_logged(connect, caplog) -> None:
-    class Consumer(PolicyConsumer):
-        async def disconnect(self, code):
-            raise RuntimeError("boom")
-
-    await connect(Consumer.as_asgi()).end()
-    assert "boom" in caplog.text
-
-
 async def test_disconnect_runs_when_the_server_cancels_the_application(connect, any_layer) -> None:
     codes, started = [], asyncio.Event()
 
@@ -270,9 +231,6 @@ class Room(Echo):
     async def room_event(self, event):
         await self.send(f"event {event['n']}")
 
-    async def room_failure(self, event):
-        raise RuntimeError("boom")
-
     async def room_stop(self, event):
         raise StopConsumer
 
@@ -293,15 +251,6 @@ async def test_after_the_end_nothing_is_left_in_the_groups(connect, layer) -> No
     assert kinds(connection.sent) == ["websocket.accept"]
 
 
-async def test_an_error_in_a_group_handler_closes_with_1011(connect, layer, caplog) -> None:
-    connection = connect(Room.as_asgi())
-    await connection.until(1)
-    await layer.group_send("room", {"type": "room.failure"})
-    await connection.task
-    assert connection.sent[-1]["code"] == 1011
-    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
-
-
 async def test_stop_consumer_in_a_group_handler_ends_the_application(connect, layer) -> None:
     connection = connect(Room.as_asgi())
     await connection.until(1)
@@ -310,12 +259,12 @@ async def test_stop_consumer_in_a_group_handler_ends_the_application(connect, la
     assert kinds(connection.sent) == ["websocket.accept"]
 
 
-async def test_a_group_message_without_a_handler_names_the_method_to_define(connect, layer, caplog) -> None:
+async def test_a_group_message_without_a_handler_names_the_method_to_define(connect, layer) -> None:
     connection = connect(Room.as_asgi())
     await connection.until(1)
     await layer.group_send("room", {"type": "room.unheard_of"})
-    await connection.task
-    assert "async def room_unheard_of(self, event)" in caplog.text
+    with pytest.raises(ValueError, match=r"async def room_unheard_of\(self, event\)"):
+        await connection.task
 
 
 async def test_handlers_take_turns(connect, layer) -> None:

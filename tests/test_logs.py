@@ -154,8 +154,8 @@ async def test_handshake_error_and_close_of_a_connection_share_its_id(tmp_path: 
     assert len(failed) == 1
     assert "RuntimeError: on purpose" in failed[0]["exception"]
     mine = [entry for entry in entries if entry.get("connection") == failed[0]["connection"]]
-    assert [entry.get("event") for entry in mine] == ["opened", None, "closed"]
-    assert (mine[-1]["code"], mine[-1]["by"], mine[-1]["path"]) == (1011, "server", "/ws/failing")
+    assert [entry.get("event") for entry in mine] == ["opened", "closed", None]
+    assert (mine[1]["code"], mine[1]["by"], mine[1]["path"]) == (1011, "server", "/ws/failing")
     assert len({entry["connection"] for entry in entries if "connection" in entry}) == 2
 
 

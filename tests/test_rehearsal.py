@@ -107,6 +107,14 @@ async def test_an_application_that_decides_nothing_is_a_500():
     assert (await rehearse({}, application)).status == 500
 
 
+async def test_an_application_that_fails_is_a_500_and_its_error_is_logged(caplog):
+    async def application(scope, receive, send):
+        raise RuntimeError("boom")
+
+    assert (await rehearse({}, application)).status == 500
+    assert "boom" in caplog.text
+
+
 async def test_an_application_that_hangs_is_given_up(monkeypatch):
     monkeypatch.setattr(rehearsal, "TIMEOUT", 0.01)
 

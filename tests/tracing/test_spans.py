@@ -174,7 +174,7 @@ async def test_the_span_ends_with_the_handshake_and_not_with_the_connection(site
 async def test_a_refusal_has_its_status_and_only_the_server_s_fault_is_an_error(
     site, spans, path, name, status, is_error
 ):
-    await site(path).task
+    await asyncio.wait([site(path).task])
     [span] = spans.finished
     assert span.name == name
     assert attributes(span)["http.response.status_code"] == status
@@ -184,7 +184,8 @@ async def test_a_refusal_has_its_status_and_only_the_server_s_fault_is_an_error(
 
 @pytest.mark.parametrize("path", ["/ws/failing-before", "/ws/failing-after"])
 async def test_an_error_while_connecting_is_noted_once(site, spans, path):
-    await site(path).task
+    with pytest.raises(RuntimeError):
+        await site(path).task
     [span] = spans.finished
     [event] = span.events
     assert (event.name, event.attributes["exception.type"]) == ("exception", "RuntimeError")
@@ -251,7 +252,8 @@ async def test_an_error_of_a_handler_is_noted_without_credentials(site, spans):
     assert event.attributes["exception.message"] == "cannot do token=[removed]"
     assert "receive_message" in event.attributes["exception.stacktrace"]
     assert SECRET not in everything(spans.finished)
-    await connection.end()
+    with pytest.raises(RuntimeError):
+        await connection.task
 
 
 async def test_spans_of_the_application_belong_to_the_message(site, spans, monkeypatch):
