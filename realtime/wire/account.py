@@ -50,9 +50,9 @@ class Account:
         if not self._is_answered and connection.state not in (State.CONNECTING, State.DENYING):
             self._is_answered = True
             self._answered()
-        if self._is_open and connection.state is not State.OPEN:
+        if self._is_open and connection.closed_with is not None:
             self._is_open = False
-            code, reason = connection.closed_with or (1006, "")
+            code, reason = connection.closed_with
             connection.traffic.closed(code, connection.closed_by)
             log_close(self.id, self._path, code, reason, connection.closed_by, now - self._since)
 

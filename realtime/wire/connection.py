@@ -37,6 +37,8 @@ __all__ = ["BY_APPLICATION", "Connection"]
 BY_APPLICATION = "refused by the application"
 #: What may arrive before the application has accepted, in bytes.
 MAX_EARLY_DATA = 64 * 1024
+#: States in which the application is given the messages of the peer.
+_DELIVERING = (State.OPEN, State.LOST)
 
 
 class Connection:
@@ -69,7 +71,6 @@ class Connection:
         "_dry",
         "_early",
         "_inbox",
-        "_lost",
         "_owed_pong",
         "_reader",
         "_time",
@@ -110,7 +111,6 @@ class Connection:
         self._announces_pongs = False
         self._owed_pong: bytes | None = None
         self._close_sent = False
-        self._lost = False
         self._dry = True
 
     # What the caller looks at
@@ -145,10 +145,12 @@ class Connection:
 
     def connection_lost(self, now: float) -> None:
         """Say that the transport is gone; the application gets its ``websocket.disconnect``."""
-        self._lost = True
         if self.state is State.OPEN and not self._dry:
-            return  # what arrived before the end is still to be parsed
-        self._end(now)
+            self.state = next_state(self.state, Event.LOST_UNREAD)
+            self._time.clear_all()
+            self.out.clear()
+        else:
+            self._end(now)
 
     def _end(self, now: float) -> None:
         self.state = next_state(self.state, Event.LOST)
@@ -162,7 +164,7 @@ class Connection:
         inbox, take, traffic, time = self._inbox, reader.next, self.traffic, self._time
         item: Item | None
         try:
-            while inbox.has_room or self.state is not State.OPEN:
+            while inbox.has_room or self.state not in _DELIVERING:
                 item = take()
                 if item is None:
                     self._dry = True
@@ -170,14 +172,14 @@ class Connection:
                         time.message_begun(reader.completed, now)
                     elif time.is_timing:
                         time.message_ended()
-                    if self._lost:
+                    if self.state is State.LOST:
                         self._end(now)
                     return
                 if type(item) is ControlFrame:
                     self._receive_control(item, now)
                     if self._reader is None:
                         return
-                elif self.state is State.OPEN:
+                elif self.state in _DELIVERING:
                     inbox.add_message(item)  # type: ignore[arg-type]  # a str or bytes
                     traffic.messages_in += 1
                     time.last_message = now
@@ -363,13 +365,13 @@ class Connection:
                     self._end(now)
                 else:
                     self._refuse(Event.REFUSE, 500, detail, now)
-            case State.OPEN:
+            case State.OPEN | State.LOST:
                 self.shut(code, "", now)
         self._inbox.clear()  # nobody takes them any more
 
     def shut(self, code: int, reason: str, now: float) -> None:
         """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
-        if self.state is State.OPEN:
+        if self.state in _DELIVERING:
             self._begin_close(Event.SHUT, int(code), reason, now)
         elif self.state is State.CONNECTING:
             self._refuse(Event.REFUSE, 503, "The server is shutting down or busy.", now)
@@ -414,6 +416,9 @@ class Connection:
     def _begin_close(self, event: Event, code: int, reason: str, now: float) -> None:
         self.state = next_state(self.state, event)
         self._disconnected(code, reason, "server")
+        if self.state is State.CLOSED:
+            self._end(now)
+            return
         self._send_close(code, reason)
         self._time.closing(now)
         if self._reader is not None:
@@ -433,7 +438,7 @@ class Connection:
             self.out.append(encode_close(code, reason))
 
     def _linger(self, now: float) -> None:
-        if self._lost:
+        if self.state is State.CLOSED:
             self._end(now)
             return
         self._stop_reading()

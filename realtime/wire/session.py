@@ -43,7 +43,7 @@ class Session:
         scope: the ASGI scope; the extensions are added here.
         drain: where living sessions are registered.
         observer: is told what becomes of the connection.
-        application_timeout: seconds that the application has to return after its disconnect event.
+        application_timeout: seconds that the application has to return after the end of the connection.
 
     Attributes:
         is_flushing: whether what is pending is written by the end of the event-loop iteration.
@@ -242,7 +242,7 @@ class Session:
         if not self.is_flushing:
             self._flusher.add(self)
         out, limits = connection.out, connection.limits
-        if not out.blocked:
+        if not out.blocked and self._transport is not None:
             if out.size >= limits.write_buffer_size:
                 self.flush()
         elif limits.max_write_buffer_size is not None and self.pending > limits.max_write_buffer_size:
@@ -344,7 +344,7 @@ class Session:
                 observer.accepted()
         if self._state is not State.OPEN:
             self._wake_senders()
-            if connection.closed_with is not None:
+            if connection.closed_with is not None or self._state is State.LOST:
                 self._limit_application()
         if self._state is State.CLOSED:
             self._close_transport()
@@ -371,7 +371,7 @@ class Session:
     def _cancel_application(self) -> None:
         if self._task is not None:
             logger.warning(
-                "The application did not return within %s s of its websocket.disconnect and is cancelled path=%s",
+                "The application did not return within %s s of the connection's end and is cancelled path=%s",
                 self._application_timeout,
                 json.dumps(self._path()),
             )

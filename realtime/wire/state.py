@@ -12,6 +12,8 @@
                                                                                   | lost (from everywhere)
                                                                                   v
                                                                                CLOSED
+
+A connection that is OPEN and loses its transport before everything was read is LOST until the rest is read.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ class State(enum.Enum):
     """This side has sent its close frame and waits for the peer's (RFC 6455, 7.1.2)."""
     LINGERING = "lingering"
     """Everything has been said; the peer is given a moment to read it and to end the TCP connection."""
+    LOST = "lost"
+    """The transport is gone; the application is still given what arrived before."""
     CLOSED = "closed"
     """The transport is gone, or has to go at once."""
 
@@ -54,6 +58,7 @@ class Event(enum.StrEnum):
     PEER_CLOSE = "close by the peer"
     FAIL = "violation by the peer"
     LOST = "loss of the transport"
+    LOST_UNREAD = "loss of the transport before everything was read"
 
 
 #: What an application may still send after the end without harm (ASGI: "should be a no-op").
@@ -95,7 +100,16 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.PEER_CLOSE: State.LINGERING,
         Event.FAIL: State.LINGERING,
         Event.LOST: State.CLOSED,
+        Event.LOST_UNREAD: State.LOST,
     },
+    State.LOST: _over(
+        State.LOST,
+        CLOSE=State.CLOSED,
+        SHUT=State.CLOSED,
+        PEER_CLOSE=State.CLOSED,
+        FAIL=State.CLOSED,
+        LOST=State.CLOSED,
+    ),
     State.CLOSING: _over(
         State.CLOSING,
         PEER_CLOSE=State.LINGERING,

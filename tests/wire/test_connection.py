@@ -583,6 +583,53 @@ def test_loss_behind_a_full_queue_is_a_1006() -> None:
     assert events(connection, 2) == [text("x")] * count + [gone(1006)]
 
 
+def lost_unread(*, count: int = 2 * MAX_QUEUED_MESSAGES, behind: bytes = b"") -> Connection:
+    connection = opened(ping_interval=30, idle_timeout=60)
+    connection.receive_data(client(TEXT, b"x") * count + behind, 0)
+    connection.connection_lost(1)
+    return connection
+
+
+def test_lost_peer_is_sent_nothing_while_the_application_takes_its_messages() -> None:
+    connection = lost_unread(behind=client(PING, b"p"))
+    connection.send({"type": "websocket.send", "text": "x"}, 1)
+    connection.send({"type": "websocket.ping"}, 1)
+    connection.send_shared(SharedMessage(text="x"), 1)
+    connection.expire(100)
+    assert connection.next_event(100) == text("x")
+    assert connection.out.size == 0
+    assert events(connection, 100)[-1] == gone(1006)
+    assert connection.out.size == 0
+
+
+def test_violation_of_a_lost_peer_is_told_to_the_application_behind_its_messages() -> None:
+    connection = lost_unread(behind=client(TEXT, b"\xff"))
+    assert events(connection, 2)[-1]["code"] == 1007
+    assert connection.state is State.CLOSED
+    assert connection.out.size == 0
+
+
+def test_application_that_closes_for_a_lost_peer_is_given_no_more_messages() -> None:
+    connection = lost_unread()
+    connection.send({"type": "websocket.close", "code": 1008}, 1)
+    assert events(connection, 2) == [gone(1008)]
+    assert connection.state is State.CLOSED
+
+
+def test_server_that_closes_ends_a_lost_connection_at_once() -> None:
+    connection = lost_unread()
+    connection.shut(1012, "restart", 1)
+    assert connection.state is State.CLOSED
+    assert events(connection, 2) == [text("x")] * MAX_QUEUED_MESSAGES + [gone(1012, "restart")]
+
+
+def test_application_that_ends_ends_a_lost_connection() -> None:
+    connection = lost_unread()
+    connection.application_returned(1)
+    assert connection.state is State.CLOSED
+    assert not connection.has_events
+
+
 def test_closing_connection_reads_on_behind_a_full_queue() -> None:
     connection = opened()
     connection.receive_data(client(TEXT, b"x") * 2 * MAX_QUEUED_MESSAGES + client(CLOSE, closing(1000)), 0)

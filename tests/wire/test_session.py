@@ -322,6 +322,64 @@ async def test_slow_reader_of_a_fan_out_is_closed_with_1013(bench: Bench) -> Non
     assert bench.seen == [{"type": "websocket.disconnect", "code": 1013, "reason": "reading too slowly"}]
 
 
+async def test_fan_out_is_not_kept_for_a_peer_that_was_lost_before_its_messages_were_read(bench: Bench) -> None:
+    go_on = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await go_on.wait()
+        while (event := await receive())["type"] != "websocket.disconnect":
+            await send({"type": "websocket.send", "text": "an answer"})
+            bench.seen.append(event)
+        bench.seen.append(event)
+
+    session = bench.start(application)
+    await bench.until(State.OPEN)
+    session.receive_data(masked(TEXT, b"x") * 1000)
+    session.connection_lost()
+    for _ in range(20):
+        session.send_nowait(SharedMessage(data=bytes(1_000_000)))
+    assert session.pending == 0
+    go_on.set()
+    await bench.until(State.CLOSED)
+    assert session.pending == 0
+    assert len(bench.seen) == 1001
+    assert bench.seen[-1] == {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+
+
+async def test_application_that_only_sends_ends_although_its_lost_peer_is_not_read_to_the_end(bench: Bench) -> None:
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "bytes": bytes(1000)})
+
+    session = bench.start(application, patience=0.01)
+    await bench.until(State.OPEN)
+    session.receive_data(masked(TEXT, b"x") * 1000)
+    session.connection_lost()
+    await eventually(lambda: not bench.drain.sessions)
+    assert session.pending == 0
+
+
+async def test_fan_out_to_a_connection_without_a_transport_is_bounded(bench: Bench) -> None:
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "policy": {"max_write_buffer_size": 1000}})
+        await receive()
+
+    async def opening() -> None:
+        """Nothing comes of it yet."""
+
+    session = bench.start(application, opening=opening)
+    await bench.until(State.OPEN)
+    for _ in range(12):
+        session.send_nowait(SharedMessage(text="x" * 100))
+    assert session.state is State.LINGERING
+    assert session.pending < 1000
+
+
 async def test_connection_that_is_lost_reaches_the_application_as_1006(bench: Bench) -> None:
     session = bench.start(bench.echo)
     await bench.until(State.OPEN)
