@@ -12,7 +12,8 @@ from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
 from realtime.auth import Authentication, Identity, identify
-from realtime.auth.limits import check_connections, check_handshakes
+from realtime.auth.limits import check_handshakes, take_place
+from realtime.auth.slots import Place
 from realtime.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.handshake import check_origin, parse_query
 from realtime.policy import SocketPolicy, offered_subprotocols
@@ -36,11 +37,13 @@ class Admission:
         identity: the user, and until when.
         query: the parsed query string; None where the endpoint asks for none.
         subprotocol: the selected subprotocol; None for none.
+        place: what the connection holds of its user's and its address's limits, to be given back at its end.
     """
 
     identity: Identity
     query: Any
     subprotocol: str | None
+    place: Place
 
 
 async def admit(
@@ -65,8 +68,10 @@ async def admit(
     check_origin(scope, policy)
     query = None if query_type is None else parse_query(scope, query_type)
     identity = await identify(scope, authentication)
-    await check_connections(scope, identity.user.pk)
-    return Admission(identity, query, policy.select_subprotocol(offered_subprotocols(scope["headers"])))
+    subprotocol = policy.select_subprotocol(offered_subprotocols(scope["headers"]))
+    # The last check, because from here on the place has to be given back.
+    place = await take_place(scope, identity.user.pk)
+    return Admission(identity, query, subprotocol, place)
 
 
 def unavailable(error: BaseException) -> HandshakeRejected:

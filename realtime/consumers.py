@@ -15,9 +15,11 @@ from channels.exceptions import AcceptConnection, DenyConnection
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
+from realtime.addresses import client_address, network_of
 from realtime.admission import OUTAGES, admit, unavailable
 from realtime.auth import Authentication
 from realtime.auth.revocation import user_group
+from realtime.auth.slots import Place
 from realtime.close import CloseCode, truncate_reason
 from realtime.delivery import OutboxFull
 from realtime.errors import HandshakeRejected
@@ -65,6 +67,7 @@ class PolicyConsumer(ServedConsumer):
         self._rate = None if rate is None else MessageRate(rate, time.monotonic())
         self._since = timezone.now()
         self._expiry: asyncio.TimerHandle | None = None
+        self._place: Place | None = None
 
     # What an endpoint overrides
 
@@ -153,7 +156,13 @@ class PolicyConsumer(ServedConsumer):
         await self.channel_layer.group_send(group, event)
 
     async def sign_in(self, user: AbstractBaseUser | AnonymousUser) -> None:
-        """Give the connection a user: it is closed with 3003 when the user is deactivated, deleted or disconnected."""
+        """Give the connection a user: it is closed with 3003 when the user is deactivated, deleted or disconnected.
+
+        Raises:
+            HandshakeRejected: 429 at ``REALTIME_CONNECTIONS_PER_USER``; nothing has changed then.
+        """
+        if self._place is not None:
+            await self._place.change_user(user.pk)
         self.user = self.scope["user"] = user
         if user.is_authenticated and self.channel_layer is not None:
             await self.join(user_group(user.pk))
@@ -244,7 +253,7 @@ class PolicyConsumer(ServedConsumer):
             query_type=self.query_type,
             authentication=Authentication(self.authentication),
         )
-        self.query, self.subprotocol = admission.query, admission.subprotocol
+        self.query, self.subprotocol, self._place = admission.query, admission.subprotocol, admission.place
         await self.sign_in(admission.identity.user)
         self.expire_at(admission.identity.expires_at)
         await self.handshake()
@@ -256,18 +265,19 @@ class PolicyConsumer(ServedConsumer):
     def _note_connection(self) -> None:
         if self.channel_layer is None:
             return
-        client = self.scope.get("client")
         registry.add(
             Connection(
                 channel=self.channel_name,
                 user_id=self.user.pk,
                 endpoint=self.scope["path"],
-                address=client[0] if client else "",
+                address=network_of(client_address(self.scope) or ""),
                 since=self._since,
             )
         )
 
     def _ended(self) -> None:
         self.expire_at(None)
+        if self._place is not None:
+            self._place.give_back()
         if self._accepted and self.channel_layer is not None:
             registry.discard(self.channel_name)

@@ -7,22 +7,20 @@ down: a handshake is let in, and the log says so once.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from realtime.addresses import client_address, limited_network
+from realtime.auth.slots import Place
 from realtime.errors import HandshakeRejected
-from realtime.live.models import LiveConnection
-from realtime.live.registry import registry
 
-__all__ = ["check_connections", "check_failures", "check_handshakes", "client_address", "count_failure"]
+__all__ = ["check_failures", "check_handshakes", "count_failure", "take_place"]
 
 logger = logging.getLogger("realtime.auth")
 
@@ -35,27 +33,6 @@ CACHE_PATIENCE = 0.5
 _PREFIX = "realtime:limits"
 
 
-def client_address(scope: Mapping[str, Any]) -> str | None:
-    """Return the address that limits count for; None for a UNIX socket and for this machine itself.
-
-    A connection from this machine is a developer's, or a reverse proxy's that was not declared by
-    ``REALTIME_TRUSTED_PROXIES``: behind one, everybody would have the same address.
-    """
-    client = scope.get("client")
-    if not client:
-        return None
-    try:
-        address = ipaddress.ip_address(client[0])
-    except ValueError:
-        return None
-    if address.is_loopback:
-        return None
-    # An IPv6 customer has a whole /64: one address of it is no identity.
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
-
-
 async def check_handshakes(scope: Mapping[str, Any]) -> None:
     """Count a handshake.
 
@@ -63,7 +40,7 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
         HandshakeRejected: 429 with ``Retry-After`` when its address makes more than ``REALTIME_HANDSHAKES_PER_MINUTE``.
     """
     limit = settings.REALTIME_HANDSHAKES_PER_MINUTE
-    address = client_address(scope) if limit else None
+    address = _network(scope) if limit else None
     if address is not None and await _count(f"handshakes:{address}") > limit:
         raise _too_many(f"More than {limit} handshakes a minute from one address.")
 
@@ -75,18 +52,18 @@ async def check_failures(scope: Mapping[str, Any]) -> None:
         HandshakeRejected: 429 with ``Retry-After`` after more than ``REALTIME_AUTH_FAILURES_PER_MINUTE``.
     """
     limit = settings.REALTIME_AUTH_FAILURES_PER_MINUTE
-    if limit and await _counted(f"failures:{client_address(scope) or 'local'}") >= limit:
+    if limit and await _counted(f"failures:{_network(scope) or 'local'}") >= limit:
         raise _too_many(f"More than {limit} failed authentications a minute from one address.")
 
 
 async def count_failure(scope: Mapping[str, Any]) -> None:
     """Count a bad credential."""
     if settings.REALTIME_AUTH_FAILURES_PER_MINUTE:
-        await _count(f"failures:{client_address(scope) or 'local'}")
+        await _count(f"failures:{_network(scope) or 'local'}")
 
 
-async def check_connections(scope: Mapping[str, Any], user_id: Any) -> None:
-    """Look how many connections there are already.
+async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
+    """Count a connection before it is accepted; whoever gets its place gives it back.
 
     Args:
         scope: the ASGI scope.
@@ -95,26 +72,13 @@ async def check_connections(scope: Mapping[str, Any], user_id: Any) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` at ``REALTIME_CONNECTIONS_PER_ADDRESS`` or ``..._PER_USER``.
     """
-    limit = settings.REALTIME_CONNECTIONS_PER_ADDRESS
-    if limit and client_address(scope) is not None:
-        here = registry.count_address(scope["client"][0])
-        if await _is_full(here, limit, address=scope["client"][0]):
-            raise _too_many(f"{limit} connections from one address are open already.")
-    limit = settings.REALTIME_CONNECTIONS_PER_USER
-    if limit and user_id is not None and await _is_full(registry.count_user(user_id), limit, user_id=user_id):
-        raise _too_many(f"{limit} connections of one user are open already.")
+    place = Place()
+    await place.take(address=_network(scope), user_id=user_id)
+    return place
 
 
-async def _is_full(here: int, limit: int, **whose: Any) -> bool:
-    """Tell whether all processes together hold ``limit`` connections; asks the database only when it may be so.
-
-    While every process holds less than its share of the limit, the sum is below the limit.
-    """
-    if here >= limit:
-        return True
-    if here * settings.WEB_CONCURRENCY < limit:
-        return False
-    return await database_sync_to_async(LiveConnection.objects.filter(**whose).count)() >= limit
+def _network(scope: Mapping[str, Any]) -> str | None:
+    return limited_network(client_address(scope))
 
 
 def _too_many(detail: str) -> HandshakeRejected:

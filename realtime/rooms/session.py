@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
 from realtime.auth.tokens import verify_access_token
-from realtime.errors import ErrorCode, InvalidMessage, TokenRejected
+from realtime.errors import ErrorCode, HandshakeRejected, InvalidMessage, TokenRejected
 from realtime.messages import Message, SharedMessage
 from realtime.rates import MessageRate
 from realtime.rooms import protocol
@@ -290,17 +290,24 @@ class Session:
             raise Refused("unauthorized", rejection.detail) from None
         if self._person.user_id not in (None, verified.user.pk):
             raise Refused("unauthorized", "The token belongs to another user; open a connection of its own.")
-        self._link.expire_at(verified.expires_at)
         was_visitor = self._person.user_id is None
+        if was_visitor:
+            await self._identify(verified.user)
+        self._link.expire_at(verified.expires_at)
         self._person = Person.of(verified.user, self.connection)
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))
         if was_visitor:
             await self._become(verified.user)
 
+    async def _identify(self, user: AnyUser) -> None:
+        try:
+            await self._identified(user)
+        except HandshakeRejected as rejection:
+            raise Refused("rate_limited", rejection.detail) from None
+
     async def _become(self, user: AnyUser) -> None:
         """Turn a visitor into a user, in every room: others see the visitor go and the user come."""
-        await self._identified(user)
         for slug, seat in list(self._seats.items()):
             admission = await self._hub.reader.run(admit, user, slug)
             if self._seats.get(slug) is not seat:

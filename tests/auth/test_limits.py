@@ -8,8 +8,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.auth import limits
 from realtime.consumers import PolicyConsumer
-from realtime.live.models import LiveConnection
-from realtime.live.registry import registry
+from realtime.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,26 +89,26 @@ async def test_connections_of_one_address_are_limited(connect, settings) -> None
     assert status == 101
     await second.end()
     await third.end()
-    assert registry.count_address(ADDRESS[0]) == 0
 
 
-async def test_connections_in_other_processes_count(connect, settings) -> None:
-    settings.REALTIME_CONNECTIONS_PER_ADDRESS, settings.WEB_CONCURRENCY = 4, 2
-    _, first = await answer(connect)
-    _, second = await answer(connect)
-    await LiveConnection.objects.abulk_create(
-        LiveConnection(
-            channel=f"elsewhere-{number}",
-            process="00000000-0000-4000-8000-000000000000",
-            endpoint="/ws",
-            address=ADDRESS[0],
-            since="2026-01-01T00:00:00Z",
-        )
-        for number in range(4)
-    )
-    assert (await answer(connect))[0] == 429
-    await first.end()
-    await second.end()
+async def test_an_endpoint_that_fails_gives_its_slot_back(connect, settings) -> None:
+    class Failing(PolicyConsumer):
+        async def connect(self) -> None:
+            raise RuntimeError("of the endpoint")
+
+    settings.REALTIME_CONNECTIONS_PER_ADDRESS = 1
+    assert await statuses(connect, 2, consumer=Failing) == [500, 500]
+    assert await statuses(connect, 1) == [101]
+
+
+async def test_an_endpoint_that_refuses_gives_its_slot_back(connect, settings) -> None:
+    class Closed(PolicyConsumer):
+        async def handshake(self) -> None:
+            raise HandshakeRejected(403, "closed on Sundays")
+
+    settings.REALTIME_CONNECTIONS_PER_ADDRESS = 1
+    assert await statuses(connect, 2, consumer=Closed) == [403, 403]
+    assert await statuses(connect, 1) == [101]
 
 
 async def test_a_cache_that_is_away_lets_everybody_in_and_is_logged(connect, settings, monkeypatch, caplog) -> None:
