@@ -7,6 +7,7 @@ and every security setting is on, unless the environment says otherwise. docs/de
 from __future__ import annotations
 
 import datetime
+import multiprocessing
 import os
 import tempfile
 from pathlib import Path
@@ -121,7 +122,10 @@ DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"].setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
     # A file, because threads cannot wait for each other's transactions in a database that lives in memory.
-    DATABASES["default"]["TEST"] = {"NAME": f"{tempfile.gettempdir()}/realtime-test-{os.getpid()}.sqlite3"}
+    # Named after the process that runs the tests, also in the live server that it starts.
+    tester = multiprocessing.parent_process()
+    test_database = f"realtime-test-{os.getpid() if tester is None else tester.pid}.sqlite3"
+    DATABASES["default"]["TEST"] = {"NAME": f"{tempfile.gettempdir()}/{test_database}"}
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 import django
+from django.conf import settings
 
 django.setup()
 
@@ -262,3 +263,12 @@ async def application(scope, receive, send):
     elif scope["type"] == "websocket":
         path = scope["path"].removeprefix(scope["root_path"])
         await APPLICATIONS[path](scope, receive, send)
+
+
+def get_application() -> Any:
+    return application
+
+
+def test_database() -> str:
+    """Return the name of the test database as a process of its own sees it."""
+    return str(settings.DATABASES["default"]["TEST"]["NAME"])

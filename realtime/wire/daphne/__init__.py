@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import daphne.http_protocol
 import daphne.server
 
 from realtime.wire.daphne.factory import WireHTTPFactory
@@ -13,8 +14,9 @@ __all__ = ["install"]
 def install(*, drain_seconds: float, trusted_proxies: int = 0) -> None:
     """Let every Daphne server that is started from now on serve WebSockets by the wire.
 
-    ``Server.run()`` looks its HTTP factory up in its module; that one name is replaced. It is cheap and changes nothing
-    where no Daphne server is started.
+    ``Server.run()`` looks its HTTP factory up in its module; that one name is replaced, and the one from which it is
+    imported. So the wire stays when ``daphne.server`` is loaded anew, as ``daphne.testing`` and Channels' live server
+    do. It is cheap and changes nothing where no Daphne server is started.
 
     Args:
         drain_seconds: over how long a stopping server closes its sockets.
@@ -22,4 +24,4 @@ def install(*, drain_seconds: float, trusted_proxies: int = 0) -> None:
     """
     OPTIONS.drain_seconds = drain_seconds
     OPTIONS.trusted_proxies = trusted_proxies
-    daphne.server.HTTPFactory = WireHTTPFactory
+    daphne.http_protocol.HTTPFactory = daphne.server.HTTPFactory = WireHTTPFactory

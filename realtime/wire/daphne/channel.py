@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet import reactor
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.web.http import HTTPChannel
 
@@ -54,7 +53,7 @@ class WireChannel(HTTPChannel):
             return
         super().dataReceived(data)
         if self._in_head and self._head_timer is None and not self._is_refused and data.strip(b"\r\n"):
-            self._head_timer = reactor.callLater(HEAD_TIMEOUT, self._head_timed_out)
+            self._head_timer = self.callLater(HEAD_TIMEOUT, self._head_timed_out)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         """Count the head."""
@@ -140,7 +139,7 @@ class WireChannel(HTTPChannel):
         if IHalfCloseableDescriptor.providedBy(transport):
             transport.loseWriteConnection()
             transport.resumeProducing()
-            self._abortingCall = reactor.callLater(LINGER_SECONDS, self.forceAbortClient)
+            self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
         else:
             transport.loseConnection()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import daphne.server
 from daphne.http_protocol import HTTPFactory
 from twisted.web.http import _GenericHTTPChannelProtocol
 
@@ -30,8 +29,8 @@ class WireHTTPFactory(HTTPFactory):
         super().__init__(server)
         clean_access_log(server)
         drain_before_shutdown(server)
-        if not server.signal_handlers:  # in a thread under the autoreloader
-            drain_at_exit(server, daphne.server.twisted_loop)
+        if not server.signal_handlers:  # in a thread under the autoreloader; the loop does not run yet
+            self.reactor.callLater(0, drain_at_exit, server)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         """Build the protocol for a new client."""

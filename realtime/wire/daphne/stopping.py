@@ -32,12 +32,13 @@ def drain_before_shutdown(server: Any) -> None:
     )
 
 
-def drain_at_exit(server: Any, loop: asyncio.AbstractEventLoop) -> None:
+def drain_at_exit(server: Any) -> None:
     """Let a server in a thread end in order when the process exits: the autoreloader calls ``sys.exit()``.
 
     ``threading._register_atexit`` runs before thread pools are shut down, which a consumer's ``disconnect()`` may need
-    for the database; plain ``atexit`` runs after.
+    for the database; plain ``atexit`` runs after. Call it within the server's event loop.
     """
+    loop = asyncio.get_running_loop()
 
     def drain() -> None:
         if not loop.is_running():
