@@ -1,17 +1,27 @@
-"""Security headers that Django 5.2 does not set by itself, and the way past all middleware for monitors."""
+"""What every HTTP answer has: security headers, problems below ``/api/``; and the way past all of it for monitors."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import ClassVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.http import HttpRequest, HttpResponse
 
 from realtime.health import healthz, readyz
 from realtime.metrics import metrics
+from realtime.problems import CONTENT_TYPE, problem_body
 
-__all__ = ["CONTENT_SECURITY_POLICY", "ContentSecurityPolicyMiddleware", "MonitorMiddleware"]
+__all__ = [
+    "CONTENT_SECURITY_POLICY",
+    "ContentSecurityPolicyMiddleware",
+    "MonitorMiddleware",
+    "ProblemMiddleware",
+    "SessionMiddleware",
+]
 
 #: Everything comes from this site, nothing is inline. 'self' in connect-src includes ws: and wss: of
 #: the same host (CSP level 3). The admin needs data: for its icons.
@@ -33,8 +43,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
 GetResponse = Callable[[HttpRequest], HttpResponse] | Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-class ContentSecurityPolicyMiddleware:
-    """Adds ``Content-Security-Policy`` to every response that has none."""
+class _ResponseMiddleware:
+    """Looks at every response."""
 
     sync_capable = True
     async_capable = True
@@ -48,15 +58,60 @@ class ContentSecurityPolicyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
         if self._is_async:
             return self._call_async(request)
-        return self._protect(self.get_response(request))  # type: ignore[arg-type]
+        return self.process(request, self.get_response(request))  # type: ignore[arg-type]
 
     async def _call_async(self, request: HttpRequest) -> HttpResponse:
-        return self._protect(await self.get_response(request))  # type: ignore[misc]
+        return self.process(request, await self.get_response(request))  # type: ignore[misc]
 
-    @staticmethod
-    def _protect(response: HttpResponse) -> HttpResponse:
+    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Return the response, or another one."""
+        raise NotImplementedError
+
+
+class ContentSecurityPolicyMiddleware(_ResponseMiddleware):
+    """Adds ``Content-Security-Policy`` to every response that has none."""
+
+    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Add the header."""
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         return response
+
+
+class ProblemMiddleware(_ResponseMiddleware):
+    """Tells the errors of Django itself as problems (RFC 9457) below ``/api/``: no page is parsed by a program."""
+
+    PREFIX = "/api/"
+
+    #: What a client is told where Django has a page only.
+    DETAILS: ClassVar[dict[int, str]] = {
+        400: "The request is not valid.",
+        403: "The request is not allowed.",
+        404: "There is nothing at this address.",
+        405: "The address does not take this method.",
+        413: "The request is too large.",
+        500: "The server failed; its log says how.",
+    }
+
+    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Replace the page of an error."""
+        status = response.status_code
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if status < 400 or not is_page or not request.path_info.startswith(self.PREFIX):
+            return response
+        response.content = problem_body(status, self.DETAILS.get(status, HTTPStatus(status).phrase))
+        response.headers["Content-Type"] = CONTENT_TYPE
+        response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+
+class SessionMiddleware(DjangoSessionMiddleware):
+    """Django's, for cookies that Django did not set: PostgreSQL cannot even look for a key with U+0000."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Open the session that the cookie names."""
+        if "\0" in request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]
+        super().process_request(request)
 
 
 class MonitorMiddleware:

@@ -79,10 +79,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "project.middleware.MonitorMiddleware",  # first: monitors ask by address, and while services hang
+    "project.middleware.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "project.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "project.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -174,7 +175,8 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["realtime.api.JSONParser"],
+    "EXCEPTION_HANDLER": "realtime.api.exception_handler",
     # Requests to /api/rooms/ by one user, or by one address of visitors.
     "DEFAULT_THROTTLE_RATES": {"rooms": "600/min"},
     # Whose address counts for a throttle: the last that a trusted proxy has seen.
@@ -184,6 +186,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {"TITLE": "Rooms", "VERSION": "1", "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"]}
 SIMPLE_JWT = {
     "TOKEN_REFRESH_SERIALIZER": "realtime.auth.revocable.RefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "realtime.auth.revocable.VerifySerializer",
     "ALGORITHM": "HS256",
     "ACCESS_TOKEN_LIFETIME": datetime.timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": datetime.timedelta(days=7),

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
 
 from realtime.application import SocketRouter
 from realtime.close import CloseCode
 from realtime.messages import SharedMessage
-from realtime.problems import problem_body
+from realtime.problems import CONTENT_TYPE, problem_body
 from realtime.routing import websocket_urlpatterns
 
 __all__ = ["Outcome", "handshake", "rehearse"]
@@ -66,13 +66,13 @@ class Outcome:
 
 
 @require_POST
-async def handshake(request: HttpRequest) -> JsonResponse:
+async def handshake(request: HttpRequest) -> HttpResponse:
     """Answer with ``{"status", "subprotocol", "problem"}``."""
     try:
         question = msgspec.json.decode(request.body[:MAX_BODY], type=Question)
         scope = _scope(request, question)
-    except (msgspec.MsgspecError, ValueError) as error:
-        return JsonResponse(json.loads(problem_body(400, str(error))), status=400)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        return HttpResponse(problem_body(400, str(error)), status=400, content_type=CONTENT_TYPE)
     try:
         outcome = await rehearse(scope)
     except TimeoutError:

@@ -153,6 +153,7 @@ def _session_key(scope: Mapping[str, Any]) -> str | None:
             morsel = SimpleCookie(line).get(settings.SESSION_COOKIE_NAME)
         except CookieError:
             continue
-        if morsel is not None:
+        # No session has a key with U+0000, which PostgreSQL cannot even look for.
+        if morsel is not None and "\0" not in morsel.value:
             return morsel.value
     return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import DataError
 from rest_framework.exceptions import APIException
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import TokenError
@@ -16,7 +17,11 @@ from rest_framework_simplejwt.tokens import AccessToken
 from realtime.auth.revocation import is_revoked
 from realtime.errors import TokenRejected
 
-__all__ = ["VerifiedToken", "verify_access_token"]
+__all__ = ["MALFORMED", "MALFORMED_CLAIMS", "VerifiedToken", "check_user_id", "verify_access_token"]
+
+#: What is raised on the way from a signed token to its user when a claim is of a wrong type, like ``"exp": "soon"``.
+MALFORMED_CLAIMS = (ValueError, TypeError, OverflowError, DataError)
+MALFORMED = "The token's claims are malformed."
 
 #: Longest token that is looked at, in characters; a token of this project is under 500.
 MAX_TOKEN_LENGTH = 8192
@@ -57,16 +62,22 @@ async def verify_access_token(raw: str) -> VerifiedToken:
 def _decode(raw: str) -> Any:
     try:
         token = AccessToken(raw)  # type: ignore[arg-type]
-        _check_user_id(token.get(api_settings.USER_ID_CLAIM))
+        check_user_id(token)
     except TokenError:
         raise TokenRejected("The token is not a valid access token, or it has expired.") from None
-    except (ValueError, TypeError, OverflowError):
-        # A signed token whose claims are of the wrong type, for instance "exp": "soon".
-        raise TokenRejected("The token's claims are malformed.") from None
+    except MALFORMED_CLAIMS:
+        raise TokenRejected(MALFORMED) from None
     return token
 
 
-def _check_user_id(user_id: object) -> None:
+def check_user_id(token: Any) -> None:
+    """Look whether a token's user may be one of this site's.
+
+    Raises:
+        TypeError: if it is neither a string nor an integer.
+        ValueError: if no database knows such a number.
+    """
+    user_id = token.get(api_settings.USER_ID_CLAIM)
     if isinstance(user_id, bool) or not isinstance(user_id, (int, str)):
         raise TypeError("user_id is neither a string nor an integer")
     if isinstance(user_id, int) and not 0 <= user_id <= MAX_USER_ID:
@@ -80,8 +91,8 @@ def _active_user(token: Any) -> AbstractBaseUser:
         is_void = is_revoked(user.pk, float(token.get("iat", 0)))
     except APIException:
         raise TokenRejected("The token's user does not exist, or is not active.") from None
-    except (ValueError, TypeError, OverflowError):
-        raise TokenRejected("The token's claims are malformed.") from None
+    except MALFORMED_CLAIMS:
+        raise TokenRejected(MALFORMED) from None
     if is_void:
         raise TokenRejected("The token was issued before the user's password changed or all sessions were ended.")
     return user

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
@@ -18,7 +19,7 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
 from realtime.rooms.limits import MAX_PAGE
-from realtime.rooms.models import Membership, Role, Room, RoomMessage
+from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.people import Person
 from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, PostSerializer, RoomSerializer
 from realtime.rooms.services import post_message, visible_rooms
@@ -28,18 +29,38 @@ __all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomV
 _EXCEPTIONS = {"unknown_room": NotFound, "forbidden": PermissionDenied, "not_joined": PermissionDenied}
 
 
-class MessagePagination(CursorPagination):
+class CheckedCursorPagination(CursorPagination):
+    """Pages that begin at a position, which a client may only have from this server."""
+
+    #: What a position looks like.
+    position: ClassVar[re.Pattern[str]]
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return the cursor of a request, None without one.
+
+        Raises:
+            NotFound: if the server cannot have given it.
+        """
+        cursor: Any = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not self.position.fullmatch(cursor.position):
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
+
+
+class MessagePagination(CheckedCursorPagination):
     """Pages of messages, newest first. The cursor is a number of the room: pages do not move when messages come."""
 
+    position = re.compile(r"[0-9]{1,18}")
     ordering = "-seq"
     page_size = 50
     page_size_query_param = "limit"
     max_page_size = MAX_PAGE
 
 
-class RoomPagination(CursorPagination):
+class RoomPagination(CheckedCursorPagination):
     """Pages of rooms by name."""
 
+    position = SLUG
     ordering = "slug"
     page_size = 50
 
@@ -86,12 +107,16 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         user = self.request.user
         if not may_create(user):
             raise PermissionDenied("You may not create rooms.")
-        if Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
-            raise ValidationError({"room": ["This name is taken."]})
-        with transaction.atomic():
-            room = serializer.save(created_by=user if user.is_authenticated else None)
-            if user.is_authenticated:
-                Membership.objects.create(room=room, user=cast("Any", user), role=Role.MODERATOR)
+        slug = serializer.validated_data["slug"]
+        try:
+            with transaction.atomic():
+                room = serializer.save(created_by=user if user.is_authenticated else None)
+                if user.is_authenticated:
+                    Membership.objects.create(room=room, user=cast("Any", user), role=Role.MODERATOR)
+        except IntegrityError:
+            if not Room.objects.filter(slug=slug).exists():
+                raise
+            raise ValidationError({"room": ["This name is taken."]}) from None
 
 
 class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):

@@ -1,0 +1,43 @@
+"""What the schema of the API describes, and what it forbids, made up: nothing is an error of the server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+#: Rooms and users that exist, so that requests get past the address; ``test_values`` has the other addresses.
+CONFIGURATION = """
+[parameters]
+"path.room" = "lobby"
+"path.username" = "ann"
+"""
+
+#: Ends the token that all other requests need.
+EXCLUDED = "/api/logout-everywhere/"
+
+
+@pytest.mark.timeout(300)
+def test_no_request_that_can_be_made_up_is_an_error_of_the_server(admin: Any, tmp_path: Path) -> None:
+    configuration = tmp_path / "schemathesis.toml"
+    configuration.write_text(CONFIGURATION)
+    options = {
+        "--checks": "not_a_server_error",
+        "--exclude-path": EXCLUDED,
+        "--header": f"Authorization: {admin.headers['Authorization']}",
+        "--max-examples": "10",
+        "--mode": "all",
+        "--phases": "coverage,fuzzing",
+        # The same requests each time: what fails once fails again.
+        "--seed": "1",
+        "--generation-database": "none",
+    }
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration), "run", "--no-color"]
+    arguments = [part for option in options.items() for part in option]
+    result = subprocess.run(
+        [*command, *arguments, admin.server.http("/api/schema/")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
