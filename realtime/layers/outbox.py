@@ -69,7 +69,8 @@ class Outbox:
 
     async def publish(self, channel: str, payload: bytes) -> None:
         """Take a message for publication, from any event loop; waits only where too much is waiting already."""
-        if not self._put(channel, payload) and not await self._put_when_there_is_room(channel, payload):
+        room = self._put(channel, payload)
+        if room is not None and not await self._put_when_there_is_room(room, channel, payload):
             self._lose(1, "the messages that wait for it fill the outbox")
 
     async def run(self) -> None:
@@ -90,29 +91,33 @@ class Outbox:
             finally:
                 await publisher.aclose()
 
-    def _put(self, channel: str, payload: bytes) -> bool:
+    def _put(self, channel: str, payload: bytes) -> concurrent.futures.Future[None] | None:
+        """Take a message; where there is no room for it, return what is done when there may be some."""
         with self._lock:
             # The one message that is larger than the whole outbox goes too.
             if self._waiting and self._bytes + len(payload) > OUTBOX_BYTES:
-                return False
+                # Under the same lock: room that came in between would wake nobody.
+                room: concurrent.futures.Future[None] = concurrent.futures.Future()
+                self._room.append(room)
+                return room
             self._waiting.append((self._loop.time() + self._expiry, channel, payload))
             self._bytes += len(payload)
             if len(self._waiting) > 1:
-                return True
+                return None
         if asyncio.get_running_loop() is self._loop:
             self._has_mail.set()
         else:
             self._loop.call_soon_threadsafe(self._has_mail.set)
-        return True
+        return None
 
-    async def _put_when_there_is_room(self, channel: str, payload: bytes) -> bool:
+    async def _put_when_there_is_room(
+        self, room: concurrent.futures.Future[None] | None, channel: str, payload: bytes
+    ) -> bool:
         try:
             async with asyncio.timeout(self._patience):
-                while not self._put(channel, payload):
-                    room: concurrent.futures.Future[None] = concurrent.futures.Future()
-                    with self._lock:
-                        self._room.append(room)
+                while room is not None:
                     await asyncio.wrap_future(room)
+                    room = self._put(channel, payload)
         except TimeoutError:
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 
 import pytest
 from redis.asyncio import Redis
@@ -130,6 +131,52 @@ async def test_another_thread_publishes(make_outbox, gate, heard):
     gate.event.set()
     await asyncio.to_thread(asyncio.run, outbox.publish("out", b"from a thread"))
     assert await heard() == b"from a thread"
+
+
+class StoppingLock:
+    """A lock that stops a thread when it has released the lock for the n-th time."""
+
+    def __init__(self, releases: int) -> None:
+        self._lock = threading.Lock()
+        self._releases = releases
+        self.thread: int | None = None
+        self.released = threading.Event()
+        self.go_on = threading.Event()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if threading.get_ident() != self.thread:
+            return
+        self._releases -= 1
+        if self._releases == 0:
+            self.released.set()
+            self.go_on.wait(10)
+
+
+@pytest.mark.parametrize("releases", [1, 2, 3])
+async def test_room_that_comes_just_after_a_thread_found_none_wakes_it(
+    make_outbox, gate, heard, until, monkeypatch, releases
+):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    lock = outbox._lock = StoppingLock(releases)
+    await outbox.publish("out", b"1" * 60)
+
+    def publish_from_a_thread():
+        lock.thread = threading.get_ident()
+        asyncio.run(outbox.publish("out", b"2" * 60))
+
+    publishing = asyncio.create_task(asyncio.to_thread(publish_from_a_thread))
+    await until(lambda: lock.released.is_set() or outbox._room)  # it has found no room
+    gate.event.set()
+    assert await heard() == b"1" * 60  # there is room, and nothing more is taken
+    lock.go_on.set()
+    await publishing
+    assert outbox.statistics.unpublished == 0
+    assert await heard() == b"2" * 60
 
 
 async def test_what_is_left_is_published_at_the_end(shared_redis, gate, heard):
