@@ -129,6 +129,8 @@ def _rooms() -> Iterable[Metric]:
 class LoopLag:
     """Notices what holds the event loop up: a timer that is called late was waiting for somebody.
 
+    The timer keeps it alive, so that it ends with its loop.
+
     Args:
         loop: the event loop.
         histogram: where the delays are counted.
@@ -142,18 +144,15 @@ class LoopLag:
 
     def _arm(self) -> None:
         self._due = self._loop.time() + LAG_INTERVAL
-        self._timer = self._loop.call_at(self._due, self._ring)
+        self._loop.call_at(self._due, self._ring)
 
     def _ring(self) -> None:
         self._histogram.observe(max(0.0, self._loop.time() - self._due))
         self._arm()
 
-    def stop(self) -> None:
-        """Stop looking."""
-        self._timer.cancel()
 
-
-_lags: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLag] = weakref.WeakKeyDictionary()
+#: The event loops that are watched.
+_watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 #: Beside this project's own metrics: memory, descriptors and processor time of the process, and its garbage collector.
 REGISTRY = CollectorRegistry(auto_describe=False)
@@ -167,7 +166,8 @@ GCCollector(registry=REGISTRY)
 async def metrics(request: HttpRequest) -> HttpResponse:
     """Answer Prometheus. The first call begins to watch the event loop, which costs nothing where nobody asks."""
     loop = asyncio.get_running_loop()
-    if loop not in _lags:
-        _lags[loop] = LoopLag(loop)
+    if loop not in _watched:
+        _watched.add(loop)
+        LoopLag(loop)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type, headers={"Cache-Control": "no-store"})

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import urllib.request
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.test import RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from realtime.measures import Histogram
-from realtime.metrics import LoopLag
+from realtime.metrics import LoopLag, metrics
 from realtime.testing import ServerProcess
+from realtime.wire.uvloop import ReactorLoop
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -131,6 +135,22 @@ async def test_a_loop_that_is_held_up_is_noticed() -> None:
     clock.now = clock.when + 0.5
     clock.callback()
     assert (histogram.counts, histogram.total) == ([0, 1, 0], 0.5)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, ReactorLoop])
+def test_a_loop_that_was_measured_and_closed_is_freed(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def scrape_here() -> weakref.ref[asyncio.AbstractEventLoop]:
+        for _ in range(2):
+            response = await metrics(RequestFactory().get("/metrics"))
+            assert b"event_loop_lag_seconds" in response.content
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = new_loop()
+    freed = loop.run_until_complete(scrape_here())
+    loop.close()
+    del loop
+    gc.collect()
+    assert freed() is None
 
 
 async def test_openmetrics_is_spoken_to_who_asks_for_it(server: ServerProcess) -> None:

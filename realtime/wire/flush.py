@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 __all__ = ["Flusher"]
 
@@ -22,12 +22,13 @@ class _Flushable(Protocol):
 class Flusher:
     """The connections of one event loop that have something to write by the end of the iteration.
 
-    Get it by ``Flusher.of(loop)``.
+    Get it by ``Flusher.of(loop)``. It lives for as long as a connection holds it: it holds the loop, which would not
+    be freed otherwise.
     """
 
     __slots__ = ("__weakref__", "_call_soon", "_waiting")
 
-    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Flusher] = WeakKeyDictionary()
+    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Flusher]] = WeakKeyDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
@@ -36,9 +37,11 @@ class Flusher:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Flusher:
         """Return the flusher of an event loop."""
-        flusher = cls._of_loop.get(loop)
+        known = cls._of_loop.get(loop)
+        flusher = None if known is None else known()
         if flusher is None:
-            flusher = cls._of_loop[loop] = cls(loop)
+            flusher = cls(loop)
+            cls._of_loop[loop] = ref(flusher)
         return flusher
 
     def add(self, connection: _Flushable) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Callable
 
 import pytest
 
 from realtime.wire.flush import Flusher
+from realtime.wire.uvloop import ReactorLoop
 
 
 class Sink:
@@ -48,3 +52,23 @@ async def test_one_that_fails_does_not_keep_the_others_from_being_flushed(caplog
 async def test_there_is_one_for_each_loop() -> None:
     loop = asyncio.get_running_loop()
     assert Flusher.of(loop) is Flusher.of(loop)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, ReactorLoop])
+def test_a_loop_that_was_closed_is_freed(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def flush_and_leave_one_waiting() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            sink = Sink()
+            sink.loop = loop  # type: ignore[attr-defined]  # as a session holds it
+            Flusher.of(loop).add(sink)
+            await asyncio.sleep(0)
+        Flusher.of(loop).add(sink)
+        return weakref.ref(loop)
+
+    loop = new_loop()
+    freed = loop.run_until_complete(flush_and_leave_one_waiting())
+    loop.close()
+    del loop
+    gc.collect()
+    assert freed() is None
