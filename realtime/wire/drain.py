@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+from collections.abc import Callable
 from typing import Protocol
 
 __all__ = ["DRAIN", "Drain", "is_draining"]
+
+logger = logging.getLogger("realtime.wire")
 
 #: Part of the drain time over which the closes are spread; the rest is for the last ones to finish.
 SPREAD = 0.8
@@ -69,10 +73,10 @@ class Drain:
             delay = start + SPREAD * seconds * number / len(sessions) - loop.time()
             if delay > 0:
                 await asyncio.sleep(delay)
-            session.restart()
+            _survive(session.restart)
         await self._until_empty(start + seconds - loop.time())
         for session in list(self.sessions):
-            session.kill()
+            _survive(session.kill)
         await self._until_empty(GRACE)
 
     async def _until_empty(self, seconds: float) -> None:
@@ -83,6 +87,14 @@ class Drain:
             await asyncio.wait_for(self._empty.wait(), max(seconds, 0))
         except TimeoutError:
             return
+
+
+def _survive(end: Callable[[], None]) -> None:
+    try:
+        end()
+    except Exception:
+        # The outermost frame for one session: it must not keep the others from their end.
+        logger.exception("A connection could not be ended")
 
 
 #: The sessions of this process. A process serves one address, and what is asked of it is asked of all.
