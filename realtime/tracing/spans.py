@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from channels.exceptions import StopConsumer
 from opentelemetry import propagate, trace
@@ -21,7 +21,7 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
 
 from realtime.logs import CONNECTION_ID, redact
-from realtime.tracing.hook import Application, Carrier, Handler
+from realtime.tracing.hook import UNTRACED, Application, Carrier, ConnectionTracer, Handler
 
 __all__ = ["OpenTelemetryTracer"]
 
@@ -155,6 +155,14 @@ class _Connection:
         )
         self._link = Link(self._span.get_span_context())
         self._is_handled = self._is_answered = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy of the scope, as middleware may make one, belongs to the same connection."""
+        return self
+
+    def __reduce__(self) -> tuple[type[ConnectionTracer], tuple[()]]:
+        """In another process there is no connection to trace."""
+        return type(UNTRACED), ()
 
     def answering(self, send: Handler) -> Handler:
         """Return a ``send`` that notes the answer to the handshake."""

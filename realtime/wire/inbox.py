@@ -10,8 +10,6 @@ __all__ = ["MAX_QUEUED_BYTES", "MAX_QUEUED_MESSAGES", "Inbox"]
 MAX_QUEUED_BYTES = 256 * 1024
 MAX_QUEUED_MESSAGES = 256
 
-DISCONNECT = "websocket.disconnect"
-
 
 class Inbox:
     """The ASGI events of one connection. A list, for a deque takes 600 bytes when it is empty."""
@@ -40,11 +38,7 @@ class Inbox:
         self._items.append(event)
 
     def take(self) -> dict[str, Any] | None:
-        """Remove and return the first event, None when there is none.
-
-        ``websocket.disconnect`` is the last one and is returned again and again, so that an application that has
-        ignored it does not hang.
-        """
+        """Remove and return the first event, None when there is none."""
         if not self._items:
             return None
         item = self._items.pop(0)
@@ -56,8 +50,6 @@ class Inbox:
             self._size -= len(item)
             return {"type": "websocket.receive", "bytes": item}
         assert isinstance(item, dict)
-        if item["type"] == DISCONNECT:
-            self._items.append(item)
         return item
 
     def clear(self) -> None:

@@ -21,6 +21,7 @@ from realtime.refusals import log_refusal
 from realtime.wire.account import Account
 from realtime.wire.connection import BY_APPLICATION, Connection
 from realtime.wire.drain import Drain
+from realtime.wire.extension import PolicyExtension
 from realtime.wire.flush import Flusher
 from realtime.wire.interfaces import Application, Observer, Transport
 from realtime.wire.state import State
@@ -29,8 +30,6 @@ __all__ = ["Session"]
 
 logger = logging.getLogger("realtime.wire")
 
-#: Version of the extension that is announced as ``websocket.policy``.
-POLICY_EXTENSION_VERSION = "1"
 #: An application that takes or sends so much without ever waiting gives the others a turn.
 TURN = 64
 
@@ -106,11 +105,7 @@ class Session:
         self.is_flushing = False
         extensions = scope.setdefault("extensions", {})
         extensions["websocket.http.response"] = {}
-        extensions["websocket.policy"] = {
-            "version": POLICY_EXTENSION_VERSION,
-            "send_nowait": self.send_nowait,
-            "count_as": self._account.count_as,
-        }
+        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self._account.count_as)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.state.value}>"
@@ -187,11 +182,15 @@ class Session:
     # From the application
 
     async def receive(self) -> dict[str, Any]:
-        """ASGI ``receive``.
+        """ASGI ``receive``; after ``websocket.disconnect`` it waits until the application is cancelled.
 
         Raises:
             RuntimeError: while another ``receive()`` of the same connection is waiting.
         """
+        self._turn += 1
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)  # before an event is taken, which a cancellation would lose
         connection = self._connection
         event = connection.next_event(self._loop.time())
         while event is None:
@@ -206,10 +205,6 @@ class Session:
             event = connection.next_event(self._loop.time())
         if not self._reading or connection.state is not self._state:
             self._settle()
-        self._turn += 1
-        if self._turn >= TURN:
-            self._turn = 0
-            await asyncio.sleep(0)
         return event
 
     async def send(self, event: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
+import pickle
 from typing import Any
 
 import pytest
@@ -106,6 +108,17 @@ def everything(spans: list[ReadableSpan]) -> str:
 
 
 # Handshakes
+
+
+async def test_scope_of_a_traced_connection_can_be_copied_and_pickled(spans, connect):
+    async def copying(scope, receive, send):
+        assert pickle.loads(pickle.dumps(scope))["trace"].mail(send) is send
+        await Talkative.as_asgi()(copy.deepcopy(scope), receive, send)
+
+    connection = connect(trace_handshakes(copying), path="/ws/talk", extensions={})
+    assert (await connection.until(1))[0]["type"] == "websocket.accept"
+    await connection.end()
+    assert [span.kind for span in spans.finished] == [SpanKind.SERVER]
 
 
 async def test_a_handshake_is_a_span_of_the_server(site, spans):

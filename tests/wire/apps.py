@@ -7,9 +7,11 @@ answers with what the applications have seen, as soon as there are N entries.
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import json
 import os
+import pickle
 import sys
 from collections import deque
 from pathlib import Path
@@ -193,6 +195,26 @@ async def fanout(scope, receive, send):
     await note(event)
 
 
+async def copied(scope, receive, send):
+    """Serve by a copy of the scope, as middleware may make one, and send what is left of a pickled one."""
+    pickled = pickle.loads(pickle.dumps(scope))
+    scope = copy.deepcopy(scope)
+    await accept(scope, receive, send)
+    scope["extensions"]["websocket.policy"]["count_as"]("copied")
+    scope["extensions"]["websocket.policy"]["send_nowait"](SharedMessage(text=json.dumps(pickled["extensions"])))
+    await receive()
+
+
+async def heedless(scope, receive, send):
+    """Ignore the disconnect."""
+    await accept(scope, receive, send)
+    try:
+        while True:
+            await note((await receive())["type"])
+    finally:
+        await note("cancelled")
+
+
 async def stubborn(scope, receive, send):
     """Do not return after the disconnect."""
     await accept(scope, receive, send)
@@ -216,7 +238,7 @@ APPLICATIONS = {
     f"/{application.__name__}": application
     for application in (
         echo, describe, crash, crash_before, give_up, give_up_before, silent, close, refuse, deny, illegal, stuck,
-        busy, talker, pinger, fanout, stubborn, slow_goodbye,
+        busy, talker, pinger, fanout, copied, heedless, stubborn, slow_goodbye,
     )
 }  # fmt: skip
 

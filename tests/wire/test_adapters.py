@@ -45,6 +45,11 @@ def test_scope_says_what_the_request_was(each: Any) -> None:
     assert (scope["client"] is None) == (each.unix is not None)
 
 
+def test_scope_can_be_copied_and_pickled(each: Any) -> None:
+    with each.connect("/copied") as client:
+        assert json.loads(client.recv()) == {"websocket.http.response": {}, "websocket.policy": {"version": "1"}}
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [(1000, ""), (1001, "away"), (1008, "ä" * 61), (1012, "r"), (1013, "x"), (3008, "y"), (4321, "z")],

@@ -519,10 +519,10 @@ def test_sending_after_the_end_does_nothing() -> None:
     assert events(connection) == [gone(1006)]
 
 
-def test_disconnect_is_repeated_for_an_application_that_asks_again() -> None:
+def test_disconnect_is_the_last_event() -> None:
     connection = opened()
     connection.connection_lost(0)
-    assert [connection.next_event(0), connection.next_event(0)] == [gone(1006)] * 2
+    assert [connection.next_event(0), connection.next_event(0)] == [gone(1006), None]
 
 
 def test_shared_message_is_encoded_once() -> None:

@@ -216,6 +216,14 @@ def test_application_that_does_not_return_is_cancelled(serve: Any) -> None:
         assert "did not return within 1 s" in server.process.log
 
 
+def test_application_that_ignores_its_disconnect_gets_it_once_and_is_cancelled(serve: Any) -> None:
+    with serve("asyncio", options=("--application-close-timeout", "1")) as server:
+        with server.connect("/heedless"):
+            pass
+        assert server.journal(2) == ["websocket.disconnect", "cancelled"]
+        assert server.get("/statistics")["sessions"] == 0
+
+
 def test_crash_in_the_middle_of_a_response_does_not_end_the_server_s_loops(server: Any) -> None:
     with contextlib.closing(server.socket()) as sock:
         sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")

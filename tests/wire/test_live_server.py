@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import daphne.testing
 import pytest
 from channels.testing import ChannelsLiveServerTestCase
-from daphne.testing import DaphneProcess
+from daphne.testing import DaphneProcess, DaphneTestingInstance
 from django.conf import settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -85,6 +87,23 @@ def start_method(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_daphne_process_serves_by_the_wire_however_it_is_started(start: Callable[[], int]) -> None:
     with connect(f"ws://127.0.0.1:{start()}/close?code=1012&reason=see+you") as client:
         assert closed_with(client) == (1012, "see you")
+
+
+class PatientDaphne(DaphneTestingInstance):
+    startup_timeout = PATIENCE
+
+
+def test_daphne_s_own_test_application_tells_scope_and_messages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daphne.testing.TestApplication, "setup_storage", tmp_path / "setup")
+    monkeypatch.setattr(daphne.testing.TestApplication, "result_storage", tmp_path / "result")
+    with PatientDaphne() as server:
+        server.add_send_messages([{"type": "websocket.accept"}])
+        with connect(f"ws://127.0.0.1:{server.port}/path"):
+            scope, messages = server.get_received()
+    assert scope["path"] == "/path"
+    assert messages == [{"type": "websocket.connect"}]
 
 
 def test_deadlines_are_kept_in_a_daphne_process(start: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -178,6 +179,24 @@ async def test_send_waits_while_the_peer_does_not_read(bench: Bench) -> None:
     session.resume_writing()
     await settled()
     assert sent == [0, 1, 2]
+
+
+async def test_receive_that_is_cancelled_loses_no_event(bench: Bench) -> None:
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while not bench.seen or bench.seen[-1]["type"] != "websocket.disconnect":
+            receiving = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            receiving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                bench.seen.append(await receiving)
+
+    session = bench.start(application)
+    await bench.until(State.OPEN)
+    session.receive_data(masked(TEXT, b"x") * 200)
+    session.connection_lost()
+    await eventually(lambda: session.state is State.CLOSED and len(bench.seen) == 201)
 
 
 async def test_second_receive_is_an_error(bench: Bench) -> None:
