@@ -15,7 +15,7 @@ from realtime.auth import Authentication, Identity, identify
 from realtime.auth.limits import check_handshakes, take_place
 from realtime.auth.slots import Place
 from realtime.errors import HandshakeRejected, UpstreamUnavailable
-from realtime.handshake import check_origin, parse_query
+from realtime.handshake import check_host, check_origin, parse_query
 from realtime.policy import SocketPolicy, offered_subprotocols
 
 __all__ = ["OUTAGES", "Admission", "admit", "unavailable"]
@@ -64,6 +64,7 @@ async def admit(
     Raises:
         HandshakeRejected: with the status of the first check that failed.
     """
+    check_host(scope)
     await check_handshakes(scope)
     check_origin(scope, policy)
     query = None if query_type is None else parse_query(scope, query_type)

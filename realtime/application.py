@@ -14,11 +14,14 @@ from channels.routing import URLRouter
 from django.urls import URLPattern
 
 from realtime.errors import HandshakeRejected
-from realtime.handshake import deny
+from realtime.handshake import check_host, deny
 from realtime.problems import problem_response
 from realtime.upgrade import upgrade_problem
 
 __all__ = ["SocketRouter", "UpgradeRequired"]
+
+#: A route that matches: its pattern, what of the path it leaves, and its arguments.
+_Route = tuple[URLPattern, str, tuple[Any, ...], dict[str, Any]]
 
 
 class SocketRouter:
@@ -38,13 +41,13 @@ class SocketRouter:
         return self._route(scope) is not None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Run the endpoint of the path, or answer 404."""
-        route = self._route(scope)
-        if route is None:
+        """Run the endpoint of the path, or answer 400 for a host that is not allowed and 404 for an unknown path."""
+        try:
+            pattern, remaining, args, kwargs = self._find(scope)
+        except HandshakeRejected as rejection:
             await receive()  # websocket.connect, which comes before every answer
-            await deny(scope, send, HandshakeRejected(404, "There is no WebSocket endpoint at this path."))
+            await deny(scope, send, rejection)
             return
-        pattern, remaining, args, kwargs = route
         endpoint = str(pattern.pattern)
         count_as = scope.get("extensions", {}).get("websocket.policy", {}).get("count_as")
         if count_as is not None:
@@ -55,7 +58,14 @@ class SocketRouter:
         scope["url_route"] = {"args": args, "kwargs": kwargs}
         await pattern.callback(scope, receive, send)
 
-    def _route(self, scope: dict[str, Any]) -> tuple[URLPattern, str, tuple[Any, ...], dict[str, Any]] | None:
+    def _find(self, scope: dict[str, Any]) -> _Route:
+        check_host(scope)
+        route = self._route(scope)
+        if route is None:
+            raise HandshakeRejected(404, "There is no WebSocket endpoint at this path.")
+        return route
+
+    def _route(self, scope: dict[str, Any]) -> _Route | None:
         path = _route_path(scope)
         if path is None:
             return None

@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import msgspec
 from django.conf import settings
-from django.http.request import validate_host
+from django.http import parse_cookie
+from django.http.request import split_domain_port, validate_host
 
 from realtime.close import CloseCode
 from realtime.errors import HandshakeRejected
@@ -23,7 +24,9 @@ from realtime.problems import problem_response
 from realtime.refusals import log_refusal
 
 __all__ = [
+    "check_host",
     "check_origin",
+    "check_same_origin",
     "deny",
     "header_values",
     "is_same_origin",
@@ -62,7 +65,25 @@ def header_values(scope: Scope, name: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for header, value in scope["headers"] if header == name]
 
 
-# Origin (RFC 6454; RFC 6455, 10.2)
+# Host, and Origin (RFC 6454; RFC 6455, 10.2)
+
+
+def check_host(scope: Scope) -> None:
+    """Hold the ``Host`` header to ``ALLOWED_HOSTS``, as Django does for HTTP; a test's scope may have none.
+
+    A name that a foreign site has pointed to this machine (DNS rebinding) would pass for the same origin.
+
+    Raises:
+        HandshakeRejected: 400 for a host that is not allowed.
+    """
+    host = _request_host(scope)
+    if host is None:
+        return
+    name, _ = split_domain_port(host)
+    if not name or not validate_host(name, _allowed_hosts()):
+        raise HandshakeRejected(
+            400, f"The host {host[:200]!r} is not one of this site's. Add its name to DJANGO_ALLOWED_HOSTS."
+        )
 
 
 def request_origin(scope: Scope) -> str | None:
@@ -80,57 +101,118 @@ def request_origin(scope: Scope) -> str | None:
 
 
 def check_origin(scope: Scope, policy: SocketPolicy) -> str | None:
-    """Return the origin when this endpoint may be used from it.
+    """Return the origin when this endpoint may be used from it; ``check_host()`` comes before.
 
     Args:
         scope: the ASGI scope.
         policy: its ``allowed_origins`` decide; None stands for the request's host and ``ALLOWED_HOSTS``.
 
     Raises:
-        HandshakeRejected: 403 for an origin that is not allowed.
+        HandshakeRejected: 403 for an origin that is not allowed, and for none where the policy requires one.
     """
     origin = request_origin(scope)
-    if origin is None or _is_allowed(origin, scope, policy):
+    if origin is None and policy.require_origin:
+        raise HandshakeRejected(403, "This endpoint is for pages of a browser: the request has no Origin header.")
+    if _is_allowed(origin, scope, policy):
         return origin
     raise HandshakeRejected(
         403,
-        f"The origin {origin[:200]!r} is not allowed here. Add its host to DJANGO_ALLOWED_HOSTS, "
-        "or the origin to the endpoint's SocketPolicy.allowed_origins.",
+        f"The origin {_shown(origin)} is not allowed at {_address(scope)}: scheme, host and port count. "
+        "Add its host to DJANGO_ALLOWED_HOSTS, or the origin to the endpoint's SocketPolicy.allowed_origins.",
     )
 
 
+def check_same_origin(scope: Scope) -> None:
+    """Refuse what another site's page has sent: the check for a consumer that states no policy.
+
+    It may take the session cookie, which a browser sends from any site, for authentication. So the cookie needs an
+    ``Origin`` beside it; a client without either is no browser. A test's scope without a ``Host`` is let through.
+
+    Raises:
+        HandshakeRejected: 403 for a foreign origin, and for a session cookie without an origin.
+    """
+    origin = request_origin(scope)
+    if _request_host(scope) is None:
+        return
+    if origin is None and _has_session_cookie(scope):
+        raise HandshakeRejected(403, "The request has a session cookie but no Origin header.")
+    if origin is not None and not _matches_host(origin, scope):
+        raise HandshakeRejected(
+            403,
+            f"The origin {_shown(origin)} is not {_address(scope)}, and the endpoint states no policy that allows it "
+            "(SocketPolicy.allowed_origins of a PolicyConsumer).",
+        )
+
+
 def is_same_origin(scope: Scope) -> bool:
-    """Tell whether a page of this very host and port sent the request, as its ``Origin`` says."""
+    """Tell whether a page of this very scheme, host and port sent the request, as its ``Origin`` says."""
     origin = request_origin(scope)
     return origin is not None and _matches_host(origin, scope)
 
 
-def _is_allowed(origin: str, scope: Scope, policy: SocketPolicy) -> bool:
+def _is_allowed(origin: str | None, scope: Scope, policy: SocketPolicy) -> bool:
     allowed = policy.allowed_origins
     if callable(allowed):
         return bool(allowed(origin, scope))
+    if origin is None:
+        return True
     if allowed is not None:
         return any(_matches_pattern(origin, pattern) for pattern in allowed)
-    hostname = _hostname(origin)
-    if hostname is None:
-        return False
-    # "*" lets any Host header in; it is no statement about which other sites may connect.
-    named_hosts = [host for host in settings.ALLOWED_HOSTS if host != "*"]
-    if settings.DEBUG and not settings.ALLOWED_HOSTS:
-        named_hosts = DEVELOPMENT_HOSTS
-    if validate_host(hostname, named_hosts):
-        return True
-    # Behind a wildcard nothing but the Host header says who we are.
-    return (settings.DEBUG or "*" in settings.ALLOWED_HOSTS) and _matches_host(origin, scope)
+    return _matches_host(origin, scope) or _matches_allowed_host(origin, scope)
 
 
 def _matches_host(origin: str, scope: Scope) -> bool:
-    parts = _split(origin)
-    hosts = header_values(scope, b"host")
-    if parts is None or len(hosts) != 1:
+    parts, site = _split(origin), _site(scope)
+    if parts is None or site is None:
         return False
-    host = _split(f"{parts.scheme}://{hosts[0]}")
-    return host is not None and (parts.hostname, _port(parts)) == (host.hostname, _port(host))
+    return parts.hostname == site.hostname and _scheme_and_port(parts) == _scheme_and_port(site)
+
+
+def _matches_allowed_host(origin: str, scope: Scope) -> bool:
+    """Tell whether an origin is one of ``ALLOWED_HOSTS``, by the scheme and on the port of the request."""
+    parts, site = _split(origin), _site(scope)
+    if parts is None or (site is not None and _scheme_and_port(parts) != _scheme_and_port(site)):
+        return False
+    # "*" lets any Host header in; it is no statement about which other sites may connect.
+    named_hosts = [host for host in _allowed_hosts() if host != "*"]
+    return validate_host(_hostname(parts), named_hosts)
+
+
+def _allowed_hosts() -> list[str]:
+    return DEVELOPMENT_HOSTS if settings.DEBUG and not settings.ALLOWED_HOSTS else settings.ALLOWED_HOSTS
+
+
+def _request_host(scope: Scope) -> str | None:
+    """Return the host that was asked for, as ``HttpRequest.get_host()`` finds it; None without the header."""
+    forwarded = header_values(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else []
+    return ",".join(forwarded or header_values(scope, b"host")) or None
+
+
+def _scheme(scope: Scope) -> str:
+    """Return ``http`` or ``https``, as ``HttpRequest.scheme`` finds it."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, secure = settings.SECURE_PROXY_SSL_HEADER
+        header = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
+        for value in header_values(scope, header):
+            return "https" if value.split(",")[0].strip() == secure else "http"
+    return "https" if scope.get("scheme") in ("wss", "https") else "http"
+
+
+def _address(scope: Scope) -> str:
+    return f"{_scheme(scope)}://{_request_host(scope) or ''}"
+
+
+def _site(scope: Scope) -> SplitResult | None:
+    """Return scheme, host and port that were asked for; None in a test's scope without a host."""
+    return None if _request_host(scope) is None else _split(_address(scope))
+
+
+def _shown(origin: str | None) -> str:
+    return "None (no Origin header)" if origin is None else repr(origin[:200])
+
+
+def _has_session_cookie(scope: Scope) -> bool:
+    return any(settings.SESSION_COOKIE_NAME in parse_cookie(line) for line in header_values(scope, b"cookie"))
 
 
 def _matches_pattern(origin: str, pattern: str) -> bool:
@@ -139,7 +221,7 @@ def _matches_pattern(origin: str, pattern: str) -> bool:
     parts, wanted = _split(origin), _split(pattern)
     if parts is None or wanted is None:
         return False
-    if (parts.scheme, _port(parts)) != (wanted.scheme, _port(wanted)):
+    if _scheme_and_port(parts) != _scheme_and_port(wanted):
         return False
     hostname, wanted_host = parts.hostname or "", wanted.hostname or ""
     if wanted_host.startswith("*."):
@@ -157,15 +239,13 @@ def _split(origin: str) -> SplitResult | None:
     return parts if parts.hostname and port_is_number and parts.username is None else None
 
 
-def _hostname(origin: str) -> str | None:
-    parts = _split(origin)
-    if parts is None or parts.hostname is None:
-        return None
-    return f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+def _hostname(parts: SplitResult) -> str:
+    hostname = parts.hostname or ""
+    return f"[{hostname}]" if ":" in hostname else hostname
 
 
-def _port(parts: SplitResult) -> int | None:
-    return parts.port or DEFAULT_PORTS.get(parts.scheme)
+def _scheme_and_port(parts: SplitResult) -> tuple[str, int | None]:
+    return parts.scheme, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 # Query parameters

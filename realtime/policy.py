@@ -22,8 +22,8 @@ DEFAULT_FRAGMENTS = 131_072
 #: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
 MAX_UTF8_BYTES = 4
 
-#: Decides about an ``Origin`` header: called with its value and the ASGI scope.
-OriginPredicate = Callable[[str, Mapping[str, Any]], bool]
+#: Decides about an ``Origin`` header: called with its value, None for none, and the ASGI scope.
+OriginPredicate = Callable[[str | None, Mapping[str, Any]], bool]
 
 #: A token of RFC 9110 section 5.6.2, which a subprotocol name must be (RFC 6455, 4.1).
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -66,7 +66,8 @@ class SocketPolicy:
         accept_unmasked_frames: accept frames without a mask, which RFC 6455, 5.1 forbids to clients.
         allowed_origins: None accepts the request's own host and ``ALLOWED_HOSTS``; else a collection of
             origins (``"https://example.com"``, ``"https://*.example.com"`` or ``"*"``) or a predicate that
-            is called with the ``Origin`` header and the scope.
+            is called with the ``Origin`` header, None for none, and the scope.
+        require_origin: refuse a client that sends no ``Origin`` header, which every browser does.
         ping_interval: a protocol ping is sent this often; None sends none.
         ping_timeout: a peer that does not answer a ping within this time is closed with 1011.
         idle_timeout: a peer that sends no message for this long is closed with 3008; None allows it.
@@ -90,6 +91,7 @@ class SocketPolicy:
     max_write_buffer_size: int | None = None
     accept_unmasked_frames: bool = False
     allowed_origins: tuple[str, ...] | OriginPredicate | None = None
+    require_origin: bool = False
     ping_interval: float | None = None
     ping_timeout: float = 20
     idle_timeout: float | None = None
@@ -196,7 +198,7 @@ class SocketPolicy:
                 raise PolicyError(name, f"must be a number over 0{or_none}, not {value!r}")
 
     def _check_flags(self) -> None:
-        for name in ("accept_any_subprotocol", "accept_unmasked_frames", "compression"):
+        for name in ("accept_any_subprotocol", "accept_unmasked_frames", "require_origin", "compression"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise PolicyError(name, f"must be True or False, not {value!r}")

@@ -142,7 +142,7 @@ async def test_the_policy_selects_the_subprotocol(connect) -> None:
     class Consumer(PolicyConsumer):
         policy = SocketPolicy(subprotocols=("a", "b"))
 
-    headers = [(b"host", b"x"), (b"sec-websocket-protocol", b"c, b"), (b"sec-websocket-protocol", b"a")]
+    headers = [(b"host", b"testserver"), (b"sec-websocket-protocol", b"c, b"), (b"sec-websocket-protocol", b"a")]
     [accept] = await connect(Consumer.as_asgi(), headers=headers).end()
     assert accept["subprotocol"] == "b"
 

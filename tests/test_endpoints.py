@@ -225,3 +225,16 @@ async def test_the_pages_own_origin_is_let_in(server) -> None:
     async with connect(server.ws("/ws"), origin=f"http://127.0.0.1:{server.port}") as client:
         await client.send("hi")
         assert await receive(client) == "hi"
+
+
+@pytest.mark.parametrize("path", ["/ws", "/ws/nowhere"])
+async def test_a_rebound_name_is_400_and_logged_with_its_cause(server, path) -> None:
+    name = f"evil.example:{server.port}"
+    status, problem, _ = await refusal(f"ws://{name}{path}", host="127.0.0.1", origin=f"http://{name}")
+    assert (status, name in problem["detail"]) == (400, True)
+    assert f"host={name} path={path}" in server.log
+
+
+async def test_the_own_host_by_another_scheme_or_on_another_port_is_a_foreign_origin(server) -> None:
+    for origin in (f"https://127.0.0.1:{server.port}", "http://127.0.0.1", f"http://127.0.0.1:{server.port + 1}"):
+        assert (await refusal(server.ws("/ws"), origin=origin))[0] == 403

@@ -16,6 +16,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert policy.max_write_buffer_size is None
     assert policy.accept_unmasked_frames is False
     assert policy.allowed_origins is None
+    assert policy.require_origin is False
     assert policy.ping_interval is None
     assert policy.ping_timeout == 20
     assert policy.idle_timeout is None
@@ -53,6 +54,7 @@ REFUSED = [
     ("compression", {"compression": "yes"}),
     ("accept_unmasked_frames", {"accept_unmasked_frames": 1}),
     ("accept_any_subprotocol", {"accept_any_subprotocol": None}),
+    ("require_origin", {"require_origin": 1}),
     ("subprotocols", {"subprotocols": "graphql-ws"}),
     ("subprotocols", {"subprotocols": ("two words",)}),
     ("subprotocols", {"subprotocols": ("",)}),

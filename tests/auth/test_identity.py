@@ -32,6 +32,7 @@ def ann() -> User:
 
 def scope_with(*headers: tuple[str, str], query: str = "") -> dict[str, Any]:
     return {
+        "scheme": "wss",
         "query_string": query.encode(),
         "headers": [(b"host", b"site.example"), *((name.encode(), value.encode()) for name, value in headers)],
     }
