@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import ClassVar
@@ -10,7 +11,9 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 
+from realtime.admission import OUTAGES, RETRY_AFTER
 from realtime.health import healthz, readyz
 from realtime.metrics import metrics
 from realtime.problems import CONTENT_TYPE, problem_body
@@ -22,6 +25,8 @@ __all__ = [
     "ProblemMiddleware",
     "SessionMiddleware",
 ]
+
+logger = logging.getLogger("realtime.http")
 
 #: Everything comes from this site, nothing is inline. 'self' in connect-src includes ws: and wss: of
 #: the same host (CSP level 3). The admin needs data: for its icons.
@@ -78,7 +83,7 @@ class ContentSecurityPolicyMiddleware(_ResponseMiddleware):
 
 
 class ProblemMiddleware(_ResponseMiddleware):
-    """Tells the errors of Django itself as problems (RFC 9457) below ``/api/``: no page is parsed by a program."""
+    """Answers 503 while a service is away, and tells errors below ``/api/`` as problems (RFC 9457)."""
 
     PREFIX = "/api/"
 
@@ -90,7 +95,16 @@ class ProblemMiddleware(_ResponseMiddleware):
         405: "The address does not take this method.",
         413: "The request is too large.",
         500: "The server failed; its log says how.",
+        503: "A service that this needs is not available at the moment; try again.",
     }
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer for a view that needs a service that is away; its clients come back."""
+        if not isinstance(error, OUTAGES):
+            return None
+        logger.error("%s needs a service that is away: %s: %s", request.path, type(error).__name__, error)
+        page = render_to_string("realtime/unavailable.html")
+        return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"})
 
     def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Replace the page of an error."""

@@ -148,13 +148,17 @@ REDIS_URL = env.str("REDIS_URL", default="")
 #: How many server processes the deployment starts; several need REDIS_URL, and `manage.py check` says so.
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.layers.FanoutChannelLayer"}}
-CACHES: dict[str, Any] = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+#: "limits" is what limits count in.
+CACHES: dict[str, Any] = {
+    name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"} for name in ("default", "limits")
+}
 if REDIS_URL:
     #: Several servers, separated by commas, share the groups among them; docs/layers.md shows Sentinel.
     REDIS_HOSTS = REDIS_URL.split(",")
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": REDIS_HOSTS}
     # The first one only: Django takes further servers for replicas.
     CACHES["default"] = {"BACKEND": "realtime.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["limits"] = {"BACKEND": "realtime.cache.LimitCache", "LOCATION": REDIS_HOSTS[0]}
 
 # Users and tokens
 

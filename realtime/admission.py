@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from redis.exceptions import RedisError
 
 from realtime.auth import Authentication, Identity, identify
@@ -18,12 +18,13 @@ from realtime.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.handshake import check_host, check_origin, parse_query
 from realtime.policy import SocketPolicy, offered_subprotocols
 
-__all__ = ["OUTAGES", "Admission", "admit", "unavailable"]
+__all__ = ["OUTAGES", "RETRY_AFTER", "Admission", "admit", "unavailable"]
 
 logger = logging.getLogger("realtime.handshake")
 
 #: The database, the cache or the channel layer is away: not this request's fault, and worth another try.
-OUTAGES = (OperationalError, InterfaceError, RedisError, UpstreamUnavailable)
+#: PostgreSQL tells by an InternalError that it can only be read, as after a change of servers.
+OUTAGES = (OperationalError, InterfaceError, InternalError, RedisError, UpstreamUnavailable)
 
 #: Seconds after which a client should come back after an outage.
 RETRY_AFTER = 5

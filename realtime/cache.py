@@ -1,4 +1,4 @@
-"""Django's cache in Redis, with connections that the whole process shares.
+"""Django's cache in Redis, with connections that the whole process shares; and a cache for limits, which never fails.
 
 Django makes a cache object for each thread and each asynchronous context. Under ASGI that is one for each request and
 one for each WebSocket, and with the stock backend each of them opens a connection of its own, which a WebSocket whose
@@ -8,12 +8,31 @@ handshake has asked the cache (a ticket, a limit) keeps for as long as it lives.
 from __future__ import annotations
 
 import functools
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
+from django.utils.connection import ConnectionProxy
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
-__all__ = ["SharedRedisCache"]
+__all__ = ["LimitCache", "SharedRedisCache", "limit_cache"]
+
+logger = logging.getLogger("realtime.cache")
+
+#: A request waits no longer than this for Redis, in seconds; redis-py would try for 3.5 seconds when it is away.
+TIMEOUT = 1.0
+
+#: Seconds for which ``LimitCache`` does not ask a Redis that has failed.
+PAUSE = 5.0
+
+#: The cache in which limits count.
+limit_cache = ConnectionProxy(caches, "limits")
 
 
 class SharedRedisCache(RedisCache):
@@ -25,10 +44,55 @@ class SharedRedisCache(RedisCache):
         self._class = _shared_client
 
 
+class LimitCache(SharedRedisCache):
+    """Counts in Redis, and in the process while Redis is away: a limit neither fails a request nor gives way."""
+
+    def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._local = LocMemCache("limits", {})
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        """See Django."""
+        return bool(self._ask("add", *args, **kwargs))
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        """See Django."""
+        return self._ask("get", *args, **kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        """See Django."""
+        self._ask("set", *args, **kwargs)
+
+    def incr(self, *args: Any, **kwargs: Any) -> int:
+        """See Django."""
+        return int(self._ask("incr", *args, **kwargs))
+
+    def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        client: Any = self._cache
+        if time.monotonic() >= client.away_until:
+            try:
+                return getattr(super(), method)(*args, **kwargs)
+            except (RedisError, OSError) as error:
+                client.away_until = time.monotonic() + PAUSE
+                logger.warning("limits count in this process alone while Redis is away: %s", error)
+        return getattr(self._local, method)(*args, **kwargs)
+
+
+class _Client(RedisCacheClient):
+    """The stock client, which does not try for long."""
+
+    #: Monotonic time before which ``LimitCache`` does not ask.
+    away_until = 0.0
+
+    def __init__(self, servers: list[str], **options: Any) -> None:
+        patience = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 1)}
+        super().__init__(servers, **{**patience, **options})
+
+
 def _shared_client(servers: Sequence[str], **options: Any) -> RedisCacheClient:
     return _client(tuple(servers), tuple(sorted(options.items())))
 
 
 @functools.cache
 def _client(servers: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> RedisCacheClient:
-    return RedisCacheClient(list(servers), **dict(options))
+    return _Client(list(servers), **dict(options))

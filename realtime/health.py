@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.layers import get_channel_layer
-from django.db import connections
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from realtime.database import DatabaseThreads
+from realtime.live.models import Process
 from realtime.wire.drain import is_draining
 
 __all__ = ["DatabaseCheck", "healthz", "readyz"]
@@ -89,13 +93,14 @@ class DatabaseCheck:
         await asyncio.shield(self._asking)
 
 
-def _select_one() -> None:
-    connection = connections["default"]
+def _write() -> None:
+    """Commit something, and leave nothing behind: a full disk and a server that can only be read answer queries."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        with transaction.atomic():
+            now = timezone.now()
+            Process.objects.create(id=uuid.uuid4(), host="health", pid=os.getpid(), expires_at=now).delete()
     finally:
-        connection.close()
+        connections["default"].close()
 
 
 async def _check_channel_layer() -> None:
@@ -114,7 +119,7 @@ async def _check_draining() -> None:
 
 
 CHECKS: dict[str, Check] = {
-    "database": DatabaseCheck(_select_one),
+    "database": DatabaseCheck(_write),
     "channel_layer": _check_channel_layer,
     "draining": _check_draining,
 }

@@ -1,7 +1,7 @@
 """Limits before the upgrade: handshakes and failures for each address, connections for each address and user.
 
-The counts are shared by all processes through the cache. They protect the site, so they give way when the cache is
-down: a handshake is let in, and the log says so once.
+The counts are shared by all processes through the cache. While Redis is away, each process counts for itself. A
+handshake that would have to wait for the cache is let in, and the log says so.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
-from django.core.cache import cache
 from redis.exceptions import RedisError
 
 from realtime.addresses import client_address, limited_network
 from realtime.auth.slots import Place
+from realtime.cache import limit_cache
 from realtime.errors import HandshakeRejected
 
 __all__ = ["check_failures", "check_handshakes", "count_failure", "take_place"]
@@ -91,7 +91,7 @@ async def _count(name: str) -> int:
 
 
 async def _counted(name: str) -> int:
-    return await _ask_cache(lambda key: int(cache.get(key, 0)), _key(name))
+    return await _ask_cache(lambda key: int(limit_cache.get(key, 0)), _key(name))
 
 
 async def _ask_cache(question: Any, key: str) -> int:
@@ -113,5 +113,5 @@ def _now() -> int:
 
 def _increment(key: str) -> int:
     """Add one; add() and incr() are each one step, in every cache backend."""
-    cache.add(key, 0, timeout=2 * WINDOW)
-    return cache.incr(key)
+    limit_cache.add(key, 0, timeout=2 * WINDOW)
+    return limit_cache.incr(key)

@@ -9,11 +9,15 @@ from rest_framework.request import Request
 from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
+from realtime.cache import limit_cache
+
 __all__ = ["AddressThrottle", "UsernameThrottle"]
 
 
 class _LoginThrottle(SimpleRateThrottle):
     """Allows ``REALTIME_AUTH_FAILURES_PER_MINUTE`` attempts; 0 is no limit."""
+
+    cache = limit_cache
 
     def get_rate(self) -> str | None:
         """Return the rate in DRF's words."""

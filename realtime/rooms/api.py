@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
+from realtime.cache import limit_cache
 from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
 from realtime.rooms.limits import MAX_PAGE
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
@@ -65,6 +66,12 @@ class RoomPagination(CheckedCursorPagination):
     page_size = 50
 
 
+class RoomThrottle(ScopedRateThrottle):
+    """Counts requests where limits count."""
+
+    cache = limit_cache
+
+
 class RoomAPIView(generics.GenericAPIView[Any]):
     """Finds the room of the address, and refuses what the rules refuse.
 
@@ -72,7 +79,7 @@ class RoomAPIView(generics.GenericAPIView[Any]):
     """
 
     permission_classes = (AllowAny,)
-    throttle_classes = (ScopedRateThrottle,)
+    throttle_classes = (RoomThrottle,)
     throttle_scope = "rooms"
 
     def room_for(self, action: Action) -> Room:
