@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "realtime.auth.passwords.TooManyAttemptsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -148,10 +149,13 @@ REDIS_URL = env.str("REDIS_URL", default="")
 #: How many server processes the deployment starts; several need REDIS_URL, and `manage.py check` says so.
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.layers.FanoutChannelLayer"}}
-#: "limits" is what limits count in.
-CACHES: dict[str, Any] = {
-    name: {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"} for name in ("default", "limits")
+#: Django's bound of 300 entries would let a stranger push out counts and used tickets.
+LOCAL_CACHE = {
+    "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+    "OPTIONS": {"MAX_ENTRIES": 100_000},
 }
+#: "limits" is what limits count in.
+CACHES: dict[str, Any] = {"default": LOCAL_CACHE, "limits": LOCAL_CACHE}
 if REDIS_URL:
     #: Several servers, separated by commas, share the groups among them; docs/layers.md shows Sentinel.
     REDIS_HOSTS = REDIS_URL.split(",")
@@ -162,6 +166,8 @@ if REDIS_URL:
 
 # Users and tokens
 
+#: Limits wrong passwords, at every door.
+AUTHENTICATION_BACKENDS = ["realtime.auth.passwords.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -213,8 +219,10 @@ REALTIME_TOKEN_IN_QUERY = env.bool("REALTIME_TOKEN_IN_QUERY", default=False)
 REALTIME_HANDSHAKES_PER_MINUTE = env.int("REALTIME_HANDSHAKES_PER_MINUTE", default=0 if DEBUG else 600)
 REALTIME_CONNECTIONS_PER_ADDRESS = env.int("REALTIME_CONNECTIONS_PER_ADDRESS", default=0 if DEBUG else 1000)
 REALTIME_CONNECTIONS_PER_USER = env.int("REALTIME_CONNECTIONS_PER_USER", default=0 if DEBUG else 100)
-#: Bad credentials from one address, on handshakes and on /api/token/; this machine counts as one address here.
+#: Bad credentials from one address, on handshakes and at logins; this machine counts as one address here.
 REALTIME_AUTH_FAILURES_PER_MINUTE = env.int("REALTIME_AUTH_FAILURES_PER_MINUTE", default=200)
+#: Wrong passwords for one account from one address within 15 minutes; 0 is no limit.
+REALTIME_LOGIN_FAILURES = env.int("REALTIME_LOGIN_FAILURES", default=10)
 
 # Language, time, static files
 

@@ -4,11 +4,11 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
-from rest_framework_simplejwt.views import TokenRefreshView, TokenVerifyView
+from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
 from realtime import apidocs, pages
 from realtime.auth.api import LogoutEverywhereView
-from realtime.auth.views import TicketView, TokenView
+from realtime.auth.views import TicketView
 from realtime.health import healthz, readyz
 from realtime.metrics import metrics
 from realtime.rehearsal import handshake
@@ -25,7 +25,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/live/", admin.site.admin_view(pages.live), name="admin-live"),
     path("admin/", admin.site.urls),
-    path("api/token/", TokenView.as_view(), name="token"),
+    path("api/token/", TokenObtainPairView.as_view(), name="token"),
     path("api/token/refresh/", TokenRefreshView.as_view(), name="token-refresh"),
     path("api/token/verify/", TokenVerifyView.as_view(), name="token-verify"),
     path("api/logout-everywhere/", LogoutEverywhereView.as_view(), name="logout-everywhere"),

@@ -31,6 +31,9 @@ TIMEOUT = 1.0
 #: Seconds for which ``LimitCache`` does not ask a Redis that has failed.
 PAUSE = 5.0
 
+#: Counts that a process keeps while Redis is away; Django's 300 would let a stranger push them out.
+MAX_LOCAL_ENTRIES = 100_000
+
 #: The cache in which limits count.
 limit_cache = ConnectionProxy(caches, "limits")
 
@@ -49,7 +52,7 @@ class LimitCache(SharedRedisCache):
 
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
-        self._local = LocMemCache("limits", {})
+        self._local = LocMemCache("limits", {"OPTIONS": {"MAX_ENTRIES": MAX_LOCAL_ENTRIES}})
 
     def add(self, *args: Any, **kwargs: Any) -> bool:
         """See Django."""

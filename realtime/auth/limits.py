@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
-from redis.exceptions import RedisError
 
 from realtime.addresses import client_address, limited_network
+from realtime.auth.counts import Count
 from realtime.auth.slots import Place
-from realtime.cache import limit_cache
 from realtime.errors import HandshakeRejected
 
-__all__ = ["check_failures", "check_handshakes", "count_failure", "take_place"]
+__all__ = ["check_failures", "check_handshakes", "count_failure", "failures_of", "take_place"]
 
 logger = logging.getLogger("realtime.auth")
 
@@ -30,8 +28,6 @@ WINDOW = 60
 #: Seconds that a handshake waits for the cache.
 CACHE_PATIENCE = 0.5
 
-_PREFIX = "realtime:limits"
-
 
 async def check_handshakes(scope: Mapping[str, Any]) -> None:
     """Count a handshake.
@@ -40,9 +36,12 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
         HandshakeRejected: 429 with ``Retry-After`` when its address makes more than ``REALTIME_HANDSHAKES_PER_MINUTE``.
     """
     limit = settings.REALTIME_HANDSHAKES_PER_MINUTE
-    address = _network(scope) if limit else None
-    if address is not None and await _count(f"handshakes:{address}") > limit:
-        raise _too_many(f"More than {limit} handshakes a minute from one address.")
+    network = _network(scope) if limit else None
+    if network is None:
+        return
+    handshakes = Count(f"handshakes:{network}", WINDOW)
+    if await _within_patience(handshakes.add) > limit:
+        raise _too_many(f"More than {limit} handshakes a minute from one address.", handshakes)
 
 
 async def check_failures(scope: Mapping[str, Any]) -> None:
@@ -52,14 +51,16 @@ async def check_failures(scope: Mapping[str, Any]) -> None:
         HandshakeRejected: 429 with ``Retry-After`` after more than ``REALTIME_AUTH_FAILURES_PER_MINUTE``.
     """
     limit = settings.REALTIME_AUTH_FAILURES_PER_MINUTE
-    if limit and await _counted(f"failures:{_network(scope) or 'local'}") >= limit:
-        raise _too_many(f"More than {limit} failed authentications a minute from one address.")
+    failures = _failures(scope)
+    if limit and await _within_patience(failures.get) >= limit:
+        raise _too_many(f"More than {limit} failed authentications a minute from one address.", failures)
 
 
 async def count_failure(scope: Mapping[str, Any]) -> None:
     """Count a bad credential."""
     if settings.REALTIME_AUTH_FAILURES_PER_MINUTE:
-        await _count(f"failures:{_network(scope) or 'local'}")
+        failures = _failures(scope)
+        await _within_patience(failures.add)
 
 
 async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
@@ -77,41 +78,27 @@ async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
     return place
 
 
+def failures_of(network: str) -> Count:
+    """Return the count of bad credentials of an address: tokens, tickets and passwords."""
+    return Count(f"failures:{network}", WINDOW)
+
+
 def _network(scope: Mapping[str, Any]) -> str | None:
     return limited_network(client_address(scope))
 
 
-def _too_many(detail: str) -> HandshakeRejected:
-    retry_after = WINDOW - _now() % WINDOW
-    return HandshakeRejected(429, detail, headers=[("Retry-After", str(retry_after))])
+def _failures(scope: Mapping[str, Any]) -> Count:
+    return failures_of(_network(scope) or "local")
 
 
-async def _count(name: str) -> int:
-    return await _ask_cache(_increment, _key(name))
+def _too_many(detail: str, count: Count) -> HandshakeRejected:
+    return HandshakeRejected(429, detail, headers=[("Retry-After", str(count.seconds_left))])
 
 
-async def _counted(name: str) -> int:
-    return await _ask_cache(lambda key: int(limit_cache.get(key, 0)), _key(name))
-
-
-async def _ask_cache(question: Any, key: str) -> int:
+async def _within_patience(question: Callable[[], int]) -> int:
     try:
         async with asyncio.timeout(CACHE_PATIENCE):
-            return int(await asyncio.to_thread(question, key))
-    except (RedisError, OSError, TimeoutError) as error:
-        logger.warning("limits before the upgrade are not enforced while the cache is away: %s", type(error).__name__)
+            return await asyncio.to_thread(question)
+    except TimeoutError:
+        logger.warning("a limit before the upgrade is not enforced: the cache did not answer in %g s", CACHE_PATIENCE)
         return 0
-
-
-def _key(name: str) -> str:
-    return f"{_PREFIX}:{name}:{_now() // WINDOW}"
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-def _increment(key: str) -> int:
-    """Add one; add() and incr() are each one step, in every cache backend."""
-    limit_cache.add(key, 0, timeout=2 * WINDOW)
-    return limit_cache.incr(key)

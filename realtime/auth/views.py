@@ -1,4 +1,4 @@
-"""``/api/token/`` and ``/api/ws-ticket/``: a token for a password, a one-time ticket for a token or session."""
+"""``/api/ws-ticket/``: a one-time ticket for a token or a session."""
 
 from __future__ import annotations
 
@@ -9,18 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt.views import TokenObtainPairView
 
-from realtime.auth.throttles import AddressThrottle, UsernameThrottle
 from realtime.auth.tickets import LIFETIME, issue_ticket
 
-__all__ = ["TicketView", "TokenView"]
-
-
-class TokenView(TokenObtainPairView):
-    """Gives a pair of tokens for a name and a password, a limited number of times a minute."""
-
-    throttle_classes = (AddressThrottle, UsernameThrottle)
+__all__ = ["TicketView"]
 
 
 class TicketSerializer(serializers.Serializer):

@@ -178,7 +178,7 @@ async def test_the_ticket_of_an_inactive_user_is_401(ann) -> None:
 async def session_cookie(user: User) -> tuple[str, str]:
     session = SessionStore()
     await session.aset(SESSION_KEY, str(user.pk))
-    await session.aset(BACKEND_SESSION_KEY, "django.contrib.auth.backends.ModelBackend")
+    await session.aset(BACKEND_SESSION_KEY, django_settings.AUTHENTICATION_BACKENDS[0])
     await session.aset(HASH_SESSION_KEY, user.get_session_auth_hash())
     await session.asave()
     return "cookie", f"theme=dark; sessionid={session.session_key}"
