@@ -98,6 +98,8 @@ class FanoutChannelLayer(BaseChannelLayer):
                 statistics=self.statistics,
                 groups=self._local.groups,
                 has_members=self._local.has_members,
+                group_expiry=self.group_expiry,
+                capacity_of=self.get_capacity,
                 on_envelope=self._on_envelope,
                 on_back=self._local.resynchronise,
                 **self._upstream_options,
@@ -182,12 +184,13 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         When this returns, the channel gets every later message to the group, or is told that it may have missed
         some. The first member of the process costs a round trip to Redis, the others cost nothing. A channel of
-        another process is added by that process, soon.
+        another process is added by that process, soon. One without an owner (its name has no ``!``) gets each message
+        once; Redis keeps its membership.
 
         Raises:
             TypeError: if a name is not valid.
-            ValueError: if there is Redis and the channel has no owner: nobody could deliver to it once.
-            UpstreamUnavailable: if Redis has not been reached since the process started.
+            UpstreamUnavailable: if Redis has not been reached since the process started, or cannot be reached now and
+                the channel has no owner.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
@@ -197,7 +200,8 @@ class FanoutChannelLayer(BaseChannelLayer):
             return
         owner = self._owner(channel)
         if owner is None:
-            raise ValueError(f"channel {channel} belongs to no process and cannot be a member of a group")
+            await self._upstream.add_work(group, channel)
+            return
         if owner != self._process:
             await self._upstream.publish(*self._upstream.for_process(owner, Kind.ADD, channel, group))
             return
@@ -213,12 +217,15 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         Raises:
             TypeError: if a name is not valid.
+            UpstreamUnavailable: if the channel has no owner and Redis cannot be reached.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         owner = self._owner(channel)
-        if self._upstream is None or owner is None or owner == self._process:
+        if self._upstream is None or owner == self._process:
             self._local.discard(group, channel)
+        elif owner is None:
+            await self._upstream.discard_work(group, channel)
         else:
             await self._upstream.publish(*self._upstream.for_process(owner, Kind.DISCARD, channel, group))
 
@@ -304,7 +311,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         content = seal(message, trace)
         if owner is not None:
             await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, content))
-        elif not await self._upstream.push_work(channel, content, self.get_capacity(channel)):
+        elif not await self._upstream.push_work(channel, content):
             self.statistics.dropped += 1
             raise ChannelFull(channel)
 

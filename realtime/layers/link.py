@@ -26,6 +26,7 @@ class Link:
         names: what to subscribe to from the start.
         is_deserted: tells whether nobody wants to hear a name.
         on_message: called in this loop with each message of another process.
+        on_members: called in this loop with each message that was published, and the members of its name's set.
         on_back: called in this loop when a lost connection is up again.
         statistics: where everything is counted.
         timing: how long to wait for Redis.
@@ -39,6 +40,7 @@ class Link:
         *,
         is_deserted: Callable[[str], bool],
         on_message: Callable[[bytes], Awaitable[None]],
+        on_members: Callable[[str, bytes, list[str]], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
         statistics: Statistics,
         timing: Timing,
@@ -63,7 +65,14 @@ class Link:
             for host, wanted in zip(hosts, by_shard, strict=True)
         ]
         self._outboxes = [
-            Outbox(host, subscriber.wait_until_up, statistics=statistics, expiry=expiry, patience=timing.command)
+            Outbox(
+                host,
+                subscriber.wait_until_up,
+                on_members=on_members,
+                statistics=statistics,
+                expiry=expiry,
+                patience=timing.command,
+            )
             for host, subscriber in zip(hosts, self._subscribers, strict=True)
         ]
         self._task = self.loop.create_task(self._run(), name="realtime-layer-link")
@@ -100,6 +109,11 @@ class Link:
     async def publish(self, name: str, payload: bytes) -> None:
         """Publish on ``name``, soon; from any event loop."""
         await self._outboxes[self._hosts.shard(name)].publish(name, payload)
+
+    async def settle(self) -> None:
+        """Wait until what was published before has reached Redis or is lost, but not for long; from any event loop."""
+        for outbox in self._outboxes:
+            await outbox.settle()
 
     def stop(self) -> None:
         """End its work; from any thread."""

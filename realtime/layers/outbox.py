@@ -7,7 +7,7 @@ import concurrent.futures
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from realtime.errors import UpstreamUnavailable
 from realtime.layers.hosts import Host
@@ -40,6 +40,8 @@ class Outbox:
     Args:
         host: the server.
         wait_until_up: returns when the server can be reached.
+        on_members: called with each message that was published and the channels in the set of its name, if there are
+            any.
         statistics: where messages are counted.
         expiry: seconds for which a message may wait.
         patience: seconds for one round trip, and for a sender that waits for room.
@@ -50,12 +52,14 @@ class Outbox:
         host: Host,
         wait_until_up: Callable[[], Awaitable[None]],
         *,
+        on_members: Callable[[str, bytes, list[str]], Awaitable[None]],
         statistics: Statistics,
         expiry: float,
         patience: float,
     ) -> None:
         self._host = host
         self._wait_until_up = wait_until_up
+        self._on_members = on_members
         self.statistics = statistics
         self._expiry = expiry
         self._patience = patience
@@ -65,6 +69,8 @@ class Outbox:
         self._bytes = 0
         self._has_mail = asyncio.Event()
         self._room: list[concurrent.futures.Future[None]] = []
+        self._given = self._settled = 0
+        self._settling: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._is_losing = False
 
     async def publish(self, channel: str, payload: bytes) -> None:
@@ -72,6 +78,15 @@ class Outbox:
         room = self._put(channel, payload)
         if room is not None and not await self._put_when_there_is_room(room, channel, payload):
             self._lose(1, "the messages that wait for it fill the outbox")
+
+    async def settle(self) -> None:
+        """Wait, from any event loop, until what was given before is published or lost; for the outbox's patience."""
+        with self._lock:
+            if self._given == self._settled:
+                return
+            done: concurrent.futures.Future[None] = concurrent.futures.Future()
+            self._settling.append((self._given, done))
+        await asyncio.wait([asyncio.wrap_future(done)], timeout=self._patience)
 
     async def run(self) -> None:
         """Publish what comes until cancelled, then what is left, for half a second."""
@@ -82,12 +97,12 @@ class Outbox:
                 # Let the loop look at the sockets: a connection that Redis has closed is noticed only then.
                 await asyncio.sleep(0)
                 await self._wait_until_up()
-                await self._publish_batch(publisher)
+                await self._publish_next(publisher)
         finally:
             try:
                 if self._waiting:
                     self._patience = FAREWELL
-                    await self._publish_batch(publisher)
+                    await self._publish_next(publisher)
             finally:
                 await publisher.aclose()
 
@@ -102,6 +117,7 @@ class Outbox:
                 return room
             self._waiting.append((self._loop.time() + self._expiry, channel, payload))
             self._bytes += len(payload)
+            self._given += 1
             if len(self._waiting) > 1:
                 return None
         if asyncio.get_running_loop() is self._loop:
@@ -122,13 +138,18 @@ class Outbox:
             return False
         return True
 
-    async def _publish_batch(self, publisher: Publisher) -> None:
+    async def _publish_next(self, publisher: Publisher) -> None:
         batch = self._take()
-        if not batch:
-            return
+        try:
+            if batch:
+                await self._publish_batch(publisher, batch)
+        finally:
+            self._mark_settled()
+
+    async def _publish_batch(self, publisher: Publisher, batch: list[tuple[str, bytes]]) -> None:
         try:
             async with self._host.reached_within(self._patience):
-                refusals = await publisher.publish(batch)
+                refusals, members = await publisher.publish(batch)
         except UpstreamUnavailable as error:
             # Not sent again: some of it may have arrived, and a message that comes twice is worse than one that is
             # told as lost.
@@ -140,6 +161,23 @@ class Outbox:
             self._lose(len(refusals), f"Redis at {self._host} refuses them: {refusals[-1]}")
         else:
             self._is_losing = False
+        if any(members.values()):
+            await self._tell_members(batch, members)
+
+    async def _tell_members(self, batch: list[tuple[str, bytes]], members: dict[str, list[str]]) -> None:
+        for name, payload in batch:
+            try:
+                if members[name]:
+                    await self._on_members(name, payload, members[name])
+            except UpstreamUnavailable as error:
+                self._lose(1, str(error))
+
+    def _mark_settled(self) -> None:
+        with self._lock:
+            self._settled = self._given - len(self._waiting)
+            done = [future for given, future in self._settling if given <= self._settled]
+            self._settling = [(given, future) for given, future in self._settling if given > self._settled]
+        _resolve(done)
 
     def _take(self) -> list[tuple[str, bytes]]:
         now = self._loop.time()
@@ -156,10 +194,7 @@ class Outbox:
             if not self._waiting:
                 self._has_mail.clear()
             room, self._room = self._room, []
-        for future in room:
-            future.set_running_or_notify_cancel()
-            if not future.cancelled():
-                future.set_result(None)
+        _resolve(room)
         if expired:
             self._lose(expired, f"they have waited for more than {self._expiry:g} s")
         return batch
@@ -169,3 +204,9 @@ class Outbox:
         if not self._is_losing:
             self._is_losing = True
             logger.warning("Messages to other processes are lost, since %s.", reason)
+
+
+def _resolve(futures: Iterable[concurrent.futures.Future[None]]) -> None:
+    for future in futures:
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)

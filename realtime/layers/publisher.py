@@ -6,13 +6,25 @@ To borrow a connection from a pool and to fill a pipeline for each message would
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from realtime.layers.hosts import Host
 
-__all__ = ["Publisher"]
+__all__ = ["Published", "Publisher"]
+
+
+class Published(NamedTuple):
+    """What became of some messages.
+
+    Args:
+        refusals: of the server, one for each message that it has not taken.
+        members: the channels in the set of the same name as each Redis channel: those without an owner in that group.
+    """
+
+    refusals: list[ResponseError]
+    members: dict[str, list[str]]
 
 
 class Publisher:
@@ -27,17 +39,16 @@ class Publisher:
         self._pool = host.pool()
         self._connection: Any = None
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[ResponseError]:
+    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> Published:
         """Publish pairs of channel and payload in one round trip, in their order.
-
-        Returns:
-            The server's refusals, one for each message that it has not taken.
 
         Raises:
             RedisError, OSError: if the connection cannot be made, or is lost before everything is confirmed.
         """
         connection = await self._usable_connection()
-        commands = [("PUBLISH", channel, payload) for channel, payload in messages]
+        names = dict.fromkeys(channel for channel, _ in messages)
+        commands: list[tuple[str | bytes, ...]] = [("PUBLISH", channel, payload) for channel, payload in messages]
+        commands += [("SMEMBERS", name) for name in names]
         await connection.send_packed_command(connection.pack_commands(commands))
         refusals = []
         for _ in messages:
@@ -45,7 +56,8 @@ class Publisher:
                 await connection.read_response()
             except ResponseError as error:
                 refusals.append(error)
-        return refusals
+        members = [[member.decode() for member in await connection.read_response()] for _ in names]
+        return Published(refusals, dict(zip(names, members, strict=True)))
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from realtime.layers.numbers import Numbers
 from realtime.layers.statistics import Statistics
 from realtime.layers.subscriber import Timing
 from realtime.layers.work import WorkQueues
+from realtime.layers.workgroups import WorkGroups
 
 __all__ = ["Upstream"]
 
@@ -41,6 +42,8 @@ class Upstream:
         statistics: where everything is counted.
         groups: returns the groups that have members in this process.
         has_members: tells whether a group has members in this process.
+        group_expiry: seconds for which a channel without an owner that nobody reads stays in its groups.
+        capacity_of: returns a channel's capacity.
         on_envelope: called with each message of another process.
         on_back: called when a lost connection is up again.
     """
@@ -58,6 +61,8 @@ class Upstream:
         statistics: Statistics,
         groups: Callable[[], Iterable[str]],
         has_members: Callable[[str], bool],
+        group_expiry: float,
+        capacity_of: Callable[[str], int],
         on_envelope: Callable[[Envelope], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
     ) -> None:
@@ -68,18 +73,22 @@ class Upstream:
         self._statistics = statistics
         self._groups = groups
         self._has_members = has_members
+        self._capacity_of = capacity_of
         self._on_envelope = on_envelope
         self._on_back = on_back
         self._codec = Codec(process, serializer, symmetric_encryption_keys, expiry)
         self._hosts = Hosts(hosts, timing.connect)
         self._clients = Clients(self._hosts)
+        self._work_groups = WorkGroups(
+            self._hosts, self._clients, prefix=prefix, group_expiry=group_expiry, patience=timing.command
+        )
         self._work = WorkQueues(
             self._hosts,
             self._clients,
             prefix=prefix,
             expiry=expiry,
-            serializer=serializer,
-            symmetric_encryption_keys=symmetric_encryption_keys,
+            codec=self._codec,
+            groups=self._work_groups,
             patience=timing.command,
             statistics=statistics,
         )
@@ -102,6 +111,7 @@ class Upstream:
                     names,
                     is_deserted=self._is_deserted,
                     on_message=self._on_message,
+                    on_members=self._pass_on,
                     on_back=self._back,
                     statistics=self._statistics,
                     timing=self._timing,
@@ -150,18 +160,21 @@ class Upstream:
             return
         shard = self._hosts.shard(name)
         async with self._hosts[shard].reached_within(self._timing.command):
-            await self._clients.here()[shard].publish(name, payload)
+            publishing: Any = self._clients.here()[shard].pipeline(transaction=False)
+            _, channels = await publishing.publish(name, payload).smembers(name).execute()
         self._statistics.published += 1
+        await self._pass_on(name, payload, [channel.decode() for channel in channels])
 
     # Shared by all
 
-    async def push_work(self, channel: str, message: dict[str, Any], capacity: int) -> bool:
+    async def push_work(self, channel: str, message: Any) -> bool:
         """Put a message into a channel without an owner; returns whether there was room.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        return await self._work.push(channel, message, capacity)
+        await self._settle()
+        return await self._work.push(channel, message, self._capacity_of(channel))
 
     async def receive_work(self, channel: str, queue: Queue) -> dict[str, Any]:
         """Wait for a message of a channel without an owner.
@@ -170,6 +183,24 @@ class Upstream:
             UpstreamUnavailable: if Redis has not been reached since the start of the process.
         """
         return await self._work.receive(channel, queue)
+
+    async def add_work(self, group: str, channel: str) -> None:
+        """Put a channel without an owner into a group.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        await self._settle()
+        await self._work_groups.add(group, channel)
+
+    async def discard_work(self, group: str, channel: str) -> None:
+        """Take a channel without an owner out of a group.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        await self._settle()
+        await self._work_groups.discard(group, channel)
 
     async def next_number(self, name: str) -> int:
         """Return 1, 2, 3 and so on, each number to one process.
@@ -213,6 +244,21 @@ class Upstream:
 
     # Inside
 
+    async def _settle(self) -> None:
+        """Let what this process has said to groups before reach their members without an owner first.
+
+        During an outage there is nothing to wait for: what comes next fails.
+        """
+        link = self._link
+        if link is not None and link.is_alive and link.is_up:
+            await link.settle()
+
+    async def _pass_on(self, name: str, payload: bytes, channels: Iterable[str]) -> None:
+        """Put a message that was published to a group into its members without an owner."""
+        group = name.removeprefix(self._group_channel(""))
+        for channel in channels:
+            await self._work.push_to_member(group, channel, payload, self._capacity_of(channel))
+
     async def _back(self) -> None:
         try:
             await self._numbers.restore()
@@ -240,7 +286,7 @@ class Upstream:
         return not self._has_members(name.removeprefix(self._group_channel("")))
 
     def _group_channel(self, group: str) -> str:
-        return f"{self._prefix}:group:{group}"
+        return self._work_groups.channels_key(group)
 
     def _process_channel(self, process: str) -> str:
         return f"{self._prefix}:process:{process}"

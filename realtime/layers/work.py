@@ -6,15 +6,16 @@ import asyncio
 import logging
 from typing import Any, cast
 
-from channels_redis.serializers import registry
 from redis.asyncio import Redis
 
 from realtime.errors import UpstreamUnavailable
 from realtime.layers.clients import Clients
+from realtime.layers.envelope import Codec, Envelope, Kind, UndecodableEnvelope
 from realtime.layers.hosts import Host, Hosts
 from realtime.layers.members import Queue
-from realtime.layers.parcel import carry, unseal
+from realtime.layers.parcel import Parcel, carry, unseal
 from realtime.layers.statistics import Statistics
+from realtime.layers.workgroups import WorkGroups
 
 __all__ = ["WorkQueues"]
 
@@ -49,6 +50,16 @@ return 1
 """
 )
 
+#: For a message to a group: the channel's own set of groups says whether it is still a member.
+_PUSH_TO_MEMBER = (
+    """
+if redis.call('SISMEMBER', KEYS[2], ARGV[4]) == 0 then
+    return -1
+end
+"""
+    + _PUSH
+)
+
 _DEADLINE_LENGTH = 14
 
 
@@ -60,10 +71,10 @@ class WorkQueues:
         clients: the clients of each event loop.
         prefix: what the keys begin with.
         expiry: seconds for which a message waits.
-        serializer: a format of ``channels_redis.serializers.registry``.
-        symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
+        codec: turns messages into bytes.
+        groups: the groups that the channels are in.
         patience: seconds that Redis may take to answer.
-        statistics: where messages that could not be read are counted.
+        statistics: where messages that could not be read, or had no room, are counted.
     """
 
     def __init__(
@@ -73,35 +84,65 @@ class WorkQueues:
         *,
         prefix: str,
         expiry: float,
-        serializer: str,
-        symmetric_encryption_keys: list[str | bytes] | None,
+        codec: Codec,
+        groups: WorkGroups,
         patience: float,
         statistics: Statistics,
     ) -> None:
         self._statistics = statistics
+        self._codec = codec
+        self._groups = groups
         self._hosts = hosts
         self._clients = clients
         self._prefix = prefix
         self._expiry = expiry
         self._patience = patience
-        self._serializer = registry.get_serializer(
-            serializer, symmetric_encryption_keys=symmetric_encryption_keys, expiry=int(expiry)
-        )
+        self._overflowing: set[str] = set()
         self._pumps: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[None]] = {}
         self._was_reached = False
 
-    async def push(self, channel: str, message: dict[str, Any], capacity: int) -> bool:
+    async def push(self, channel: str, message: Any, capacity: int) -> bool:
         """Put a message behind the others. Returns whether there was room.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        payload = self._serializer.serialize(message)
+        payload = self._codec.encode(Kind.CHANNEL, channel, message)
         async with self._host(channel).reached_within(self._patience):
             pushed = await self._client(channel).eval(
                 _PUSH, 1, self._key(channel), payload, capacity, int(self._expiry * 1000)
             )
         return bool(pushed)
+
+    async def push_to_member(self, group: str, channel: str, payload: bytes, capacity: int) -> None:
+        """Put a message to a group into one of its members; one that has no room loses it.
+
+        Args:
+            group: the group.
+            channel: the member.
+            payload: the message as it was published.
+            capacity: how many messages may wait in the channel.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        keys = [self._key(channel), self._groups.groups_key(channel)]
+        async with self._host(channel).reached_within(self._patience):
+            pushed = await self._client(channel).eval(
+                _PUSH_TO_MEMBER, len(keys), *keys, payload, capacity, int(self._expiry * 1000), group
+            )
+        if pushed < 0:
+            await self._groups.forget(group, channel)
+        elif pushed:
+            self._overflowing.discard(channel)
+        else:
+            self._overflow(channel, capacity)
+
+    def _overflow(self, channel: str, capacity: int) -> None:
+        self._statistics.dropped += 1
+        if channel not in self._overflowing:
+            self._overflowing.add(channel)
+            logger.warning("Channel %s is full (%d messages): messages to its groups pass it over.", channel, capacity)
 
     async def receive(self, channel: str, queue: Queue) -> dict[str, Any]:
         """Take the oldest message, waiting for it through outages.
@@ -153,18 +194,19 @@ class WorkQueues:
 
     def _hand_over(self, channel: str, entry: bytes, queue: Queue) -> None:
         try:
-            message = carry(*unseal(self._serializer.deserialize(entry[_DEADLINE_LENGTH:])))
-        except Exception:
-            # Serializers and encryption raise errors of their own, without a common base; a message that nobody can
-            # read must not end the worker.
+            envelope = self._codec.decode(entry[_DEADLINE_LENGTH:])
+        except UndecodableEnvelope:
             self._statistics.undecodable += 1
             logger.exception("Work of channel %s is lost: it could not be decoded.", channel)
             return
-        queue.post(message)
+        message = _opened(envelope, channel)
+        if message is not None:
+            queue.post(message)
 
     async def _pop(self, channel: str) -> bytes | None:
         key = self._key(channel)
         client = self._client(channel)
+        await self._groups.renew(channel)
         async with self._host(channel).reached_within(self._patience + BLOCK):
             await client.eval(_DROP_EXPIRED, 1, key)
             reply = await client.blpop([key], timeout=BLOCK)
@@ -178,3 +220,12 @@ class WorkQueues:
 
     def _client(self, channel: str) -> Redis:
         return self._clients.here()[self._hosts.shard(channel)]
+
+
+def _opened(envelope: Envelope, channel: str) -> dict[str, Any] | None:
+    """Return the message in an envelope; None where it was for a group, but not for this channel."""
+    message, trace = unseal(envelope.content)
+    if envelope.kind is not Kind.GROUP:
+        return carry(message, trace)
+    parcel = Parcel(message, trace)
+    return None if parcel.exclude == channel else parcel.copy()

@@ -185,6 +185,52 @@ async def test_a_channel_added_twice_gets_a_message_once_and_leaves_at_once(make
     assert await taken(layer, channel) == MARK
 
 
+async def test_a_channel_without_an_owner_is_a_member_like_any_other(make_layer, taken):
+    layer = make_layer()
+    await layer.group_send("group", {"type": "before"})
+    await layer.group_add("group", "thumbnails")
+    await layer.group_add("group", "thumbnails")
+    await layer.group_send("group", {"type": "once", "nested": {"list": [1]}})
+    await layer.group_discard("group", "thumbnails")
+    await layer.group_discard("group", "thumbnails")
+    await layer.group_send("group", {"type": "never"})
+    await layer.send("thumbnails", MARK)
+    assert await taken(layer, "thumbnails") == {"type": "once", "nested": {"list": [1]}}
+    assert await taken(layer, "thumbnails") == MARK
+
+
+async def test_a_process_with_members_has_channels_without_an_owner_in_the_same_group(make_layer, taken):
+    layer = make_layer()
+    channel = await layer.new_channel()
+    for member in (channel, "thumbnails", "previews"):
+        await layer.group_add("group", member)
+    for number in range(3):
+        await layer.group_send("group", {"type": "event", "number": number})
+    for member in (channel, "thumbnails", "previews"):
+        assert [(await taken(layer, member))["number"] for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_channel_without_an_owner_can_be_excluded_and_does_not_see_who_is(make_layer, taken):
+    layer = make_layer()
+    await layer.group_add("group", "thumbnails")
+    await layer.group_send("group", {"type": "websocket.send", "text": "1", "exclude": "thumbnails"})
+    await layer.group_send("group", {"type": "websocket.send", "text": "2", "exclude": "previews"})
+    assert await taken(layer, "thumbnails") == {"type": "websocket.send", "text": "2"}
+
+
+async def test_a_group_message_passes_over_a_full_channel_without_an_owner(make_layer, taken, caplog):
+    layer = make_layer(capacity=3)
+    await layer.group_add("group", "thumbnails")
+    for number in range(5):
+        await layer.group_send("group", {"type": "message", "number": number})
+    await layer.group_add("group", "previews")
+    await layer.group_send("group", MARK)
+    assert await taken(layer, "previews") == MARK
+    assert [(await taken(layer, "thumbnails"))["number"] for _ in range(3)] == [0, 1, 2]
+    assert layer.statistics.dropped == 3
+    assert len([record for record in caplog.records if "is full" in record.message]) == 1
+
+
 async def test_leaving_a_group_that_one_is_not_in_is_harmless(make_layer):
     layer = make_layer()
     channel = await layer.new_channel()
@@ -267,6 +313,7 @@ async def test_flush_forgets_mail_and_memberships(make_layer, taken):
     layer = make_layer()
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
+    await layer.group_add("group", "work")
     await layer.send("work", {"type": "before"})
     await layer.send(channel, {"type": "before"})
     await layer.flush()

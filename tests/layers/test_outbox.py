@@ -53,12 +53,20 @@ async def heard(client):
         yield heard
 
 
+async def no_members(name, payload, channels):
+    raise AssertionError(f"{name} is no group")
+
+
+def new_outbox(url, gate, **options):
+    return Outbox(Hosts([url], 2.0)[0], gate.wait, on_members=no_members, statistics=Statistics(), **options)
+
+
 @pytest.fixture
 async def make_outbox(shared_redis, gate):
     tasks = []
 
     def make(url=shared_redis.url, *, expiry=60.0, patience=3.0):
-        outbox = Outbox(Hosts([url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=expiry, patience=patience)
+        outbox = new_outbox(url, gate, expiry=expiry, patience=patience)
         tasks.append(asyncio.create_task(outbox.run()))
         return outbox
 
@@ -180,7 +188,7 @@ async def test_room_that_comes_just_after_a_thread_found_none_wakes_it(
 
 
 async def test_what_is_left_is_published_at_the_end(shared_redis, gate, heard):
-    outbox = Outbox(Hosts([shared_redis.url], 2.0)[0], gate.wait, statistics=Statistics(), expiry=60, patience=3)
+    outbox = new_outbox(shared_redis.url, gate, expiry=60, patience=3)
     running = asyncio.create_task(outbox.run())
     await asyncio.sleep(0)
     await outbox.publish("out", b"farewell")

@@ -100,11 +100,33 @@ async def test_a_channel_of_another_process_is_neither_attached_nor_received_fro
         await here.receive(channel)
 
 
-async def test_a_channel_without_an_owner_is_no_member_of_a_group(make_process):
-    layer = make_process()
-    with pytest.raises(ValueError, match="belongs to no process"):
-        await layer.group_add("group", "work")
-    await layer.group_discard("group", "work")
+async def test_a_group_message_reaches_a_channel_without_an_owner_once_from_whichever_process(make_process, attach):
+    here, there, third = make_process(), make_process(), make_process()
+    members = [await attach(layer, "group") for layer in (here, there)]
+    await third.group_add("group", "work")
+    receivers = [asyncio.create_task(layer.receive("work")) for layer in (here, there) for _ in range(3)]
+    for number, layer in enumerate((here, there, third, here, there, third)):
+        await layer.group_send("group", {"type": "event", "number": number})
+    assert sorted([(await receiver)["number"] for receiver in receivers]) == list(range(6))
+    for member in members:
+        assert sorted([(await member.next_mail())["number"] for _ in range(6)]) == list(range(6))
+    await here.group_discard("group", "work")
+    await there.group_send("group", {"type": "never"})
+    await third.send("work", MARK)
+    async with asyncio.timeout(10):
+        assert await here.receive("work") == MARK
+
+
+async def test_messages_of_one_process_reach_a_channel_without_an_owner_in_their_order(make_process, attach, taken):
+    here, there = make_process(), make_process()
+    await attach(here, "group")
+    for number in range(0, 60, 2):
+        await here.group_add("group", "work")
+        await here.group_send("group", {"type": "event", "number": number})
+        await here.group_discard("group", "work")
+        await here.group_send("group", {"type": "never"})
+        await here.send("work", {"type": "event", "number": number + 1})
+    assert [(await taken(there, "work"))["number"] for _ in range(60)] == list(range(60))
 
 
 async def test_each_message_of_a_named_channel_goes_to_one_process(make_process):
@@ -224,7 +246,7 @@ async def test_joining_a_group_costs_no_round_trip_after_the_first_member(make_p
         shared_redis.resume()
 
 
-async def test_groups_are_spread_over_several_servers(layers, attach, redis_server, shared_redis):
+async def test_groups_are_spread_over_several_servers(layers, attach, taken, redis_server, shared_redis):
     urls = [shared_redis.url, redis_server.url]
     here, there = layers(urls, prefix="shards"), layers(urls, prefix="shards")
     groups = [f"group{number}" for number in range(20)]
@@ -232,6 +254,10 @@ async def test_groups_are_spread_over_several_servers(layers, attach, redis_serv
     for group in groups:
         await here.group_send(group, {"type": "event", "group": group})
     assert {(await member.next_mail())["group"] for _ in groups} == set(groups)
+    for group in groups:
+        await there.group_add(group, "work")
+        await here.group_send(group, {"type": "event", "group": group})
+    assert {(await taken(there, "work"))["group"] for _ in groups} == set(groups)
     for server in (shared_redis, redis_server):
         assert b"shards:group:" in server.command("PUBSUB CHANNELS shards:group:*")
     await here.check()

@@ -51,7 +51,7 @@ async def test_a_connection_that_the_server_has_closed_is_made_again(redis_serve
     publisher = make_publisher(redis_server.url)
     await publisher.publish([("out", b"1")])
     await client.client_kill_filter(_type="normal", skipme=True)
-    assert await publisher.publish([("out", b"2")]) == []
+    assert (await publisher.publish([("out", b"2")])).refusals == []
 
 
 async def test_a_server_that_is_gone_is_an_error_and_one_that_is_back_is_found(redis_server, make_publisher):
@@ -61,7 +61,7 @@ async def test_a_server_that_is_gone_is_an_error_and_one_that_is_back_is_found(r
     with pytest.raises((RedisConnectionError, OSError)):
         await publisher.publish([("out", b"2")])
     redis_server.start()
-    assert await publisher.publish([("out", b"3")]) == []
+    assert (await publisher.publish([("out", b"3")])).refusals == []
 
 
 async def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next_one(redis_server, make_publisher, client):
@@ -75,12 +75,13 @@ async def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next_one(re
     finally:
         redis_server.resume()
     await client.execute_command("ACL", "SETUSER", "default", "resetchannels", "&out")
-    assert len(await publisher.publish([("forbidden", b"4")])) == 1
+    assert len((await publisher.publish([("forbidden", b"4")])).refusals) == 1
 
 
 async def test_each_message_that_is_refused_is_told(redis_server, make_publisher, client):
     publisher = make_publisher(redis_server.url)
     await client.execute_command("ACL", "SETUSER", "default", "resetchannels", "&out")
-    refusals = await publisher.publish([("out", b"1"), ("forbidden", b"2"), ("out", b"3"), ("forbidden", b"4")])
-    assert [type(refusal) for refusal in refusals] == [NoPermissionError] * 2
-    assert await publisher.publish([("out", b"5")]) == []
+    messages = [("out", b"1"), ("forbidden", b"2"), ("out", b"3"), ("forbidden", b"4")]
+    published = await publisher.publish(messages)
+    assert [type(refusal) for refusal in published.refusals] == [NoPermissionError] * 2
+    assert (await publisher.publish([("out", b"5")])).refusals == []
