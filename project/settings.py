@@ -214,6 +214,8 @@ REALTIME_DRAIN_SECONDS = env.float("REALTIME_DRAIN_SECONDS", default=10)
 REALTIME_ROOM_CREATION = env.str("REALTIME_ROOM_CREATION", default="authenticated")
 #: Accept an access token as ?token=. Off: a query string ends up in the logs of proxies.
 REALTIME_TOKEN_IN_QUERY = env.bool("REALTIME_TOKEN_IN_QUERY", default=False)
+#: New rooms in an hour by one user, or by all visitors of one address; 0 is no limit. Staff may make any number.
+REALTIME_ROOMS_PER_HOUR = env.int("REALTIME_ROOMS_PER_HOUR", default=100)
 
 #: Limits before the upgrade, 429 beyond them; 0 is no limit. Connections from this machine itself do not count.
 REALTIME_HANDSHAKES_PER_MINUTE = env.int("REALTIME_HANDSHAKES_PER_MINUTE", default=0 if DEBUG else 600)

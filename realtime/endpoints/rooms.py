@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime.addresses import client_address, network_of
 from realtime.close import CloseCode
 from realtime.consumers import PolicyConsumer
 from realtime.messages import Message
@@ -35,7 +36,8 @@ class RoomsConsumer(PolicyConsumer):
     async def connect(self) -> None:
         """Accept, and join the room that the address names."""
         await self.accept()
-        self._session = Session(self, current_hub(), self.user, identified=self.sign_in)
+        address = network_of(client_address(self.scope) or "")
+        self._session = Session(self, current_hub(), self.user, address=address, identified=self.sign_in)
         room = self.scope["url_route"]["kwargs"].get("room")
         if room is not None:
             await self._session.join_at_once(room)

@@ -86,12 +86,14 @@ class Refusal:
     """Why somebody may not do something.
 
     Args:
-        code: code of the protocol's ``Error``: ``unknown_room`` or ``forbidden``.
+        code: code of the protocol's ``Error``, for instance ``unknown_room`` or ``forbidden``.
         detail: the reason, for people.
+        retry_after: seconds until they may, where it is only a matter of time.
     """
 
     code: ErrorCode
     detail: str
+    retry_after: int | None = None
 
 
 def unknown_room(slug: str) -> Refusal:

@@ -5,9 +5,14 @@ Synchronous; runs in a database thread or in a view.
 
 from __future__ import annotations
 
+import datetime
+import math
 from dataclasses import dataclass
 
-from django.db import IntegrityError, transaction
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from realtime.rooms.access import (
     Action,
@@ -21,9 +26,13 @@ from realtime.rooms.access import (
     unknown_room,
 )
 from realtime.rooms.models import SLUG, Membership, Role, Room
+from realtime.rooms.people import Person
 from realtime.rooms.storage import lock_rooms
 
-__all__ = ["Admission", "admit", "create_room"]
+__all__ = ["Admission", "admit", "create_room", "over_quota", "quota_key"]
+
+#: Time in which new rooms are counted.
+QUOTA_WINDOW = datetime.timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +58,16 @@ class Admission:
     closings: int
 
 
-def admit(user: AnyUser, slug: str) -> Admission | Refusal:
+def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
     """Let a user into a room by the socket.
 
     Who is signed in becomes a member of a public room by entering it. A room that does not exist is made where
-    ``REALTIME_ROOM_CREATION`` lets this user make one.
+    ``REALTIME_ROOM_CREATION`` and ``REALTIME_ROOMS_PER_HOUR`` let this user make one.
 
     Args:
         user: a user, or ``AnonymousUser``.
         slug: the room's name, as the client wrote it.
+        address: the client's, as limits count it.
     """
     if SLUG.fullmatch(slug) is None:
         return unknown_room(slug)
@@ -65,7 +75,10 @@ def admit(user: AnyUser, slug: str) -> Admission | Refusal:
     if room is None:
         if not may_create(user):
             return unknown_room(slug)
-        room = create_room(user, slug)
+        created = create_room(user, slug, address)
+        if isinstance(created, Refusal):
+            return created
+        room = created
     standing = standing_of(user, room)
     if standing is Standing.OUTSIDER and room.is_public:
         return _enrol(user, room)
@@ -73,15 +86,20 @@ def admit(user: AnyUser, slug: str) -> Admission | Refusal:
     return refusal or _admission(room, standing)
 
 
-def create_room(user: AnyUser, slug: str) -> Room:
+def create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
     """Make a public room, or return the one that somebody else has made at the same moment.
 
     A user becomes its moderator. In a room that a visitor makes, visitors may write.
     """
     try:
         with transaction.atomic():
+            key = quota_key(user, address)
+            refusal = over_quota(user, key)
+            if refusal is not None:
+                return refusal
             room = Room.objects.create(
                 slug=slug,
+                quota_key=key,
                 strangers_may_post=not user.is_authenticated,
                 created_by=user if user.is_authenticated else None,  # type: ignore[misc]
             )
@@ -90,6 +108,47 @@ def create_room(user: AnyUser, slug: str) -> Room:
     except IntegrityError:
         return Room.objects.get(slug=slug)
     return Room.objects.get(pk=room.pk)
+
+
+def quota_key(user: AnyUser, address: str) -> str:
+    """Return whose quota a new room counts for; the address of a visitor is not stored.
+
+    Args:
+        user: a user, or ``AnonymousUser``.
+        address: the client's, as limits count it.
+    """
+    if user.is_authenticated:
+        return Person.of(user, "").key
+    return salted_hmac("realtime.rooms.quota", address, algorithm="sha256").hexdigest()
+
+
+def over_quota(user: AnyUser, key: str) -> Refusal | None:
+    """Return why a user may not make one more room now, None where they may; staff may make any number.
+
+    Call it in the transaction that makes the room: it counts under a lock that is held to its end.
+
+    Args:
+        user: a user, or ``AnonymousUser``.
+        key: of ``quota_key()``.
+    """
+    limit = settings.REALTIME_ROOMS_PER_HOUR
+    if limit <= 0 or getattr(user, "is_staff", False):
+        return None
+    _lock_quota(key)
+    now = timezone.now()
+    counted = Room.objects.filter(quota_key=key, created_at__gt=now - QUOTA_WINDOW).order_by("-created_at")
+    blocking = counted.values_list("created_at", flat=True)[limit - 1 : limit].first()
+    if blocking is None:
+        return None
+    detail = f"At most {limit} new rooms in an hour; join one that exists, or try again later."
+    return Refusal("rate_limited", detail, retry_after=math.ceil((blocking + QUOTA_WINDOW - now).total_seconds()))
+
+
+def _lock_quota(key: str) -> None:
+    """Hold up others with the same key until the end of the transaction. On SQLite the transaction does so already."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
 
 
 def _enrol(user: AnyUser, room: Room) -> Admission | Refusal:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied, Throttled, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
+from realtime.addresses import network_of, request_address
 from realtime.cache import limit_cache
 from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
+from realtime.rooms.admission import over_quota, quota_key
 from realtime.rooms.limits import MAX_PAGE
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.people import Person
@@ -100,7 +102,7 @@ class RoomAPIView(generics.GenericAPIView[Any]):
 
 
 class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
-    """List the rooms that the user may enter; create one as ``REALTIME_ROOM_CREATION`` allows."""
+    """List the rooms that the user may enter; create one within the rules and the quota of the site."""
 
     serializer_class = RoomSerializer
     pagination_class = RoomPagination
@@ -114,16 +116,21 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         user = self.request.user
         if not may_create(user):
             raise PermissionDenied("You may not create rooms.")
-        slug = serializer.validated_data["slug"]
         try:
-            with transaction.atomic():
-                room = serializer.save(created_by=user if user.is_authenticated else None)
-                if user.is_authenticated:
-                    Membership.objects.create(room=room, user=cast("Any", user), role=Role.MODERATOR)
+            self._create(serializer, user, quota_key(user, network_of(request_address(self.request) or "")))
         except IntegrityError:
-            if not Room.objects.filter(slug=slug).exists():
+            if not Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
                 raise
             raise ValidationError({"room": ["This name is taken."]}) from None
+
+    @transaction.atomic
+    def _create(self, serializer: Any, user: Any, key: str) -> None:
+        refusal = over_quota(user, key)
+        if refusal is not None:
+            raise _exception(refusal)
+        room = serializer.save(created_by=user if user.is_authenticated else None, quota_key=key)
+        if user.is_authenticated:
+            Membership.objects.create(room=room, user=user, role=Role.MODERATOR)
 
 
 class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
@@ -200,5 +207,7 @@ class MembershipView(RoomAPIView, generics.DestroyAPIView[Membership]):
 
 
 def _exception(refusal: Refusal) -> Exception:
+    if refusal.code == "rate_limited":
+        return Throttled(refusal.retry_after, refusal.detail)
     kind = _EXCEPTIONS.get(refusal.code)
     return ValidationError({"content": [refusal.detail]}) if kind is None else kind(refusal.detail)

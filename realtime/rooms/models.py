@@ -51,6 +51,13 @@ class Room(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    quota_key = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Whose quota of new rooms it counts for: a user, or a hash of a visitor's address.",
+    )
 
     last_seq = models.BigIntegerField("messages", default=0, editable=False)
     access_version = models.BigIntegerField(default=0, editable=False)
@@ -59,6 +66,7 @@ class Room(models.Model):
 
     class Meta:
         ordering = ["slug"]
+        indexes = [models.Index(fields=["quota_key", "created_at"], name="new_rooms_of_a_creator")]
 
     def __str__(self) -> str:
         return self.slug

@@ -80,13 +80,15 @@ class Session:
         link: the connection.
         hub: what the rooms of this process share.
         user: the user of the connection, or ``AnonymousUser``.
+        address: the client's, as limits count it.
         identified: called when ``Authenticate`` has brought a user.
     """
 
     def __init__(
-        self, link: Link, hub: Hub, user: AnyUser, *, identified: Callable[[AnyUser], Awaitable[None]]
+        self, link: Link, hub: Hub, user: AnyUser, *, address: str, identified: Callable[[AnyUser], Awaitable[None]]
     ) -> None:
         self.connection = uuid.uuid4().hex
+        self._address = address
         self._link = link
         self._hub = hub
         self._person = Person.of(user, self.connection)
@@ -124,7 +126,7 @@ class Session:
         """
         if slug not in self._seats and len(self._seats) >= limits().rooms_per_connection:
             raise Refused("forbidden", f"One connection may be in {limits().rooms_per_connection} rooms.")
-        admission = _admitted(await self._hub.reader.run(admit, self._person.user, slug))
+        admission = _admitted(await self._admit(slug))
         former = self._seats.get(slug)
         if former is not None:
             former.feed.leave(former.member)
@@ -174,6 +176,9 @@ class Session:
 
     # Join
 
+    async def _admit(self, slug: str) -> Admission | Refusal:
+        return await self._hub.reader.run(admit, self._person.user, slug, self._address)
+
     async def _take_seat(self, admission: Admission) -> _Seat:
         slug = admission.slug
         member = Member(
@@ -199,7 +204,7 @@ class Session:
             snapshot = await self._hub.reader.run(read_snapshot, admission.room_id, since)
             while snapshot.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
-                member.renew(_admitted(await self._hub.reader.run(admit, self._person.user, admission.slug)))
+                member.renew(_admitted(await self._admit(admission.slug)))
                 snapshot = await self._hub.reader.run(read_snapshot, admission.room_id, since)
         except Room.DoesNotExist:
             raise _refused(unknown_room(admission.slug)) from None
@@ -309,7 +314,7 @@ class Session:
     async def _become(self, user: AnyUser) -> None:
         """Turn a visitor into a user, in every room: others see the visitor go and the user come."""
         for slug, seat in list(self._seats.items()):
-            admission = await self._hub.reader.run(admit, user, slug)
+            admission = await self._admit(slug)
             if self._seats.get(slug) is not seat:
                 continue
             if isinstance(admission, Refusal):

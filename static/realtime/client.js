@@ -319,12 +319,14 @@ export class RoomsClient extends EventTarget {
     const message = this.#outbox.get(ref);
     const request = this.#requests.get(ref);
     const [, command, room] = /^(join|leave):(.*)$/s.exec(ref) ?? [];
+    // Of new rooms: it lasts up to an hour, for which nobody is left to wait.
+    const isQuota = command === "join" && error.code === "rate_limited" && this.#rooms.get(room) === null;
     if (message) {
       this.#messageRefused(message, error);
     } else if (request) {
       this.#requests.delete(ref);
       request.reject(new Error(error.detail));
-    } else if (command && PASSING.has(error.code)) {
+    } else if (command && PASSING.has(error.code) && !isQuota) {
       setTimeout(() => this.#askAgain(command, room), pause(COMMAND_ATTEMPT, this.#random));
     } else if (command === "leave") {
       this.#hasLeft(room);

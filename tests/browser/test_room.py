@@ -234,6 +234,13 @@ async def test_a_message_that_is_refused_says_why_and_can_be_sent_again(new_page
     await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["short enough"])
 
 
+async def test_who_makes_more_rooms_than_the_quota_allows_is_told_so(new_page, database):
+    with ServerProcess(database=database, env={"REALTIME_ROOMS_PER_HOUR": "1"}) as server:
+        page = await enter(new_page, "quota-one", base_url=server.http(""))
+        await page.goto("/rooms/quota-two/")
+        await expect(page.get_by_role("alert")).to_contain_text("new rooms in an hour")
+
+
 async def test_a_session_that_has_ended_is_said_in_words(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:

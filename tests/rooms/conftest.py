@@ -28,6 +28,9 @@ from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, Server
 #: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
 PATIENCE = 30
 
+#: The tests make more rooms than a person does.
+ROOM_CREATION = {"REALTIME_ROOM_CREATION": "authenticated", "REALTIME_ROOMS_PER_HOUR": "0"}
+
 #: Users of every test database, with their primary keys.
 USERS = {
     name: 101 + number
@@ -44,6 +47,8 @@ USERS = {
             "disconnected",
             "updated",
             "hasty",
+            "prolific",
+            "parallel",
         ]
     )
 }
@@ -195,7 +200,7 @@ def sqlite_environment(database: Path, tmp_path_factory: pytest.TempPathFactory)
     """A database with users on SQLite, and no Redis."""
     copy = tmp_path_factory.mktemp("rooms") / "db.sqlite3"
     copy.write_bytes(database.read_bytes())
-    environment = {"DATABASE_URL": f"sqlite:///{copy}", "REALTIME_ROOM_CREATION": "authenticated"}
+    environment = {"DATABASE_URL": f"sqlite:///{copy}", **ROOM_CREATION}
     manage(CREATE_USERS.replace("{users}", repr(USERS)), environment)
     return environment
 
@@ -203,7 +208,7 @@ def sqlite_environment(database: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def postgresql_environment(postgresql_server: PostgresProcess) -> dict[str, str]:
     """A database with users on PostgreSQL."""
-    environment = {"DATABASE_URL": postgresql_server.create_database(), "REALTIME_ROOM_CREATION": "authenticated"}
+    environment = {"DATABASE_URL": postgresql_server.create_database(), **ROOM_CREATION}
     code = "from django.core.management import call_command; call_command('demo', password='pw')"
     manage(code + CREATE_USERS.replace("{users}", repr(USERS)), environment)
     return environment
