@@ -224,6 +224,43 @@ def test_application_that_ignores_its_disconnect_gets_it_once_and_is_cancelled(s
         assert server.get("/statistics")["sessions"] == 0
 
 
+TRANSFER_CODINGS = [
+    ["chunked", "identity"],
+    ["identity", "chunked"],
+    ["chunked", "chunked"],
+    ["chunked, identity"],
+    ["chunked, chunked"],
+    ["gzip, chunked"],
+    ["gzip"],
+    ["identity"],
+    ["xchunked"],
+    [""],
+]
+
+
+@pytest.mark.parametrize("codings", TRANSFER_CODINGS, ids=repr)
+@pytest.mark.parametrize("wants", ["websocket", "http"])
+def test_transfer_codings_other_than_chunked_once_are_refused(server: Any, codings: list[str], wants: str) -> None:
+    lines = "\r\n".join(["GET /journal?wait=0 HTTP/1.1", *(f"Transfer-Encoding: {coding}" for coding in codings)])
+    upgrade = {} if wants == "websocket" else {"Upgrade": None, "Connection": "close"}
+    status, headers, _ = server.handshake(line=lines, headers=upgrade, body=b"0\r\n\r\n")
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize("upgrade", ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["http", "websocket"])
+@pytest.mark.parametrize("body", [b"", b"0\r\n\r\n"], ids=["no body", "a body"])
+def test_transfer_encoding_in_http_1_0_is_answered_with_400(server: Any, upgrade: str, body: bytes) -> None:
+    head = f"GET /echo HTTP/1.0\r\nHost: localhost\r\n{upgrade}Transfer-Encoding: chunked\r\n\r\n"
+    status, headers, answer = server.request(head.encode() + body)
+    assert (status, headers["content-type"]) == (400, "application/problem+json")
+    assert "HTTP/1.1" in json.loads(answer)["detail"]
+
+
+def test_chunked_body_of_an_ordinary_request_is_read(server: Any) -> None:
+    head = b"GET /journal?wait=0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: Chunked\r\n\r\n"
+    assert server.request(head + b"1\r\nx\r\n0\r\n\r\n")[0] == 200
+
+
 def test_crash_in_the_middle_of_a_response_does_not_end_the_server_s_loops(server: Any) -> None:
     with contextlib.closing(server.socket()) as sock:
         sock.sendall(b"GET /half HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -83,6 +83,10 @@ class WireChannel(HTTPChannel):
     def allHeadersReceived(self) -> None:  # noqa: N802
         """Stop the clock; a handshake has no body, and waiting for one would only cost time."""
         self._end_head()
+        problem = self._transfer_problem()
+        if problem is not None:
+            self.refuse(400, problem)
+            return
         super().allHeadersReceived()
         if self.length != 0 and wants_websocket(self._headers()):
             self.refuse(400, "A WebSocket handshake has no body.")
@@ -142,6 +146,18 @@ class WireChannel(HTTPChannel):
             self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
         else:
             transport.loseConnection()
+
+    def _transfer_problem(self) -> str | None:
+        """Return what makes the end of the body uncertain; a proxy could see another one (RFC 9112, 6.1 and 6.3).
+
+        Twisted refuses unknown codings and a second ``chunked``, but passes over ``identity`` and the version.
+        """
+        codings = [value.lower() for name, value in self._headers() if name == b"transfer-encoding"]
+        if codings and self._version != b"HTTP/1.1":
+            return "A request with a Transfer-Encoding header needs HTTP/1.1."
+        if codings not in ([], [b"chunked"]):
+            return "A Transfer-Encoding other than 'chunked', given once, is not known."
+        return None
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         if not self.requests:
