@@ -11,14 +11,12 @@ from realtime.auth.api import LogoutEverywhereView
 from realtime.auth.views import TicketView
 from realtime.health import healthz, readyz
 from realtime.metrics import metrics
-from realtime.rehearsal import handshake
 
 urlpatterns = [
     path("", pages.home, name="home"),
     path("favicon.ico", pages.favicon, name="favicon"),
     path("rooms/", pages.rooms, name="rooms"),
     path("rooms/<slug:slug>/", pages.room, name="room"),
-    path("api/handshake/", handshake, name="handshake"),
     path("asyncapi.json", apidocs.asyncapi_json, name="asyncapi"),
     path("api/docs/", apidocs.reference, name="reference"),
     path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),

@@ -82,7 +82,6 @@ def home(request: HttpRequest) -> HttpResponse:
             "endpoints": {endpoint.slug: _for_script(endpoint) for endpoint in endpoints},
             "closeCodes": close_codes(),
             "loggedIn": request.user.is_authenticated,
-            "handshakeUrl": reverse("handshake"),
         },
     }
     return render(request, "realtime/home.html", context)
@@ -200,10 +199,25 @@ def _for_script(endpoint: Endpoint) -> dict[str, Any]:
         "path": endpoint.path,
         "example": endpoint.example,
         "authentication": endpoint.authentication,
+        "needs": _needs(endpoint),
         "subprotocols": subprotocols or (["my-protocol"] if endpoint.policy.accept_any_subprotocol else []),
         "message": _first_message(endpoint),
         "presets": presets_for(endpoint),
     }
+
+
+def _needs(endpoint: Endpoint) -> list[str]:
+    """Return what a handshake is refused without, as far as the endpoint's class states it."""
+    needs = []
+    if endpoint.authentication == "required":
+        needs.append("a user: a token, a ticket or a session (401)")
+    parameters = [f"{item.name} ({item.schema.get('type', 'text')})" for item in endpoint.query if item.required]
+    if parameters:
+        needs.append(f"the query parameters {', '.join(parameters)} (400)")
+    if endpoint.policy.subprotocols:
+        offered = ", ".join(endpoint.policy.subprotocols)
+        needs.append(f"in a browser that offers any subprotocol, one of {offered}")
+    return needs
 
 
 def _first_message(endpoint: Endpoint) -> str:

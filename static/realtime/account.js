@@ -14,7 +14,7 @@ export class Account extends EventTarget {
   /** @type {string | null} */ #refresh = null;
 
   /**
-   * @param {{token: string, refresh: string, ticket: string, handshake: string}} urls
+   * @param {{token: string, refresh: string, ticket: string}} urls
    * @param {string} csrf the CSRF token, needed where the session authenticates
    * @param {boolean} session whether the page is logged in by a session
    */
@@ -63,17 +63,6 @@ export class Account extends EventTarget {
   async ticket() {
     await this.#renew();
     return this.#post(this.#urls.ticket, {}, this.#access);
-  }
-
-  /**
-   * Asks over HTTP what a handshake is answered, since a browser does not tell a page.
-   *
-   * @param {string} address from its path on
-   * @param {string[]} protocols
-   * @returns {Promise<{status: number, subprotocol: string | null, problem: {title: string, detail: string} | null}>}
-   */
-  rehearse(address, protocols) {
-    return this.#post(this.#urls.handshake, { address, protocols });
   }
 
   async #renew() {

@@ -4,7 +4,7 @@ import { byteLength, excerpt, hex, parseHex } from "./format.js";
 import { FrameLog } from "./framelog.js";
 
 /**
- * @typedef {{slug: string, path: string, example: string, authentication: string, subprotocols: string[], message: string, presets: Preset[]}} Endpoint
+ * @typedef {{slug: string, path: string, example: string, authentication: string, needs: string[], subprotocols: string[], message: string, presets: Preset[]}} Endpoint
  * @typedef {{label: string, connect?: {address?: string, protocols?: string[], ticket?: boolean}, send?: {text?: string, hex?: string, size?: number, times?: number}}} Preset
  * @typedef {Record<string, {name: string, meaning: string, advice: string, next: string}>} CloseCodes
  * @typedef {import("./account.js").Account} Account
@@ -226,20 +226,11 @@ export class Console {
     this.#log.add(wasClean && code === 1000 ? "note" : "bad", "close", `${code}${name}${reason ? ` “${reason}”` : ""}\n${meaning}`);
   }
 
-  /** Asks the same over HTTP, where a page can read the answer. */
-  async #explain() {
-    try {
-      const url = await this.#address();
-      const offered = this.#protocols();
-      const { status, subprotocol, problem } = await this.#account.rehearse(url.pathname + url.search, offered);
-      if (status === 101 && offered.length && subprotocol === null) {
-        this.#log.add("note", "over HTTP", "The server accepts this handshake without a subprotocol. Browsers give up then; other clients go on.");
-      } else if (status === 101) {
-        this.#log.add("note", "over HTTP", "Asked again over HTTP, the server would accept this handshake now.");
-      } else this.#log.add("bad", "over HTTP", `${status} ${problem?.title ?? ""}\n${problem?.detail ?? ""}`.trim());
-    } catch (error) {
-      this.#log.add("bad", "over HTTP", `There was no answer over HTTP either: ${/** @type {Error} */ (error).message}`);
-    }
+  /** Says what the endpoint asks for: the status and the body of a refusal are hidden from a page. */
+  #explain() {
+    const { path, needs } = this.#endpoint;
+    const asks = needs.length ? `${path} asks for ${needs.join("; ")}.` : `${path} asks for nothing but an origin of this site.`;
+    this.#log.add("bad", "handshake", `${asks}\nThe browser’s network panel shows the status and the body of the answer.`);
   }
 
   /**

@@ -22,7 +22,6 @@ const account = new Account(
     token: form.dataset.tokenUrl ?? "",
     refresh: form.dataset.refreshUrl ?? "",
     ticket: form.dataset.ticketUrl ?? "",
-    handshake: data.handshakeUrl,
   },
   find(form, "[name=csrfmiddlewaretoken]").getAttribute("value") ?? "",
   data.loggedIn,

@@ -18,7 +18,6 @@ READERS_OF_JSON = [
     "/api/rooms/",
     "/api/rooms/lobby/messages/",
     "/api/rooms/lobby/memberships/",
-    "/api/handshake/",
 ]
 
 
@@ -81,7 +80,6 @@ def test_a_charset_that_json_does_not_have_changes_nothing(visitor: Any, charset
         ("/api/token/verify/", ["token"]),
         ("/api/rooms/", ["room"]),
         ("/api/rooms/lobby/memberships/", ["user", "role"]),
-        ("/api/handshake/", ["address"]),
     ],
 )
 def test_a_value_of_another_kind_is_refused(admin: Any, path: str, fields: list[str], value: Any) -> None:
@@ -223,7 +221,7 @@ def test_the_fields_that_are_wrong_are_told_one_by_one(admin: Any) -> None:
     [
         ("GET", "/api/nowhere/", 404),
         ("DELETE", "/api/rooms/", 405),
-        ("PUT", "/api/handshake/", 405),
+        ("PUT", "/api/token/", 405),
         ("GET", "/api/rooms/nowhere/", 404),
         ("POST", "/api/ws-ticket/", 401),
         ("POST", "/api/token/", 400),
