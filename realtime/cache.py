@@ -35,7 +35,7 @@ PAUSE = 5.0
 MAX_LOCAL_ENTRIES = 100_000
 
 #: The cache in which limits count.
-limit_cache = ConnectionProxy(caches, "limits")
+limit_cache: Any = ConnectionProxy(caches, "limits")
 
 
 class SharedRedisCache(RedisCache):

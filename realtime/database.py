@@ -1,7 +1,9 @@
-"""Threads with lasting database connections, for asynchronous code that uses the database all the time.
+"""Threads for asynchronous code that uses the database.
 
-Django's ``sync_to_async`` runs everything on one thread that all requests share: a slow query of one consumer
+Django's ``sync_to_async`` runs everything on one thread that all connections share: a slow query of one consumer
 delays every other. A ``DatabaseThreads`` has threads of its own, each with a connection that it keeps between calls.
+``in_handshake_thread`` and ``in_monitor_thread`` are Channels' ``database_sync_to_async`` on threads of their own, so
+that no application holds up who wants to come in, or to see what is wrong.
 
 An HTTP request, on the other hand, has a thread that ends with it, and a connection that nobody can use afterwards.
 """
@@ -9,15 +11,21 @@ An HTTP request, on the other hand, has a thread that ends with it, and a connec
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from channels.db import database_sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_finished
 from django.db import InterfaceError, OperationalError, connections, reset_queries
 
-__all__ = ["DatabaseThreads", "close_connections_of_requests"]
+__all__ = ["DatabaseThreads", "close_connections_of_requests", "in_handshake_thread", "in_monitor_thread"]
+
+#: Handshakes that ask the database or the cache at the same time. Each takes a few milliseconds.
+HANDSHAKE_THREADS = 4
+MONITOR_THREADS = 2
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +58,16 @@ class DatabaseThreads:
         for _ in range(self._size):
             self._pool.submit(connections.close_all)
         self._pool.shutdown(wait=True)
+
+
+def _with_threads(name: str, threads: int) -> Any:
+    """Return Channels' ``database_sync_to_async`` with threads that nothing else uses."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    return functools.partial(database_sync_to_async, thread_sensitive=False, executor=pool)
+
+
+in_handshake_thread = _with_threads("handshake", HANDSHAKE_THREADS)
+in_monitor_thread = _with_threads("monitor", MONITOR_THREADS)
 
 
 def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

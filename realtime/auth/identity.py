@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from channels.auth import get_user
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -19,6 +18,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from realtime.auth.limits import check_failures, count_failure
 from realtime.auth.tickets import redeem_ticket
 from realtime.auth.tokens import verify_access_token
+from realtime.database import in_handshake_thread
 from realtime.errors import HandshakeRejected, TokenRejected
 from realtime.handshake import header_values, is_same_origin
 
@@ -92,7 +92,7 @@ async def _from_credentials(scope: Mapping[str, Any]) -> Identity | None:
         verified = await verify_access_token(token)
         return Identity(verified.user, verified.expires_at)
     if ticket:
-        return await database_sync_to_async(_identity_of_ticket)(ticket)
+        return await in_handshake_thread(_identity_of_ticket)(ticket)
     return await _identity_of_session(scope)
 
 
@@ -143,7 +143,7 @@ async def _identity_of_session(scope: Mapping[str, Any]) -> Identity | None:
     if session_key is None or not is_same_origin(scope):
         return None
     session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = await get_user({"session": session})
+    user = await in_handshake_thread(get_user.func)({"session": session})
     return Identity(user) if user.is_authenticated else None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import DataError
 from rest_framework.exceptions import APIException
@@ -15,6 +14,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
 from realtime.auth.revocation import is_revoked
+from realtime.database import in_handshake_thread
 from realtime.errors import TokenRejected
 
 __all__ = ["MALFORMED", "MALFORMED_CLAIMS", "VerifiedToken", "check_user_id", "verify_access_token"]
@@ -55,7 +55,7 @@ async def verify_access_token(raw: str) -> VerifiedToken:
     if len(raw) > MAX_TOKEN_LENGTH:
         raise TokenRejected("The token is too long.")
     token = _decode(raw)
-    user = await database_sync_to_async(_active_user)(token)
+    user = await in_handshake_thread(_active_user)(token)
     return VerifiedToken(user, float(token["exp"]) + _leeway())
 
 

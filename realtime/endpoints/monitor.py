@@ -8,13 +8,13 @@ import uuid
 from typing import Any
 
 import msgspec
-from channels.db import database_sync_to_async
 from django.db import DatabaseError
 
 from realtime.auth import Authentication
 from realtime.auth.revocation import disconnect_channel
 from realtime.close import CloseCode
 from realtime.consumers import PolicyConsumer
+from realtime.database import in_monitor_thread
 from realtime.errors import HandshakeRejected
 from realtime.live.monitor import Announce, Disconnect, Done, MonitorCommand, MonitorEvent, Refused, overview
 from realtime.messages import Message
@@ -75,16 +75,16 @@ class MonitorConsumer(PolicyConsumer):
         except (msgspec.MsgspecError, RecursionError) as error:
             await self._tell(Refused(detail=str(error)[:300]))
             return
-        await self._tell(await database_sync_to_async(_perform)(self.user, command))
+        await self._tell(await in_monitor_thread(_perform)(self.user, command))
 
     async def _send_overviews(self) -> None:
         while True:
             try:
-                still_staff = await database_sync_to_async(_is_still_staff)(self.user)
+                still_staff = await in_monitor_thread(_is_still_staff)(self.user)
                 if not still_staff:
                     await self.close(CloseCode.FORBIDDEN, "no longer staff")
                     return
-                await self._tell(await database_sync_to_async(overview)())
+                await self._tell(await in_monitor_thread(overview)())
             except DatabaseError:
                 logger.exception("the overview could not be read")
                 await self._tell(Refused(detail="The database does not answer."))

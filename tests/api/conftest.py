@@ -61,7 +61,7 @@ class Api:
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
+            names = {name.lower(): ", ".join(response.msg.get_all(name, [])) for name in response.msg}
             return Answer(response.status, names, response.read())
         finally:
             connection.close()

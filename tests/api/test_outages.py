@@ -117,6 +117,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", directory], check=True)
 
 
+def fill_disk(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def test_a_full_disk_is_503_for_who_writes_and_not_ready(
     small_disk: Path, database: Path, new_api: Any, password: str
 ) -> None:
@@ -126,9 +132,8 @@ def test_a_full_disk_is_503_for_who_writes_and_not_ready(
         assert client.request("GET", "/readyz").status == 200
         ann = client.log_in("ann", password)
         fill = small_disk / "fill"
-        with fill.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-            while True:
-                file.write(bytes(4096))
+        with pytest.raises(OSError, match="No space left"):
+            fill_disk(fill)
         # The write-ahead log has some room of its own.
         answers = [ann.send("POST", "/api/rooms/", room=uuid.uuid4().hex) for _ in range(20)]
         assert {answer.status for answer in answers} <= {201, 503}
