@@ -13,7 +13,7 @@ from realtime.testing import ServerProcess
 
 ENVIRONMENT = {
     "DJANGO_SECRET_KEY": "a-secret-of-the-test-0123456789-0123456789-0123456789",
-    "DJANGO_ALLOWED_HOSTS": "example.org",
+    "DJANGO_ALLOWED_HOSTS": "example.org,127.0.0.1",
     "REALTIME_TRUSTED_PROXIES": "1",
 }
 
