@@ -14,7 +14,7 @@ from channels.routing import URLRouter
 from django.urls import URLPattern
 
 from realtime.errors import HandshakeRejected
-from realtime.handshake import check_host, deny
+from realtime.handshake import check_host, deny, refusing
 from realtime.problems import problem_response
 from realtime.upgrade import upgrade_problem
 
@@ -56,7 +56,7 @@ class SocketRouter:
         scope["endpoint"] = endpoint
         scope["path_remaining"] = remaining
         scope["url_route"] = {"args": args, "kwargs": kwargs}
-        await pattern.callback(scope, receive, send)
+        await pattern.callback(scope, receive, refusing(scope, send))
 
     def _find(self, scope: dict[str, Any]) -> _Route:
         check_host(scope)

@@ -25,7 +25,6 @@ from realtime.delivery import OutboxFull
 from realtime.errors import HandshakeRejected
 from realtime.live.registry import Connection, registry
 from realtime.messages import CloseFrame, Kind, Message, SharedMessage
-from realtime.policy import SocketPolicy
 from realtime.rates import MessageRate
 from realtime.serving import ServedConsumer
 
@@ -46,9 +45,9 @@ class PolicyConsumer(ServedConsumer):
         query: the parsed query string, None without a ``query_type``.
         user: the user of the connection, or ``AnonymousUser``.
         subprotocol: the selected subprotocol, None for none.
+        close_reason: the reason that came with the close code; set before ``disconnect()`` is called.
     """
 
-    policy: ClassVar[SocketPolicy] = SocketPolicy()
     query_type: ClassVar[type[msgspec.Struct] | None] = None
     authentication: ClassVar[str] = Authentication.NONE
 

@@ -31,6 +31,7 @@ __all__ = [
     "header_values",
     "is_same_origin",
     "parse_query",
+    "refusing",
     "request_origin",
 ]
 
@@ -340,3 +341,26 @@ async def deny(scope: Scope, send: Send, rejection: HandshakeRejected) -> None:
     headers, body = problem_response(rejection.status, rejection.detail, rejection.headers)
     await send({"type": "websocket.http.response.start", "status": int(rejection.status), "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
+
+
+def refusing(scope: Scope, send: Send) -> Send:
+    """Return a ``send`` by which a ``websocket.close`` before the accept becomes a problem response too.
+
+    The wire makes one itself. Other servers with denial responses answer a bare 403.
+    """
+    extensions = scope.get("extensions", {})
+    if "websocket.http.response" not in extensions or "websocket.policy" in extensions:
+        return send
+    is_answered = False
+
+    async def send_or_deny(event: dict[str, Any]) -> None:
+        nonlocal is_answered
+        if is_answered or event["type"] != "websocket.close":
+            is_answered = True
+            await send(event)
+            return
+        is_answered = True
+        detail = event.get("reason") or "The application refused the connection."
+        await deny(scope, send, HandshakeRejected(403, detail))
+
+    return send_or_deny

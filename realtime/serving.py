@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
@@ -25,6 +25,7 @@ from realtime.errors import HandshakeRejected
 from realtime.handshake import deny
 from realtime.measures import HANDLER_SECONDS, UNROUTED
 from realtime.messages import SharedMessage
+from realtime.policy import SocketPolicy
 from realtime.tracing import UNTRACED, ConnectionTracer
 
 __all__ = ["ServedConsumer"]
@@ -43,6 +44,9 @@ MESSAGES_BETWEEN_TIMINGS = 15
 
 class ServedConsumer(AsyncWebsocketConsumer):
     """A Channels consumer with a loop of its own; ``PolicyConsumer`` is the one to derive from."""
+
+    policy: ClassVar[SocketPolicy] = SocketPolicy()
+    close_reason: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,7 +82,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._has_extension = extension is not None
         self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
         if not self._has_extension:
-            _tell_once_what_is_missing(type(self).__qualname__)
+            _tell_once_what_is_missing(type(self))
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
         self._delivery = Delivery(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
@@ -124,6 +128,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         """End the application; ``disconnect()`` runs on the way out, however the connection ended."""
         self._close_code = message.get("code", CloseCode.ABNORMAL)
+        self.close_reason = message.get("reason") or ""
         raise StopConsumer
 
     async def websocket_send(self, message: dict[str, Any]) -> None:
@@ -202,10 +207,11 @@ class ServedConsumer(AsyncWebsocketConsumer):
 
 
 @functools.cache
-def _tell_once_what_is_missing(consumer_name: str) -> None:
+def _tell_once_what_is_missing(consumer: type[ServedConsumer]) -> None:
     logger.warning(
         "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
-        "message size and rate are enforced, by the consumer, once a message has arrived",
+        "message size and rate are enforced, by the consumer, once a message has arrived%s",
         POLICY_EXTENSION,
-        consumer_name,
+        consumer.__qualname__,
+        "" if consumer.policy.ping_interval is None else "; no pings are sent",
     )

@@ -214,7 +214,7 @@ async def application(scope, receive, send):
         await failing(scope, receive, send)
 
 if os.environ.get("STOCK"):
-    daphne.server.HTTPFactory = daphne.http_protocol.HTTPFactory
+    daphne.server.HTTPFactory = daphne.server.HTTPFactory.__base__
 """
 
 DAPHNE = (sys.executable, "-m", "daphne", "-p", "{port}", "failing:application")

@@ -208,7 +208,7 @@ class Connection:
         code, reason = parse_close(payload)
         self.state = next_state(self.state, Event.PEER_CLOSE)
         self._disconnected(code, reason, "client")
-        self._send_close(None if code == CloseCode.NO_STATUS else code)
+        self._send_close(None if code == CloseCode.NO_STATUS else code, reason)
         self._linger(now)
 
     def _fail(self, violation: PeerViolation, now: float) -> None:
@@ -319,7 +319,7 @@ class Connection:
 
     def _close(self, event: dict[str, Any], now: float) -> None:
         if self.state is State.CONNECTING:
-            self._refuse(Event.CLOSE, 403, "The application refused the connection.", now)
+            self._refuse(Event.CLOSE, 403, event.get("reason") or "The application refused the connection.", now)
             return
         given = event.get("code")
         code = int(CloseCode.NORMAL if given is None else given)

@@ -62,10 +62,10 @@ def test_close_code_and_reason_arrive_as_the_application_gave_them(each: Any, co
     assert each.journal() == [{"type": "websocket.disconnect", "code": code, "reason": reason}]
 
 
-def test_close_of_the_client_reaches_the_application_with_code_and_reason(each: Any) -> None:
+def test_close_of_the_client_reaches_the_application_and_comes_back_with_code_and_reason(each: Any) -> None:
     with each.connect("/echo") as client:
         client.close(4001, "bye")
-        assert client.protocol.close_rcvd.code == 4001
+        assert (client.protocol.close_rcvd.code, client.protocol.close_rcvd.reason) == (4001, "bye")
     assert each.journal() == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
 
 

@@ -197,11 +197,11 @@ CASES = {
     **{f"opcode {code}": Case(client(code, b"a"), fails=1002) for code in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)},
     "reserved opcode after a message": Case(client(TEXT, b"a") + client(3), [text("a")], fails=1002),
     # 5.5.1 Close
-    "close": Case(client(CLOSE, closing(1000, "bye")), [gone(1000, "bye")], server(CLOSE, closing(1000))),
+    "close": Case(client(CLOSE, closing(1000, "bye")), [gone(1000, "bye")], server(CLOSE, closing(1000, "bye"))),
     "close without a code": Case(client(CLOSE), [gone(1005)], server(CLOSE)),
     "close with one byte": Case(client(CLOSE, b"\x03"), fails=1002),
     "close of 125 bytes": Case(
-        client(CLOSE, closing(1000, "r" * 123)), [gone(1000, "r" * 123)], server(CLOSE, closing(1000))
+        client(CLOSE, closing(1000, "r" * 123)), [gone(1000, "r" * 123)], server(CLOSE, closing(1000, "r" * 123))
     ),
     "close of 126 bytes": Case(client(CLOSE, closing(1000, "r" * 124)), fails=1002),
     "close with a broken reason": Case(client(CLOSE, closing(1000) + b"\xff"), fails=1007),
