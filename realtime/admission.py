@@ -16,7 +16,8 @@ from realtime.auth.limits import check_handshakes, take_place
 from realtime.auth.slots import Place
 from realtime.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.handshake import check_host, check_origin, parse_query
-from realtime.policy import SocketPolicy, offered_subprotocols
+from realtime.policy import SocketPolicy
+from realtime.upgrade import offered_subprotocols
 
 __all__ = ["OUTAGES", "RETRY_AFTER", "Admission", "admit", "unavailable"]
 
@@ -70,7 +71,7 @@ async def admit(
     check_origin(scope, policy)
     query = None if query_type is None else parse_query(scope, query_type)
     identity = await identify(scope, authentication)
-    subprotocol = policy.select_subprotocol(offered_subprotocols(scope["headers"]))
+    subprotocol = policy.select_subprotocol(offered_subprotocols(scope))
     # The last check, because from here on the place has to be given back.
     place = await take_place(scope, identity.user.pk)
     return Admission(identity, query, subprotocol, place)

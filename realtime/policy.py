@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from realtime.errors import PolicyError
+from realtime.upgrade import is_token
 
-__all__ = ["OriginPredicate", "SocketPolicy", "offered_subprotocols"]
+__all__ = ["OriginPredicate", "SocketPolicy"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -24,9 +24,6 @@ MAX_UTF8_BYTES = 4
 
 #: Decides about an ``Origin`` header: called with its value, None for none, and the ASGI scope.
 OriginPredicate = Callable[[str | None, Mapping[str, Any]], bool]
-
-#: A token of RFC 9110 section 5.6.2, which a subprotocol name must be (RFC 6455, 4.1).
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 #: The fields that the server enforces; the others are enforced by the consumer.
 _WIRE_FIELDS = (
@@ -206,7 +203,7 @@ class SocketPolicy:
     def _check_subprotocols(self) -> None:
         seen: set[str] = set()
         for name in self.subprotocols:
-            if not isinstance(name, str) or _TOKEN.fullmatch(name) is None:
+            if not isinstance(name, str) or not is_token(name):
                 raise PolicyError("subprotocols", f"{name!r} is not a token (RFC 6455, 4.1; RFC 9110, 5.6.2)")
             if name in seen:
                 raise PolicyError("subprotocols", f"{name!r} stands twice")
@@ -220,19 +217,3 @@ class SocketPolicy:
                 raise PolicyError(
                     "allowed_origins", f"{origin!r} is no origin; write a scheme and a host, like 'https://example.com'"
                 )
-
-
-def offered_subprotocols(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """Return the subprotocols that a client offers, in its order.
-
-    Several ``Sec-WebSocket-Protocol`` lines count as one list (RFC 9110, 5.3), empty items are skipped, and a name
-    that is no token is no offer.
-
-    Args:
-        headers: the ASGI scope's headers, names in lower case.
-    """
-    offers = []
-    for name, value in headers:
-        if name == b"sec-websocket-protocol":
-            offers += [item.strip(" \t") for item in value.decode("latin-1").split(",")]
-    return [offer for offer in offers if _TOKEN.fullmatch(offer)]

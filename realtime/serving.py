@@ -82,7 +82,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._has_extension = extension is not None
         self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
         if not self._has_extension:
-            _tell_once_what_is_missing(type(self))
+            _tell_once_what_is_missing(type(self).__qualname__, self.policy.ping_interval)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
         self._delivery = Delivery(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
@@ -207,11 +207,11 @@ class ServedConsumer(AsyncWebsocketConsumer):
 
 
 @functools.cache
-def _tell_once_what_is_missing(consumer: type[ServedConsumer]) -> None:
+def _tell_once_what_is_missing(consumer_name: str, ping_interval: float | None) -> None:
     logger.warning(
         "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
         "message size and rate are enforced, by the consumer, once a message has arrived%s",
         POLICY_EXTENSION,
-        consumer.__qualname__,
-        "" if consumer.policy.ping_interval is None else "; no pings are sent",
+        consumer_name,
+        "" if ping_interval is None else "; no pings are sent",
     )

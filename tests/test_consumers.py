@@ -9,6 +9,7 @@ import pytest
 from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
+from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
 
 from realtime.consumers import PolicyConsumer
@@ -145,6 +146,15 @@ async def test_the_policy_selects_the_subprotocol(connect) -> None:
     headers = [(b"host", b"testserver"), (b"sec-websocket-protocol", b"c, b"), (b"sec-websocket-protocol", b"a")]
     [accept] = await connect(Consumer.as_asgi(), headers=headers).end()
     assert accept["subprotocol"] == "b"
+
+
+async def test_communicator_offers_subprotocols() -> None:
+    class Consumer(PolicyConsumer):
+        policy = SocketPolicy(subprotocols=("a", "b"))
+
+    communicator = WebsocketCommunicator(Consumer.as_asgi(), "/ws", subprotocols=["c", "b", "a"])
+    assert await communicator.connect() == (True, "b")
+    await communicator.disconnect()
 
 
 async def test_disconnect_runs_when_the_server_cancels_the_application(connect, any_layer) -> None:

@@ -48,6 +48,15 @@ async def test_refusal_has_a_body(uvicorn: ServerProcess, path: str, status: int
     assert (caught.value.status, caught.value.detail) == (status, detail)
 
 
+@pytest.mark.parametrize(
+    ("path", "selected"), [("/ws/policy", "graphql-transport-ws"), ("/ws/any-protocol", "unknown"), ("/ws", None)]
+)
+async def test_subprotocol_is_selected(uvicorn: ServerProcess, path: str, selected: str | None) -> None:
+    offers = ["unknown", "graphql-transport-ws", "graphql-ws"]
+    async with await open_socket(uvicorn.ws(path), subprotocols=offers) as client:
+        assert client.subprotocol == selected
+
+
 async def test_refusal_by_stock_daphne_is_a_403() -> None:
     with serve(DAPHNE, STOCK_DAPHNE="1") as server:
         for path in ("/ws/nowhere", "/ws/closing", "/ws/stock"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from realtime.errors import PolicyError
-from realtime.policy import KIB, MIB, SocketPolicy, offered_subprotocols
+from realtime.policy import KIB, MIB, SocketPolicy
 
 
 def test_the_defaults_are_those_of_the_design() -> None:
@@ -112,22 +112,6 @@ SELECTIONS = [
 def test_subprotocol_selection(listed: tuple, accept_any: bool, offered: list, selected: str | None) -> None:
     policy = SocketPolicy(subprotocols=listed, accept_any_subprotocol=accept_any)
     assert policy.select_subprotocol(offered) == selected
-
-
-OFFERS = [
-    ("one line", [b"a, b"], ["a", "b"]),
-    ("several lines are one list", [b"a,b", b"c"], ["a", "b", "c"]),
-    ("empty items are skipped", [b",a,, ,b,"], ["a", "b"]),
-    ("tabs are white space", [b"a\t,\tb"], ["a", "b"]),
-    ("what is no token is no offer", [b"a b, \xff, c"], ["c"]),
-    ("no line", [], []),
-]
-
-
-@pytest.mark.parametrize(("lines", "offers"), [row[1:] for row in OFFERS], ids=[row[0] for row in OFFERS])
-def test_offered_subprotocols(lines: list, offers: list) -> None:
-    headers = [(b"host", b"x"), *((b"sec-websocket-protocol", line) for line in lines)]
-    assert offered_subprotocols(headers) == offers
 
 
 def test_the_wire_gets_what_it_enforces_and_nothing_else() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.upgrade import upgrade_problem
+from realtime.upgrade import offered_subprotocols, upgrade_problem
 
 VALID = {
     b"host": b"example.com",
@@ -67,3 +67,27 @@ def test_the_answer_to_another_version_names_ours() -> None:
     found = problem(sec_websocket_version=b"8")
     assert found is not None
     assert found.headers == (("Sec-WebSocket-Version", "13"),)
+
+
+OFFERS = [
+    ("one line", [b"a, b"], ["a", "b"]),
+    ("several lines are one list", [b"a,b", b"c"], ["a", "b", "c"]),
+    ("empty items are skipped", [b",a,, ,b,"], ["a", "b"]),
+    ("tabs are white space", [b"a\t,\tb"], ["a", "b"]),
+    ("what is no token is no offer", [b"a b, \xff, c"], ["c"]),
+    ("no line", [], []),
+]
+
+
+@pytest.mark.parametrize(("lines", "offers"), [row[1:] for row in OFFERS], ids=[row[0] for row in OFFERS])
+def test_subprotocols_of_the_header(lines: list, offers: list) -> None:
+    headers = [(b"host", b"x"), *((b"sec-websocket-protocol", line) for line in lines)]
+    assert offered_subprotocols({"headers": headers}) == offers
+
+
+def test_subprotocols_of_the_scope_count_as_the_header_does() -> None:
+    """Servers such as uvicorn with wsproto take the header out of the scope, and a communicator has none."""
+    assert offered_subprotocols({"headers": [], "subprotocols": ["b", "a b", "a"]}) == ["b", "a"]
+    headers = [(b"sec-websocket-protocol", b"a, b")]
+    assert offered_subprotocols({"headers": headers, "subprotocols": ["a", "b"]}) == ["a", "b"]
+    assert offered_subprotocols({"headers": headers, "subprotocols": []}) == ["a", "b"]

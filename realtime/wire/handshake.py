@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from websockets.utils import accept_key
 
 from realtime.problems import problem_response
+from realtime.upgrade import offered_subprotocols
 
 __all__ = [
     "Headers",
@@ -68,6 +69,11 @@ class Request:
         """The query, empty without one."""
         return self.target.partition(b"?")[2]
 
+    @property
+    def subprotocols(self) -> list[str]:
+        """What the client offers, in its order."""
+        return offered_subprotocols({"headers": self.headers})
+
     def values(self, name: bytes) -> list[str]:
         """Return the values of a header."""
         return [value.decode("latin-1") for key, value in self.headers if key == name]
@@ -114,7 +120,6 @@ def build_scope(
         root_path: prefix under which the application is mounted.
         extensions: what this server can do beyond the specification.
     """
-    offers = [offer.strip() for value in request.values(b"sec-websocket-protocol") for offer in value.split(",")]
     path = request.path
     return {
         "type": "websocket",
@@ -129,7 +134,7 @@ def build_scope(
         "headers": [pair for pair in request.headers if b"_" not in pair[0] and pair[0] != _ROOT_PATH_HEADER],
         "client": client,
         "server": server,
-        "subprotocols": [offer for offer in offers if offer],
+        "subprotocols": request.subprotocols,
         "extensions": extensions,
     }
 
@@ -154,8 +159,7 @@ def upgrade_answer(
         (b"Sec-WebSocket-Accept", accept_key(request.values(b"sec-websocket-key")[0].strip()).encode()),
     ]
     if subprotocol is not None:
-        offers = {offer.strip() for value in request.values(b"sec-websocket-protocol") for offer in value.split(",")}
-        if subprotocol not in offers:
+        if subprotocol not in request.subprotocols:
             raise ValueError(f"websocket.accept: the client did not offer the subprotocol {subprotocol!r}")
         fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
     if extension is not None:
