@@ -6,12 +6,13 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 from channels.routing import ProtocolTypeRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
 
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
-from realtime.application import SocketRouter, UpgradeRequired
+from realtime.application import BodyLimit, SocketRouter, UpgradeRequired
 from realtime.live.reporter import report_connections
 from realtime.routing import websocket_urlpatterns
 from realtime.tracing import trace_handshakes
@@ -21,7 +22,7 @@ sockets = SocketRouter(websocket_urlpatterns)
 
 application = ProtocolTypeRouter(
     {
-        "http": UpgradeRequired(django_application, sockets),
+        "http": BodyLimit(UpgradeRequired(django_application, sockets), settings.REALTIME_MAX_REQUEST_BODY),
         "websocket": trace_handshakes(sockets),
     }
 )

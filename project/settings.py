@@ -203,6 +203,13 @@ SIMPLE_JWT = {
     "LEEWAY": 0,
 }
 
+# Requests
+
+#: Bytes of a request's body, 413 beyond them, before it is read. Raise it for a site that takes uploads.
+REALTIME_MAX_REQUEST_BODY = env.int("REALTIME_MAX_REQUEST_BODY", default=2_621_440)
+#: What a view reads into memory at once; form fields, without files.
+DATA_UPLOAD_MAX_MEMORY_SIZE = min(2_621_440, REALTIME_MAX_REQUEST_BODY)
+
 # Real-time endpoints
 
 #: Seconds between two protocol pings of /ws/heartbeat, and how long a peer may take to answer one.

@@ -27,4 +27,5 @@ class RealtimeConfig(AppConfig):
         install(
             drain_seconds=settings.REALTIME_DRAIN_SECONDS,
             trusted_proxies=settings.REALTIME_TRUSTED_PROXIES,
+            max_request_body=settings.REALTIME_MAX_REQUEST_BODY,
         )

@@ -15,10 +15,12 @@ class Options:
         drain_seconds: over how long a stopping server closes its sockets.
         trusted_proxies: number of reverse proxies whose ``X-Forwarded-For`` entries are believed, where the server was
             told to read them at all.
+        max_request_body: bytes of a request's body.
     """
 
     drain_seconds: float = 10
     trusted_proxies: int = 0
+    max_request_body: int = 2_621_440
 
 
 #: Set once, by ``realtime.wire.daphne.install()``.

@@ -10,11 +10,14 @@ from twisted.web.http import HTTPChannel
 
 from realtime.refusals import log_refusal
 from realtime.wire.handshake import problem_answer, wants_websocket
+from realtime.wire.options import OPTIONS
 
 __all__ = ["WireChannel"]
 
 #: Seconds that a client has to finish a request line and headers once it has begun.
 HEAD_TIMEOUT = 10
+#: Bytes per second at which the largest body has to arrive; slower ones only hold a connection.
+MIN_BODY_RATE = 8192
 #: Bytes of a request line, and of a whole head (RFC 9110, 4.1 recommends at least 8000 for a URI).
 MAX_REQUEST_LINE = 8192
 MAX_HEAD = 16384
@@ -41,6 +44,7 @@ class WireChannel(HTTPChannel):
         self._head_lines = 0
         self._in_head = True
         self._head_timer: Any = None
+        self._body_timer: Any = None
         self._is_refused = False
         #: Bytes behind an upgrade request, None while there is none.
         self.upgraded: list[bytes] | None = None
@@ -87,12 +91,18 @@ class WireChannel(HTTPChannel):
         if problem is not None:
             self.refuse(400, problem)
             return
+        if self.length is not None and self.length > OPTIONS.max_request_body:
+            self.refuse_body()
+            return
         super().allHeadersReceived()
+        if self.length != 0:
+            self._body_timer = self.callLater(_body_seconds(), self._body_timed_out)
         if self.length != 0 and wants_websocket(self._headers()):
             self.refuse(400, "A WebSocket handshake has no body.")
 
     def allContentReceived(self) -> None:  # noqa: N802
-        """Handle the request, unless it was refused by its head."""
+        """Handle the request, unless it was refused before."""
+        self._end_body()
         if not self._is_refused:
             super().allContentReceived()
 
@@ -109,8 +119,9 @@ class WireChannel(HTTPChannel):
         super().requestDone(request)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
-        """Stop the clock."""
+        """Stop the clocks."""
         self._end_head()
+        self._end_body()
         super().connectionLost(reason)
 
     def timeoutConnection(self) -> None:  # noqa: N802
@@ -130,6 +141,7 @@ class WireChannel(HTTPChannel):
             return
         self._is_refused = True
         self._end_head()
+        self._end_body()
         self.setTimeout(None)
         path = b""
         if self.requests and self.requests[-1].uri != b"(no uri yet)":
@@ -146,6 +158,10 @@ class WireChannel(HTTPChannel):
             self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
         else:
             transport.loseConnection()
+
+    def refuse_body(self) -> None:
+        """Answer a body that is longer than ``OPTIONS.max_request_body``, as announced or as received."""
+        self.refuse(413, f"The body of a request has at most {OPTIONS.max_request_body} bytes.")
 
     def _transfer_problem(self) -> str | None:
         """Return what makes the end of the body uncertain; a proxy could see another one (RFC 9112, 6.1 and 6.3).
@@ -179,6 +195,15 @@ class WireChannel(HTTPChannel):
     def _head_timed_out(self) -> None:
         self.refuse(408, f"The request was not complete after {HEAD_TIMEOUT} seconds.")
 
+    def _end_body(self) -> None:
+        if self._body_timer is not None:
+            if self._body_timer.active():
+                self._body_timer.cancel()
+            self._body_timer = None
+
+    def _body_timed_out(self) -> None:
+        self.refuse(408, f"The body was not complete after {_body_seconds():g} seconds.")
+
     # The upgrade
 
     def leave(self) -> bytes:
@@ -195,6 +220,10 @@ class WireChannel(HTTPChannel):
         self._networkProducer = None
         self.transport = None
         return rest
+
+
+def _body_seconds() -> float:
+    return HEAD_TIMEOUT + OPTIONS.max_request_body / MIN_BODY_RATE
 
 
 def raw_headers(request: Any) -> list[tuple[bytes, bytes]]:

@@ -30,6 +30,16 @@ logger = logging.getLogger("realtime.wire")
 class WireRequest(WebRequest):
     """One HTTP request."""
 
+    _body_size = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep a part of the body; that of a request without ``Content-Length`` is counted as it comes."""
+        self._body_size += len(data)
+        if self._body_size > OPTIONS.max_request_body:
+            self.channel.refuse_body()
+        else:
+            super().handleContentChunk(data)
+
     def process(self) -> Any:
         """Serve the request; one that asks for a WebSocket leaves HTTP here."""
         self._distrust_headers()
