@@ -195,6 +195,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {"TITLE": "Rooms", "VERSION": "1", "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"]}
 SIMPLE_JWT = {
+    "TOKEN_OBTAIN_SERIALIZER": "realtime.auth.revocable.PairSerializer",
     "TOKEN_REFRESH_SERIALIZER": "realtime.auth.revocable.RefreshSerializer",
     "TOKEN_VERIFY_SERIALIZER": "realtime.auth.revocable.VerifySerializer",
     "ALGORITHM": "HS256",

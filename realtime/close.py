@@ -83,8 +83,8 @@ CATALOGUE: dict[int, CloseEntry] = _catalogue(
     (CloseCode.INTERNAL_ERROR, Advice.RECONNECT, "An error in the server, or a peer that was silent."),
     (CloseCode.SERVICE_RESTART, Advice.RECONNECT, "The server is being restarted."),
     (CloseCode.TRY_AGAIN_LATER, Advice.RECONNECT, "The peer did not read as fast as it was sent to."),
-    (CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired."),
-    (CloseCode.FORBIDDEN, Advice.STOP, "The account was deactivated or the connection was ended by staff."),
+    (CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired, or the session has ended."),
+    (CloseCode.FORBIDDEN, Advice.STOP, "The account or its right to be here is gone, or staff ended the connection."),
     (CloseCode.TIMEOUT, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."),
 )
 

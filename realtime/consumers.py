@@ -12,18 +12,21 @@ from typing import Any, ClassVar
 
 import msgspec
 from channels.exceptions import AcceptConnection, DenyConnection
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
 from realtime.addresses import client_address, network_of
 from realtime.admission import OUTAGES, admit, unavailable
 from realtime.auth import Authentication
-from realtime.auth.revocation import user_group
+from realtime.auth.revocation import current_generation, user_group
+from realtime.auth.rights import rights_of
 from realtime.auth.slots import Place
 from realtime.close import CloseCode, truncate_reason
+from realtime.database import in_handshake_thread
 from realtime.delivery import OutboxFull
 from realtime.errors import HandshakeRejected
-from realtime.live.registry import Connection, registry
+from realtime.live.registry import Connection, LoginSession, registry
 from realtime.messages import CloseFrame, Kind, Message, SharedMessage
 from realtime.rates import MessageRate
 from realtime.serving import ServedConsumer
@@ -65,6 +68,8 @@ class PolicyConsumer(ServedConsumer):
         rate = self.policy.max_messages_per_second
         self._rate = None if rate is None else MessageRate(rate, time.monotonic())
         self._since = timezone.now()
+        self._generation = 0
+        self._login_session: LoginSession | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._place: Place | None = None
 
@@ -73,12 +78,24 @@ class PolicyConsumer(ServedConsumer):
     async def handshake(self) -> None:
         """Decide about the request before it is upgraded; ``self.scope``, ``query`` and ``user`` are set.
 
+        Decide and change nothing: it is called again when the user's rights may have changed.
+
         Raises:
             HandshakeRejected: to answer with an HTTP error instead.
         """
 
     async def receive_message(self, message: Message) -> None:
         """Handle a text or binary message; override this or Channels' ``receive(text_data, bytes_data)``."""
+
+    async def access_changed(self) -> None:
+        """Decide anew: the rights of ``self.user``, who was just read again, may have changed.
+
+        Unless you override it, ``handshake()`` decides, and its refusal closes the connection with 3003.
+        """
+        try:
+            await self.handshake()
+        except HandshakeRejected as rejection:
+            await self.close(CloseCode.FORBIDDEN, rejection.detail)
 
     async def on_pong(self, latency: float) -> None:
         """Called when the peer has answered a ping of this server after ``latency`` seconds."""
@@ -154,14 +171,22 @@ class PolicyConsumer(ServedConsumer):
             event["exclude"] = self.channel_name
         await self.channel_layer.group_send(group, event)
 
-    async def sign_in(self, user: AbstractBaseUser | AnonymousUser) -> None:
+    async def sign_in(self, user: AbstractBaseUser | AnonymousUser, generation: int | None = None) -> None:
         """Give the connection a user: it is closed with 3003 when the user is deactivated, deleted or disconnected.
+
+        Args:
+            user: the user.
+            generation: how often everything of the user had been revoked when the credential was checked
+                (``VerifiedToken.generation``); None reads it now.
 
         Raises:
             HandshakeRejected: 429 at ``REALTIME_CONNECTIONS_PER_USER``; nothing has changed then.
         """
+        if generation is None and user.is_authenticated:
+            generation = await in_handshake_thread(current_generation)(user.pk)
         if self._place is not None:
             await self._place.change_user(user.pk)
+        self._generation = generation or 0
         self.user = self.scope["user"] = user
         if user.is_authenticated and self.channel_layer is not None:
             await self.join(user_group(user.pk))
@@ -245,6 +270,21 @@ class PolicyConsumer(ServedConsumer):
         """Close because the user was deactivated, deleted or disconnected by staff."""
         await self.close(message.get("code", CloseCode.FORBIDDEN), message.get("reason", ""))
 
+    async def connection_session_ended(self, message: dict[str, Any]) -> None:
+        """Close if the session that has ended opened this connection."""
+        if self._login_session is not None and self._login_session.identity == message["session"]:
+            await self.close(CloseCode.UNAUTHORIZED, "the session has ended")
+
+    async def connection_access_changed(self, message: dict[str, Any]) -> None:
+        """Read the user again, and decide anew."""
+        user = await in_handshake_thread(_active_user)(self.user.pk)
+        if user is None:
+            await self.close(CloseCode.FORBIDDEN, "the account is not active")
+            return
+        self.user = self.scope["user"] = user
+        self._note_connection()
+        await self.access_changed()
+
     async def _enter(self) -> None:
         admission = await admit(
             self.scope,
@@ -253,8 +293,10 @@ class PolicyConsumer(ServedConsumer):
             authentication=Authentication(self.authentication),
         )
         self.query, self.subprotocol, self._place = admission.query, admission.subprotocol, admission.place
-        await self.sign_in(admission.identity.user)
-        self.expire_at(admission.identity.expires_at)
+        identity = admission.identity
+        self._login_session = identity.session
+        await self.sign_in(identity.user, identity.generation)
+        self.expire_at(identity.expires_at)
         await self.handshake()
         self._connecting = True
         for group in self.groups:
@@ -271,6 +313,9 @@ class PolicyConsumer(ServedConsumer):
                 endpoint=self.scope["path"],
                 address=network_of(client_address(self.scope) or ""),
                 since=self._since,
+                generation=self._generation,
+                rights=rights_of(self.user) if self.user.is_authenticated else None,
+                session=self._login_session,
             )
         )
 
@@ -280,3 +325,7 @@ class PolicyConsumer(ServedConsumer):
             self._place.give_back()
         if self._accepted and self.channel_layer is not None:
             registry.discard(self.channel_name)
+
+
+def _active_user(user_id: Any) -> AbstractBaseUser | None:
+    return get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions.models import Session
-from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -16,6 +13,7 @@ from rest_framework.views import APIView
 
 from realtime.auth.revocable import TokenAuthentication
 from realtime.auth.revocation import revoke_user
+from realtime.auth.sessions import end_sessions
 
 __all__ = ["LogoutEverywhereView"]
 
@@ -38,12 +36,5 @@ class LogoutEverywhereView(APIView):
     def post(self, request: Request) -> Response:
         """Log the user out, everywhere."""
         revoke_user(request.user.pk, "logged out everywhere")
-        _end_sessions(str(request.user.pk))
+        end_sessions(request.user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
-
-
-def _end_sessions(user_id: str) -> None:
-    """Delete a user's sessions; a session does not say whose it is until it is decoded."""
-    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
-        if session.get_decoded().get(SESSION_KEY) == user_id:
-            session.delete()

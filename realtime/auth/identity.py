@@ -6,21 +6,22 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 
-from channels.auth import get_user
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from realtime.auth.limits import check_failures, count_failure
+from realtime.auth.revocation import current_generation
+from realtime.auth.sessions import ended_sessions, open_session
 from realtime.auth.tickets import redeem_ticket
 from realtime.auth.tokens import verify_access_token
 from realtime.database import in_handshake_thread
 from realtime.errors import HandshakeRejected, TokenRejected
 from realtime.handshake import header_values, is_same_origin
+from realtime.live.registry import LoginSession
 
 __all__ = ["Authentication", "Identity", "identify"]
 
@@ -47,10 +48,14 @@ class Identity:
     Args:
         user: a user of this site, or ``AnonymousUser``.
         expires_at: POSIX time at which the connection is closed with 3000; None for never.
+        generation: how often everything of the user had been revoked when the credential was checked.
+        session: the login session that the connection ends with; None for a token.
     """
 
     user: AbstractBaseUser | AnonymousUser
     expires_at: float | None = field(default=None, repr=False)
+    generation: int = 0
+    session: LoginSession | None = None
 
 
 async def identify(scope: Mapping[str, Any], authentication: Authentication) -> Identity:
@@ -90,7 +95,7 @@ async def _from_credentials(scope: Mapping[str, Any]) -> Identity | None:
         await check_failures(scope)
     if token:
         verified = await verify_access_token(token)
-        return Identity(verified.user, verified.expires_at)
+        return Identity(verified.user, verified.expires_at, verified.generation)
     if ticket:
         return await in_handshake_thread(_identity_of_ticket)(ticket)
     return await _identity_of_session(scope)
@@ -130,7 +135,11 @@ def _identity_of_ticket(raw: str) -> Identity:
     user = users.filter(pk=ticket.user_id, is_active=True).first()
     if user is None:
         raise TokenRejected("The ticket's user does not exist, or is not active.")
-    return Identity(user, ticket.expires_at)
+    if current_generation(user.pk) > ticket.generation:
+        raise TokenRejected("The ticket was issued before the user's password changed or all sessions were ended.")
+    if ticket.session is not None and ended_sessions([ticket.session]):
+        raise TokenRejected("The session that the ticket was issued for has ended.")
+    return Identity(user, ticket.expires_at, ticket.generation, ticket.session)
 
 
 async def _identity_of_session(scope: Mapping[str, Any]) -> Identity | None:
@@ -142,9 +151,15 @@ async def _identity_of_session(scope: Mapping[str, Any]) -> Identity | None:
     session_key = _session_key(scope)
     if session_key is None or not is_same_origin(scope):
         return None
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = await in_handshake_thread(get_user.func)({"session": session})
-    return Identity(user) if user.is_authenticated else None
+    return await in_handshake_thread(_identity_of_cookie)(session_key)
+
+
+def _identity_of_cookie(cookie: str) -> Identity | None:
+    opened = open_session(cookie)
+    if opened is None:
+        return None
+    user, session = opened
+    return Identity(user, generation=current_generation(user.pk), session=session)
 
 
 def _session_key(scope: Mapping[str, Any]) -> str | None:

@@ -1,12 +1,15 @@
 """Ends what a user has open, in every process: when the account is deactivated or deleted, or the password changes.
 
-The moment is stored, and an event makes it quick. A process that the event does not reach finds the row at its next
-look (``realtime.live.reporter``), and tokens that were issued before that moment are refused from then on.
+Each revocation is stored as the user's next *generation*, and an event makes it quick. A process that the event does
+not reach finds the row at its next look (``realtime.live.reporter``). Tokens, tickets and connections carry the
+generation in which they were made: those of an earlier one are void, also within the same second.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -14,6 +17,7 @@ from channels.db import database_sync_to_async
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -21,12 +25,16 @@ from realtime.close import CloseCode
 from realtime.live.models import Revocation
 
 __all__ = [
+    "access_event",
     "arevoke_user",
+    "current_generation",
     "disconnect_channel",
     "disconnect_user",
     "is_revoked",
     "revocation_event",
     "revoke_user",
+    "session_event",
+    "tell_users",
     "user_group",
 ]
 
@@ -43,6 +51,16 @@ def revocation_event(reason: str) -> dict[str, Any]:
     return {"type": "connection.revoked", "code": int(CloseCode.FORBIDDEN), "reason": reason}
 
 
+def session_event(identity: str) -> dict[str, Any]:
+    """Return the message on which a consumer closes with 3000 if the session with that identity has opened it."""
+    return {"type": "connection.session_ended", "session": identity}
+
+
+def access_event() -> dict[str, Any]:
+    """Return the message on which a consumer reads its user again, and decides anew."""
+    return {"type": "connection.access_changed"}
+
+
 def revoke_user(user_id: Any, reason: str) -> None:
     """Close every connection of a user with 3003, and refuse tokens that were issued before now.
 
@@ -52,7 +70,12 @@ def revoke_user(user_id: Any, reason: str) -> None:
         user_id: primary key of the user, who may be deleted already.
         reason: the reason in the close frame.
     """
-    Revocation.objects.update_or_create(pk=user_id, defaults={"at": timezone.now(), "reason": reason[:120]})
+    revocation = {"at": timezone.now(), "reason": reason[:120]}
+    Revocation.objects.update_or_create(
+        pk=user_id,
+        defaults={**revocation, "generation": F("generation") + 1},
+        create_defaults={**revocation, "generation": 1},
+    )
     disconnect_user(user_id, reason)
 
 
@@ -63,7 +86,12 @@ async def arevoke_user(user_id: Any, reason: str) -> None:
 
 def disconnect_user(user_id: Any, reason: str) -> None:
     """Close every connection of a user with 3003, once; the user may come back. Synchronous."""
-    transaction.on_commit(lambda: _tell_group(user_id, reason))
+    tell_users([user_id], revocation_event(reason))
+
+
+def tell_users(user_ids: Iterable[Any], event: dict[str, Any]) -> None:
+    """Send an event to every connection of some users once the current transaction commits. Synchronous."""
+    transaction.on_commit(functools.partial(_tell_groups, list(user_ids), event))
 
 
 def disconnect_channel(channel: str, reason: str) -> None:
@@ -80,21 +108,32 @@ def disconnect_channel(channel: str, reason: str) -> None:
         logger.warning("a connection could not be told to close: %s", error)
 
 
-def is_revoked(user_id: Any, issued_at: float) -> bool:
-    """Tell whether what was issued to a user at that time is void. Synchronous.
+def current_generation(user_id: Any) -> int:
+    """Return how often everything of a user has been revoked. Synchronous."""
+    return Revocation.objects.filter(pk=user_id).values_list("generation", flat=True).first() or 0
+
+
+def is_revoked(user_id: Any, *, generation: int | None, issued_at: float) -> bool:
+    """Tell whether what was issued to a user is void. Synchronous.
 
     Args:
         user_id: primary key of the user.
-        issued_at: POSIX time in whole seconds, as in a token's ``iat``. A token of the very second of the
-            revocation counts as newer: it may be the first one after a change of password.
+        generation: the generation that it carries; None where it carries none, as tokens of others do.
+        issued_at: POSIX time in whole seconds, as in a token's ``iat``; counts where there is no generation. What was
+            issued in the very second of the revocation is void: nothing tells on which side of it.
     """
-    at = Revocation.objects.filter(pk=user_id).values_list("at", flat=True).first()
-    return at is not None and issued_at < int(at.timestamp())
+    revocation = Revocation.objects.filter(pk=user_id).first()
+    if revocation is None:
+        return False
+    if generation is None:
+        return issued_at <= int(revocation.at.timestamp())
+    return generation < revocation.generation
 
 
-def _tell_group(user_id: Any, reason: str) -> None:
+def _tell_groups(user_ids: list[Any], event: dict[str, Any]) -> None:
     layer = get_channel_layer()
     try:
-        async_to_sync(layer.group_send)(user_group(user_id), revocation_event(reason))
+        for user_id in user_ids:
+            async_to_sync(layer.group_send)(user_group(user_id), event)
     except (RedisError, OSError, ChannelFull) as error:
-        logger.warning("user %s: the event did not go out, the database will tell: %s", user_id, error)
+        logger.warning("users %s: the event did not go out, the database will tell: %s", user_ids, error)

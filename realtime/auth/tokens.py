@@ -6,28 +6,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import DataError
 from rest_framework.exceptions import APIException
-from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import TokenError
 from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken
 
-from realtime.auth.revocation import is_revoked
+from realtime.auth.revocable import (
+    GENERATION,
+    MALFORMED,
+    MALFORMED_CLAIMS,
+    TokenAuthentication,
+    VoidToken,
+    check_user_id,
+)
 from realtime.database import in_handshake_thread
 from realtime.errors import TokenRejected
 
-__all__ = ["MALFORMED", "MALFORMED_CLAIMS", "VerifiedToken", "check_user_id", "verify_access_token"]
-
-#: What is raised on the way from a signed token to its user when a claim is of a wrong type, like ``"exp": "soon"``.
-MALFORMED_CLAIMS = (ValueError, TypeError, OverflowError, DataError)
-MALFORMED = "The token's claims are malformed."
+__all__ = ["VerifiedToken", "verify_access_token"]
 
 #: Longest token that is looked at, in characters; a token of this project is under 500.
 MAX_TOKEN_LENGTH = 8192
-
-#: Larger integers are no primary key of any database that Django supports.
-MAX_USER_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,12 @@ class VerifiedToken:
     Args:
         user: the active user.
         expires_at: POSIX time in seconds at which the token stops being valid.
+        generation: how often everything of the user had been revoked when the token was found valid.
     """
 
     user: AbstractBaseUser
     expires_at: float = field(repr=False)
+    generation: int
 
 
 async def verify_access_token(raw: str) -> VerifiedToken:
@@ -56,7 +56,7 @@ async def verify_access_token(raw: str) -> VerifiedToken:
         raise TokenRejected("The token is too long.")
     token = _decode(raw)
     user = await in_handshake_thread(_active_user)(token)
-    return VerifiedToken(user, float(token["exp"]) + _leeway())
+    return VerifiedToken(user, float(token["exp"]) + _leeway(), token[GENERATION])
 
 
 def _decode(raw: str) -> Any:
@@ -70,32 +70,15 @@ def _decode(raw: str) -> Any:
     return token
 
 
-def check_user_id(token: Any) -> None:
-    """Look whether a token's user may be one of this site's.
-
-    Raises:
-        TypeError: if it is neither a string nor an integer.
-        ValueError: if no database knows such a number.
-    """
-    user_id = token.get(api_settings.USER_ID_CLAIM)
-    if isinstance(user_id, bool) or not isinstance(user_id, (int, str)):
-        raise TypeError("user_id is neither a string nor an integer")
-    if isinstance(user_id, int) and not 0 <= user_id <= MAX_USER_ID:
-        raise ValueError("user_id is out of range")
-
-
 def _active_user(token: Any) -> AbstractBaseUser:
     try:
-        user = JWTAuthentication().get_user(token)
-        # A token that does not say when it was issued (RFC 7519 leaves that open) is older than any revocation.
-        is_void = is_revoked(user.pk, float(token.get("iat", 0)))
+        return TokenAuthentication().get_user(token)
+    except VoidToken as void:
+        raise TokenRejected(str(void.detail)) from None
     except APIException:
         raise TokenRejected("The token's user does not exist, or is not active.") from None
     except MALFORMED_CLAIMS:
         raise TokenRejected(MALFORMED) from None
-    if is_void:
-        raise TokenRejected("The token was issued before the user's password changed or all sessions were ended.")
-    return user
 
 
 def _leeway() -> float:

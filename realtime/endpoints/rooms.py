@@ -49,6 +49,11 @@ class RoomsConsumer(PolicyConsumer):
         elif self._session is not None:
             await self._session.receive(message.as_str())
 
+    async def access_changed(self) -> None:
+        """Leave the rooms that the user may no longer be in."""
+        if self._session is not None:
+            await self._session.access_changed(self.user)
+
     async def disconnect(self, code: int) -> None:
         """Leave every room."""
         if self._session is not None:

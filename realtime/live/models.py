@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-__all__ = ["LiveConnection", "Process", "Revocation"]
+__all__ = ["EndedSession", "LiveConnection", "Process", "Revocation"]
 
 
 class Process(models.Model):
@@ -61,6 +61,18 @@ class Revocation(models.Model):
     )
     at = models.DateTimeField(db_index=True)
     reason = models.CharField(max_length=120)
+    #: Tokens and tickets carry it: what has a smaller number was issued before, also within the same second.
+    generation = models.PositiveBigIntegerField(default=1)
 
     def __str__(self) -> str:
         return f"user {self.pk} at {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
+
+
+class EndedSession(models.Model):
+    """A session that has ended while its cookie is still valid: nothing of it is stored that could be deleted."""
+
+    identity = models.CharField(max_length=64, primary_key=True, help_text="A keyed hash of the session's identity.")
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"until {self.expires_at:%Y-%m-%d %H:%M:%S}"

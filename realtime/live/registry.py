@@ -7,10 +7,38 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
-__all__ = ["Connection", "Registry", "registry"]
+__all__ = ["Connection", "LoginSession", "Registry", "Rights", "registry"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSession:
+    """The login session that opened a connection.
+
+    Args:
+        identity: a keyed hash, the same for all connections of the session; it may be stored and sent.
+        user_id: primary key of its user, as sessions write it.
+        auth_hash: what Django compares with the user's password.
+        key: its key in the session store; None where only the cookie holds it.
+        expires_at: POSIX time at which the cookie stops being valid; None where the store knows.
+    """
+
+    identity: str
+    user_id: str
+    auth_hash: str = field(repr=False)
+    key: str | None = field(repr=False)
+    expires_at: float | None = None
+
+
+class Rights(NamedTuple):
+    """What a user's row said when it was read: a keyed hash of the password, and the flags."""
+
+    password: str
+    is_staff: bool
+    is_superuser: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +50,10 @@ class Connection:
         user_id: primary key of its user; None for a visitor.
         endpoint: the path, without the query, which may hold a ticket.
         address: the client's address, of IPv6 its /64 network; empty on a UNIX socket.
-        since: when its user was identified.
+        since: when it began.
+        generation: how often everything of its user had been revoked when the user was identified.
+        rights: what the user's row said then; None for a visitor.
+        session: the login session that opened it; None for a token and for a visitor.
     """
 
     channel: str
@@ -30,6 +61,9 @@ class Connection:
     endpoint: str
     address: str
     since: datetime.datetime
+    generation: int = 0
+    rights: Rights | None = field(default=None, repr=False)
+    session: LoginSession | None = None
 
 
 class Registry:

@@ -1,4 +1,4 @@
-"""Writes the connections of this process to the database, in batches, and ends those that were revoked.
+"""Writes the connections of this process to the database, in batches, and ends those that have lost their right.
 
 It runs while the process has connections, beside them: opening, using and closing one waits for nothing here.
 """
@@ -15,15 +15,16 @@ from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
-from django.contrib.auth import get_user_model
 from django.db import DatabaseError, InterfaceError, transaction
 from redis.exceptions import RedisError
 
-from realtime.auth.revocation import revocation_event
+from realtime.auth.revocation import session_event
+from realtime.auth.sessions import ended_sessions
 from realtime.database import DatabaseThreads
 from realtime.live.lease import Lease, current_lease
-from realtime.live.models import LiveConnection, Revocation
+from realtime.live.models import LiveConnection
 from realtime.live.registry import Connection, Registry, registry
+from realtime.live.standing import Standing, read_standing
 
 __all__ = ["Reporter", "report_connections"]
 
@@ -32,8 +33,9 @@ logger = logging.getLogger("realtime.live")
 #: Seconds between two reports. A connection that lives shorter never costs a row.
 INTERVAL = 1.0
 
-#: Rounds between two looks for revocations whose event was lost, and for rows of processes that have ended.
-ROUNDS_BETWEEN_AUDITS = 5
+#: Rounds from one look to the next for what no event told of: changes of accounts, sessions that have ended, and
+#: rows of processes that have ended. With the time that a round takes, what is found ends within 5 s.
+ROUNDS_BETWEEN_AUDITS = 3
 
 #: Rows in one transaction.
 CHUNK = 500
@@ -51,6 +53,7 @@ class Reporter:
         self._reported: dict[str, Connection] = {}
         self._task: asyncio.Task[None] | None = None
         self._must_start_anew = False
+        self._standing = Standing()
 
     def start(self) -> None:
         """Report from now on; nothing runs before the first connection."""
@@ -100,7 +103,7 @@ class Reporter:
             await self._write_changes(lease.process, threads)
             if is_audit:
                 await self._audit(lease, threads)
-        except (DatabaseError, InterfaceError) as error:
+        except (DatabaseError, InterfaceError, RedisError, OSError) as error:  # sessions may be in the cache
             logger.warning("live connections could not be reported: %s", error)
 
     async def _write_changes(self, process: uuid.UUID, threads: DatabaseThreads) -> None:
@@ -118,21 +121,30 @@ class Reporter:
     async def _audit(self, lease: Lease, threads: DatabaseThreads) -> None:
         present = await threads.run(_processes_present)
         await threads.run(_forget_processes, present - await lease.processes())
-        connections = list(self._registry.connections.values())
-        users = {connection.user_id for connection in connections if connection.user_id is not None}
-        revoked, inactive = await threads.run(_standing, users)
-        for connection in connections:
-            revocation = None if connection.user_id is None else revoked.get(connection.user_id)
-            if revocation is not None and connection.since < revocation.at:
-                await self._end(connection, revocation.reason)  # which knows why the account is not active
-            elif connection.user_id in inactive:
-                await self._end(connection, "the account is not active")
+        connections = [c for c in self._registry.connections.values() if c.user_id is not None]
+        await self._audit_users(connections, threads)
+        await self._audit_sessions(connections, threads)
 
-    async def _end(self, connection: Connection, reason: str) -> None:
+    async def _audit_users(self, connections: list[Connection], threads: DatabaseThreads) -> None:
+        before = self._standing
+        self._standing = await threads.run(read_standing, {connection.user_id for connection in connections})
+        for connection in connections:
+            event = self._standing.event_for(connection, before)
+            if event is not None:
+                await self._tell(connection, event)
+
+    async def _audit_sessions(self, connections: list[Connection], threads: DatabaseThreads) -> None:
+        sessions = {connection.session for connection in connections if connection.session is not None}
+        ended = await threads.run(ended_sessions, sessions) if sessions else set()
+        for connection in connections:
+            if connection.session is not None and connection.session in ended:
+                await self._tell(connection, session_event(connection.session.identity))
+
+    async def _tell(self, connection: Connection, event: dict[str, Any]) -> None:
         try:
-            await get_channel_layer().send(connection.channel, revocation_event(reason))
+            await get_channel_layer().send(connection.channel, event)
         except (RedisError, OSError, ChannelFull) as error:
-            logger.warning("a revoked connection could not be told to close, it will be: %s", error)
+            logger.warning("a connection could not be told what has changed for it, it will be: %s", error)
 
 
 def report_connections() -> None:
@@ -172,12 +184,3 @@ def _processes_present() -> set[uuid.UUID]:
 def _forget_processes(processes: Collection[uuid.UUID]) -> None:
     if processes:
         LiveConnection.objects.filter(process__in=processes).delete()
-
-
-def _standing(user_ids: Collection[int]) -> tuple[dict[int, Revocation], set[int]]:
-    """Return the last revocation of each user who had one, and the users without an active account."""
-    if not user_ids:
-        return {}, set()
-    active = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
-    inactive = set(user_ids) - set(active.values_list("pk", flat=True))
-    return Revocation.objects.in_bulk(user_ids), inactive

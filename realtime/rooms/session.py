@@ -18,7 +18,7 @@ from typing import Protocol
 from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
-from realtime.auth.tokens import verify_access_token
+from realtime.auth.tokens import VerifiedToken, verify_access_token
 from realtime.errors import ErrorCode, HandshakeRejected, InvalidMessage, TokenRejected
 from realtime.messages import Message, SharedMessage
 from realtime.rates import MessageRate
@@ -81,11 +81,17 @@ class Session:
         hub: what the rooms of this process share.
         user: the user of the connection, or ``AnonymousUser``.
         address: the client's, as limits count it.
-        identified: called when ``Authenticate`` has brought a user.
+        identified: called when ``Authenticate`` has brought a user, with the user and the generation of the token.
     """
 
     def __init__(
-        self, link: Link, hub: Hub, user: AnyUser, *, address: str, identified: Callable[[AnyUser], Awaitable[None]]
+        self,
+        link: Link,
+        hub: Hub,
+        user: AnyUser,
+        *,
+        address: str,
+        identified: Callable[[AnyUser, int], Awaitable[None]],
     ) -> None:
         self.connection = uuid.uuid4().hex
         self._address = address
@@ -136,6 +142,14 @@ class Session:
         except BaseException:
             await self._give_up(seat)
             raise
+
+    async def access_changed(self, user: AnyUser) -> None:
+        """Take over a user who may have other rights now, and leave the rooms that are not for them any more."""
+        self._person = Person.of(user, self.connection)
+        for seat in list(self._seats.values()):
+            admission = await self._admit_again(seat)
+            if admission is not None:
+                self._renew(seat, admission)
 
     async def close(self) -> None:
         """Leave every room; the connection has ended, and is in no group any more."""
@@ -297,33 +311,43 @@ class Session:
             raise Refused("unauthorized", "The token belongs to another user; open a connection of its own.")
         was_visitor = self._person.user_id is None
         if was_visitor:
-            await self._identify(verified.user)
+            await self._identify(verified)
         self._link.expire_at(verified.expires_at)
         self._person = Person.of(verified.user, self.connection)
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))
         if was_visitor:
-            await self._become(verified.user)
+            await self._become_user()
 
-    async def _identify(self, user: AnyUser) -> None:
+    async def _identify(self, verified: VerifiedToken) -> None:
         try:
-            await self._identified(user)
+            await self._identified(verified.user, verified.generation)
         except HandshakeRejected as rejection:
             raise Refused("rate_limited", rejection.detail) from None
 
-    async def _become(self, user: AnyUser) -> None:
+    async def _become_user(self) -> None:
         """Turn a visitor into a user, in every room: others see the visitor go and the user come."""
-        for slug, seat in list(self._seats.items()):
-            admission = await self._admit(slug)
-            if self._seats.get(slug) is not seat:
-                continue
-            if isinstance(admission, Refusal):
-                await self._leave(seat)
-                continue
-            await self._hub.depart(admission.room_id, seat.member)
-            seat.member.person = self._person
-            seat.member.renew(admission)
-            await self._hub.attend(admission.room_id, seat.member)
+        for seat in list(self._seats.values()):
+            admission = await self._admit_again(seat)
+            if admission is not None:
+                await self._hub.depart(admission.room_id, seat.member)
+                self._renew(seat, admission)
+                await self._hub.attend(admission.room_id, seat.member)
+
+    async def _admit_again(self, seat: _Seat) -> Admission | None:
+        """Let the person into a room anew; where that is refused, leave it, and say so."""
+        slug = seat.admission.slug
+        admission = await self._admit(slug)
+        if self._seats.get(slug) is not seat:
+            return None
+        if isinstance(admission, Refusal):
+            await self._leave(seat)
+            return None
+        return admission
+
+    def _renew(self, seat: _Seat, admission: Admission) -> None:
+        seat.member.person = self._person
+        seat.member.renew(admission)
 
     def _seat(self, slug: str | None) -> _Seat:
         if slug is None and len(self._seats) > 1:

@@ -49,6 +49,9 @@ USERS = {
             "hasty",
             "prolific",
             "parallel",
+            "demoted",
+            "updated-staff",
+            "browsing",
         ]
     )
 }
@@ -56,8 +59,11 @@ USERS = {
 CREATE_USERS = """
 from django.contrib.auth import get_user_model
 users = get_user_model().objects
+from django.contrib.auth.hashers import make_password
 for name, pk in {users}.items():
-    users.create(pk=pk, username=name, is_staff=name == "staff", is_superuser=name == "staff", password="!")
+    password = make_password("secret") if name == "browsing" else "!"
+    is_staff = name in ("staff", "demoted", "updated-staff")
+    users.create(pk=pk, username=name, is_staff=is_staff, is_superuser=name == "staff", password=password)
 """
 
 
