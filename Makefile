@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # The page is asked for by the name of this machine when it is served to others.
 ifneq ($(HOST),127.0.0.1)
-export DJANGO_ALLOWED_HOSTS ?= *
+export DJANGO_DEVELOPMENT_HOST = $(HOST)
 endif
 
 .PHONY: help run test soak bench lint format audit constraints clean
@@ -21,7 +21,7 @@ endif
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: $(VENV)/.installed db.sqlite3 ## Serve on http://127.0.0.1:8000/ (HOST=, PORT=)
+run: $(VENV)/.installed .env db.sqlite3 ## Serve on http://127.0.0.1:8000/ (HOST=, PORT=)
 	@exec $(BIN)/python manage.py runserver $(HOST):$(PORT)
 
 test: $(VENV)/.installed-dev ## Run the tests (T=tests/test_policy.py for a part)
@@ -68,6 +68,11 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements.txt requirements-tracing.txt requirements-dev.txt constraints.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	@touch $@ $(VENV)/.installed
+
+# A signing key of this checkout's own, for development; production has DJANGO_SECRET_KEY. Made once: `ln` never replaces.
+.env: | $(VENV)/bin/python
+	@umask 077; $(BIN)/python -c 'import secrets; print("DJANGO_DEVELOPMENT_KEY=" + secrets.token_urlsafe(48))' > $@.$$$$ \
+		&& { ln $@.$$$$ $@ 2>/dev/null || test -e $@; }; made=$$?; rm -f $@.$$$$; exit $$made
 
 # Made once, and migrated again when there are new migrations.
 db.sqlite3: $(wildcard realtime/migrations/*.py realtime/*/migrations/*.py) | $(VENV)/.installed

@@ -9,12 +9,15 @@ from __future__ import annotations
 import datetime
 import multiprocessing
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+
+from project.hosts import hosts_of_this_machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -25,20 +28,28 @@ if (BASE_DIR / ".env").is_file():
 
 # Security
 
-#: Signs sessions and tokens where no key is configured; refused in production below.
-DEVELOPMENT_SECRET_KEY = "insecure-development-key-never-used-in-production-0123456789"
+HOW_TO_MAKE_A_KEY = (
+    "Set it to a long random value: python -c 'import secrets; print(secrets.token_urlsafe(64))'. "
+    "For development, leave it out altogether."
+)
 
-SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="").strip()
+if not SECRET_KEY and {"DJANGO_SECRET_KEY", "DJANGO_SECRET_KEY_FILE"} & os.environ.keys():
+    raise ImproperlyConfigured(f"DJANGO_SECRET_KEY is set, and empty. {HOW_TO_MAKE_A_KEY}")
 DEBUG = env.bool("DJANGO_DEBUG", default=not SECRET_KEY)
 if not SECRET_KEY:
     if not DEBUG:
-        raise ImproperlyConfigured(
-            "DJANGO_DEBUG is off and DJANGO_SECRET_KEY is not set. Set it to a long random value: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(64))'"
-        )
-    SECRET_KEY = DEVELOPMENT_SECRET_KEY
+        raise ImproperlyConfigured(f"DJANGO_DEBUG is off and DJANGO_SECRET_KEY is not set. {HOW_TO_MAKE_A_KEY}")
+    # The first `make run` writes a key into .env. Without one, this process and those that it starts have their own.
+    os.environ["DJANGO_DEVELOPMENT_KEY"] = env.str("DJANGO_DEVELOPMENT_KEY", default="") or secrets.token_urlsafe(48)
+    # With the directory, because a copy of it may have brought the file along.
+    SECRET_KEY = f"{os.environ['DJANGO_DEVELOPMENT_KEY']}@{BASE_DIR}"
 
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=[])
+#: What `make run HOST=...` listens on, where that is not this machine alone.
+DEVELOPMENT_HOST = env.str("DJANGO_DEVELOPMENT_HOST", default="")
+if DEBUG and DEVELOPMENT_HOST and not ALLOWED_HOSTS:
+    ALLOWED_HOSTS = hosts_of_this_machine(DEVELOPMENT_HOST)
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 
 #: Number of reverse proxies in front of the server whose X-Forwarded-* headers are believed.

@@ -138,6 +138,39 @@ def test_systemd_accepts_the_units(program, tmp_path: Path) -> None:
     assert (done.returncode, [line for line in done.stderr.splitlines() if "realtime" in line]) == (0, []), done.stderr
 
 
+def systemd_environment() -> dict[str, str]:
+    """What systemd would set, as the files are shipped; the database is nobody's business here."""
+    unit = (DOCKER / "systemd/realtime@.service").read_text()
+    lines = re.findall(r"^Environment=(\w+=.*)$", unit, re.MULTILINE)
+    lines += re.findall(r"^\w+=.*$", (DOCKER / "systemd/realtime.env").read_text(), re.MULTILINE)
+    return dict(line.split("=", 1) for line in lines if not line.startswith("DATABASE_URL"))
+
+
+def image_environment() -> dict[str, str]:
+    """What the image sets."""
+    return dict(
+        word.split("=", 1)
+        for name, rest in dockerfile_instructions()
+        if name == "ENV"
+        for word in rest.split()
+        if word.startswith("DJANGO_")
+    )
+
+
+@pytest.mark.parametrize("shipped", [systemd_environment, image_environment])
+@pytest.mark.parametrize("key", [None, ""])
+def test_production_without_a_secret_key_does_not_start_and_says_so(shipped: Any, key: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
+    environment |= shipped()
+    environment.pop("DJANGO_SECRET_KEY", None)
+    if key is not None:
+        environment["DJANGO_SECRET_KEY"] = key
+    command = [sys.executable, "-m", "project", "-b", "127.0.0.1", "-p", "0"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "DJANGO_SECRET_KEY is" in done.stderr
+
+
 def start_with_socket(command: list[str], listener: socket.socket, database: Path) -> subprocess.Popen[bytes]:
     database.write_bytes(migrated_database().read_bytes())
     return subprocess.Popen(
