@@ -202,9 +202,16 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {"rooms": "600/min"},
     # Whose address counts for a throttle: the last that a trusted proxy has seen.
     "NUM_PROXIES": REALTIME_TRUSTED_PROXIES,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "realtime.openapi.Schema",
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Rooms", "VERSION": "1", "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"]}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Rooms",
+    "VERSION": "1",
+    "DESCRIPTION": "Rooms, messages, tokens and tickets. /asyncapi.json describes the WebSocket endpoints.",
+    "LICENSE": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+    "SERVERS": [{"url": "/", "description": "This site."}],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
 SIMPLE_JWT = {
     "TOKEN_OBTAIN_SERIALIZER": "realtime.auth.revocable.PairSerializer",
     "TOKEN_REFRESH_SERIALIZER": "realtime.auth.revocable.RefreshSerializer",

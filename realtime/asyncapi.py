@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime.close import CATALOGUE
 from realtime.reference import Endpoint, policy_values
-from realtime.schemas import describe_messages, json_schemas, members_of
+from realtime.schemas import camel_case, describe_messages, json_schemas, members_of
 
 __all__ = ["VERSION", "asyncapi_document"]
 
@@ -23,16 +23,22 @@ _WEBSOCKET_BINDING = "0.1.0"
 
 _PLAIN_MESSAGES: dict[str, Any] = {
     "Text": {
+        "name": "Text",
         "title": "A text message",
         "contentType": "text/plain",
-        "payload": {"type": "string"},
+        "payload": {"$ref": "#/components/schemas/Text"},
         "examples": [{"payload": "hello"}],
     },
     "Binary": {
+        "name": "Binary",
         "title": "A binary message",
         "contentType": "application/octet-stream",
-        "payload": {"type": "string", "format": "binary"},
+        "payload": {"$ref": "#/components/schemas/Binary"},
     },
+}
+_PLAIN_SCHEMAS: dict[str, Any] = {
+    "Text": {"type": "string", "title": "Text"},
+    "Binary": {"type": "string", "format": "binary", "title": "Binary"},
 }
 
 _SECURITY_SCHEMES: dict[str, Any] = {
@@ -71,15 +77,16 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
         "info": {
             "title": "Real-time endpoints",
             "version": VERSION,
+            "license": {"name": "MIT"},
             "description": "A refused handshake is an HTTP response of type application/problem+json (RFC 9457).",
         },
         "defaultContentType": "application/json",
         "servers": {"this": {"host": host, "protocol": protocol}},
-        "channels": {endpoint.slug: _channel(endpoint) for endpoint in known},
+        "channels": {_channel_name(endpoint): _channel(endpoint) for endpoint in known},
         "operations": dict(operation for endpoint in known for operation in _operations(endpoint)),
         "components": {
             "messages": _PLAIN_MESSAGES | dict(message for endpoint in known for message in _messages(endpoint)),
-            "schemas": json_schemas(_structs(known)),
+            "schemas": _PLAIN_SCHEMAS | json_schemas(_structs(known)),
             "securitySchemes": _SECURITY_SCHEMES,
         },
         "x-close-codes": [
@@ -87,6 +94,12 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
             for code, entry in CATALOGUE.items()
         ],
     }
+
+
+def _channel_name(endpoint: Endpoint) -> str:
+    """Return ``wsAdminLive`` for ``/ws/admin/live``: a name in every programming language."""
+    name = camel_case(endpoint.slug)
+    return name[:1].lower() + name[1:]
 
 
 def _channel(endpoint: Endpoint) -> dict[str, Any]:
@@ -115,16 +128,18 @@ def _channel(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _operations(endpoint: Endpoint) -> Iterable[tuple[str, dict[str, Any]]]:
+    channel = _channel_name(endpoint)
     for action, union in (("receive", endpoint.client_messages), ("send", endpoint.server_messages)):
         operation: dict[str, Any] = {
             "action": action,
-            "channel": _reference("channels", endpoint.slug),
+            "title": f"{action.title()} on {endpoint.path}",
+            "channel": _reference("channels", channel),
             "summary": f"What the {'client' if action == 'receive' else 'server'} sends on {endpoint.path}.",
-            "messages": [_reference("channels", endpoint.slug, "messages", name) for name in _message_names(union)],
+            "messages": [_reference("channels", channel, "messages", name) for name in _message_names(union)],
         }
         if endpoint.authentication == "required":
             operation["security"] = [_reference("components", "securitySchemes", name) for name in _SECURITY_SCHEMES]
-        yield f"{action}-{endpoint.slug}", operation
+        yield f"{action}{camel_case(endpoint.slug)}", operation
 
 
 def _messages(endpoint: Endpoint) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as msgspec_inspect
 
-__all__ = ["Field", "MessageType", "describe_messages", "json_schemas", "members_of", "typescript"]
+__all__ = ["Field", "MessageType", "camel_case", "describe_messages", "json_schemas", "members_of", "typescript"]
 
 #: What an example shows for a field of this name; Meta(examples=[...]) on the field comes first.
 _EXAMPLES_BY_NAME: Mapping[str, Any] = {
@@ -33,6 +34,8 @@ _EXAMPLES_BY_NAME: Mapping[str, Any] = {
 
 #: Optional fields that an example shows all the same, since most clients send them.
 _USUALLY_SENT = frozenset({"room", "ref"})
+
+_REFERENCE = "#/components/schemas/{name}"
 
 _NUMBERS = (msgspec_inspect.IntType, msgspec_inspect.FloatType, msgspec_inspect.DecimalType)
 _LISTS = (
@@ -96,9 +99,39 @@ def describe_messages(union: Any) -> list[MessageType]:
 
 
 def json_schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
-    """Return the JSON Schema of each struct and of what they refer to, by name, for ``#/components/schemas``."""
-    _, components = msgspec.json.schema_components(list(structs), ref_template="#/components/schemas/{name}")
-    return dict(components)
+    """Return the JSON Schema of each struct and of what they refer to, by name, for ``#/components/schemas``.
+
+    Generators of code make a type of each enumeration and union of structs: in a field it gets a schema of its own,
+    with a name made of the struct's and the field's. A tag is a constant.
+    """
+    _, components = msgspec.json.schema_components(list(structs), ref_template=_REFERENCE)
+    named: dict[str, Any] = {}
+    for name, schema in components.items():
+        properties = {
+            field: _named_type(f"{name}{camel_case(field)}", value, named)
+            for field, value in schema.get("properties", {}).items()
+        }
+        named[name] = {**schema, "properties": properties} if properties else schema
+    return named
+
+
+def camel_case(text: str) -> str:
+    """Return words that are joined by ``-`` or ``_`` as ``OneName``."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split("[-_]", text))
+
+
+def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    """Return a field's schema; what generators make a type of is added to ``named``, and referred to."""
+    match schema:
+        case {"enum": [value]}:
+            return {"type": "string", "const": value}
+        case {"enum": _}:
+            named[name] = {"type": "string", "title": name, **schema}
+        case {"anyOf": parts} if any("$ref" in part for part in parts):
+            named[name] = {"title": name, **schema}
+        case _:
+            return schema
+    return {"$ref": _REFERENCE.format(name=name)}
 
 
 def typescript(client_messages: Any, server_messages: Any) -> str:

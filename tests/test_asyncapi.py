@@ -65,31 +65,31 @@ def test_every_route_is_a_channel_with_its_policy(document):
     assert [channel["address"] for channel in document["channels"].values()] == [
         endpoint.path for endpoint in endpoints
     ]
-    policy = document["channels"]["ws-policy"]["x-policy"]
+    policy = document["channels"]["wsPolicy"]["x-policy"]
     assert (policy["max_frame_size"], policy["subprotocols"]) == (256 * 1024, ("graphql-ws", "graphql-transport-ws"))
 
 
 def test_query_parameters_are_a_binding(document):
-    query = document["channels"]["ws-connect"]["bindings"]["ws"]["query"]
+    query = document["channels"]["wsConnect"]["bindings"]["ws"]["query"]
     assert query["required"] == ["user_id", "name"]
     assert query["properties"]["user_id"]["minimum"] == 0
 
 
 def test_what_a_client_sends_is_received_and_what_the_server_sends_is_sent(document):
-    received = document["operations"]["receive-ws-rooms"]["messages"]
+    received = document["operations"]["receiveWsRooms"]["messages"]
     assert received == [
-        {"$ref": f"#/channels/ws-rooms/messages/{struct.__name__}"} for struct in members_of(ClientMessage)
+        {"$ref": f"#/channels/wsRooms/messages/{struct.__name__}"} for struct in members_of(ClientMessage)
     ]
-    sent = [message["$ref"].rpartition("/")[2] for message in document["operations"]["send-ws-rooms"]["messages"]]
+    sent = [message["$ref"].rpartition("/")[2] for message in document["operations"]["sendWsRooms"]["messages"]]
     assert "Joined" in sent
     assert "Join" not in sent
 
 
 def test_an_endpoint_that_asks_for_a_user_says_how(document):
     schemes = document["components"]["securitySchemes"]
-    security = document["operations"]["receive-ws-auth"]["security"]
+    security = document["operations"]["receiveWsAuth"]["security"]
     assert [item["$ref"].rpartition("/")[2] for item in security] == list(schemes)
-    assert "security" not in document["operations"]["receive-ws"]
+    assert "security" not in document["operations"]["receiveWs"]
 
 
 def test_the_examples_of_client_messages_are_accepted_by_the_server(document):

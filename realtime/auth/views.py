@@ -31,7 +31,7 @@ class TicketSerializer(serializers.Serializer):
 class TicketView(APIView):
     """Gives an authenticated user a ticket; the token or session that asked for it bounds the connection."""
 
-    @extend_schema(request=None, responses=TicketSerializer)
+    @extend_schema(summary="Get a ticket for one connection", request=None, responses=TicketSerializer)
     def post(self, request: Request) -> Response:
         """Return ``{"ticket": "...", "expires_in": 30}``."""
         token: Any = request.auth  # the access token; None for a session

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
 from django.shortcuts import get_object_or_404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound, PermissionDenied, Throttled, ValidationError
 from rest_framework.pagination import CursorPagination
@@ -48,6 +48,13 @@ class CheckedCursorPagination(CursorPagination):
         if cursor is not None and cursor.position is not None and not self.position.fullmatch(cursor.position):
             raise NotFound(self.invalid_cursor_message)
         return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return the schema of a page, without REST framework's examples, which are no addresses of this site."""
+        page: dict[str, Any] = super().get_paginated_response_schema(schema)
+        for name in ("next", "previous"):
+            page["properties"][name].pop("example")
+        return page
 
 
 class MessagePagination(CheckedCursorPagination):
@@ -101,6 +108,7 @@ class RoomAPIView(generics.GenericAPIView[Any]):
         return room
 
 
+@extend_schema_view(get=extend_schema(summary="List rooms"), post=extend_schema(summary="Make a room"))
 class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
     """List the rooms that the user may enter; create one within the rules and the quota of the site."""
 
@@ -133,6 +141,7 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
             Membership.objects.create(room=room, user=user, role=Role.MODERATOR)
 
 
+@extend_schema_view(get=extend_schema(summary="Show a room"), patch=extend_schema(summary="Change a room"))
 class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
     """Show a room; its moderators may change it."""
 
@@ -144,6 +153,7 @@ class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
         return self.room_for(Action.READ if self.request.method in ("GET", "HEAD", "OPTIONS") else Action.MODERATE)
 
 
+@extend_schema_view(get=extend_schema(summary="List the messages of a room, newest first"))
 class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
     """List a room's messages, newest first; post one, which reaches the connected members."""
 
@@ -174,6 +184,7 @@ class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
         return Response(MessageSerializer(row).data, status=code)
 
 
+@extend_schema_view(get=extend_schema(summary="List memberships"), post=extend_schema(summary="Give a user a role"))
 class MembershipList(RoomAPIView, generics.ListCreateAPIView[Membership]):
     """List a room's memberships; moderators add, promote and ban by posting a user and a role."""
 
