@@ -76,9 +76,13 @@ class RoomPagination(CheckedCursorPagination):
 
 
 class RoomThrottle(ScopedRateThrottle):
-    """Counts requests where limits count."""
+    """Counts requests where limits count, and for the network that limits count for."""
 
     cache = limit_cache
+
+    def get_ident(self, request: Request) -> str:
+        """Return the network of a visitor."""
+        return network_of(request_address(request) or "")
 
 
 class RoomAPIView(generics.GenericAPIView[Any]):

@@ -13,8 +13,7 @@ class Options:
 
     Args:
         drain_seconds: over how long a stopping server closes its sockets.
-        trusted_proxies: number of reverse proxies whose ``X-Forwarded-For`` entries are believed, where the server was
-            told to read them at all.
+        trusted_proxies: number of reverse proxies whose ``X-Forwarded-For`` entries are believed.
         max_request_body: bytes of a request's body.
     """
 

@@ -100,17 +100,34 @@ def test_forged_root_path_has_no_effect(server: Any) -> None:
     assert json.loads(server.request(request)[2])["root_path"] == ""
 
 
-@pytest.mark.parametrize(
-    ("proxies", "client"), [("0", "3.3.3.3"), ("1", "3.3.3.3"), ("2", "2.2.2.2"), ("9", "1.1.1.1")]
-)
-def test_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(serve: Any, proxies: str, client: str) -> None:
+#: Options of the server, trusted proxies, the address of the client.
+FORWARDED = [
+    (("--proxy-headers",), "0", "3.3.3.3"),
+    (("--proxy-headers",), "1", "3.3.3.3"),
+    (("--proxy-headers",), "2", "2.2.2.2"),
+    (("--proxy-headers",), "9", "1.1.1.1"),
+    ((), "1", "3.3.3.3"),
+    ((), "2", "2.2.2.2"),
+]
+
+
+@pytest.mark.parametrize(("options", "proxies", "client"), FORWARDED)
+def test_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(
+    serve: Any, options: tuple[str, ...], proxies: str, client: str
+) -> None:
     environment = {"REALTIME_TRUSTED_PROXIES": proxies}
-    with serve("asyncio", options=("--proxy-headers",), env=environment) as server:
+    with serve("asyncio", options=options, env=environment) as server:
         forwarded = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2, 3.3.3.3", "X-Forwarded-Proto": "https"}
         with server.connect("/describe", additional_headers=forwarded) as connection:
             scope = json.loads(connection.recv())
     assert scope["client"][0] == client
     assert scope["scheme"] == "wss"
+
+
+def test_root_path_of_a_client_is_not_believed_because_proxies_are_trusted(serve: Any) -> None:
+    request = b"GET /x HTTP/1.1\r\nHost: x\r\nDaphne-Root-Path: /forged\r\nConnection: close\r\n\r\n"
+    with serve("asyncio", env={"REALTIME_TRUSTED_PROXIES": "1"}) as server:
+        assert json.loads(server.request(request)[2])["root_path"] == ""
 
 
 def test_forwarded_address_is_not_believed_by_default(server: Any) -> None:

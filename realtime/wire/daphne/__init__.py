@@ -20,7 +20,7 @@ def install(*, drain_seconds: float, trusted_proxies: int = 0, max_request_body:
 
     Args:
         drain_seconds: over how long a stopping server closes its sockets.
-        trusted_proxies: number of reverse proxies in front, for ``daphne --proxy-headers``.
+        trusted_proxies: number of reverse proxies in front, with or without ``daphne --proxy-headers``.
         max_request_body: bytes of a request's body; more is answered with 413.
     """
     OPTIONS.drain_seconds = drain_seconds

@@ -11,6 +11,7 @@ from realtime.wire.daphne.access import clean_access_log
 from realtime.wire.daphne.channel import WireChannel
 from realtime.wire.daphne.request import WireRequest
 from realtime.wire.daphne.stopping import drain_at_exit, drain_before_shutdown
+from realtime.wire.options import OPTIONS
 
 __all__ = ["WireHTTPFactory"]
 
@@ -28,6 +29,7 @@ class WireHTTPFactory(HTTPFactory):
     def __init__(self, server: Any) -> None:
         super().__init__(server)
         clean_access_log(server)
+        _read_forwarded_headers(server)
         drain_before_shutdown(server)
         if not server.signal_handlers:  # in a thread under the autoreloader; the loop does not run yet
             self.reactor.callLater(0, drain_at_exit, server)
@@ -37,3 +39,15 @@ class WireHTTPFactory(HTTPFactory):
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = WireRequest
         return protocol
+
+
+def _read_forwarded_headers(server: Any) -> None:
+    """Do what ``--proxy-headers`` does where the project trusts proxies: both say the same, and one may be forgotten.
+
+    The option alone believes one proxy. ``Daphne-Root-Path`` is believed with the option only.
+    """
+    server.believes_root_path = bool(server.proxy_forwarded_address_header)
+    if OPTIONS.trusted_proxies and not server.proxy_forwarded_address_header:
+        server.proxy_forwarded_address_header = "X-Forwarded-For"
+        server.proxy_forwarded_port_header = "X-Forwarded-Port"
+        server.proxy_forwarded_proto_header = "X-Forwarded-Proto"

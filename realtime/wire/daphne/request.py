@@ -57,13 +57,12 @@ class WireRequest(WebRequest):
 
     def _distrust_headers(self) -> None:
         """Drop what only a trusted proxy may say."""
-        if not self.server.proxy_forwarded_address_header:
+        if not self.server.believes_root_path:
             self.requestHeaders.removeHeader(b"daphne-root-path")
-            return
-        # Each proxy appends the address that it saw: what stands further left was sent by the client.
         name = self.server.proxy_forwarded_address_header
-        values = self.requestHeaders.getRawHeaders(name)
+        values = self.requestHeaders.getRawHeaders(name) if name else None
         if values:
+            # Each proxy appends the address that it saw: what stands further left was sent by the client.
             hops = [hop.strip() for value in values for hop in value.split(",")]
             self.requestHeaders.setRawHeaders(name, [", ".join(hops[-max(1, OPTIONS.trusted_proxies) :])])
 
