@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import models, transaction
+from django.dispatch import Signal
 
 from realtime.rooms.limits import MAX_SLUG
 
-__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage"]
+__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage", "access_changed"]
 
 #: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
 SLUG = re.compile(r"[-a-zA-Z0-9_]{1," + str(MAX_SLUG) + "}")
+
+
+#: Sent with ``room_ids`` where many rows change at once, for which Django has no signal; within their transaction.
+access_changed = Signal()
+
+
+class RoomQuerySet(models.QuerySet["Room"]):
+    """Rooms, whose ``access_version`` rises with an update of who may do what in them."""
+
+    #: Fields that decide about that.
+    RIGHTS = frozenset({"is_public", "strangers_may_read", "strangers_may_post", "is_archived", "closings"})
+
+    def update(self, **values: Any) -> int:
+        """Update rows, as Django does."""
+        if self.RIGHTS.isdisjoint(values):
+            return super().update(**values)
+        with transaction.atomic(using=self.db):
+            room_ids = list(self.order_by().values_list("pk", flat=True))
+            count = super().update(**values)
+            access_changed.send(self.model, room_ids=room_ids)
+        return count
 
 
 class Room(models.Model):
@@ -64,6 +87,8 @@ class Room(models.Model):
     presence_version = models.BigIntegerField(default=0, editable=False)
     closings = models.BigIntegerField(default=0, editable=False)
 
+    objects = RoomQuerySet.as_manager()
+
     class Meta:
         ordering = ["slug"]
         indexes = [models.Index(fields=["quota_key", "created_at"], name="new_rooms_of_a_creator")]
@@ -79,7 +104,8 @@ class Room(models.Model):
                 for field in self._meta.concrete_fields
                 if not field.primary_key and field.attname not in self.COUNTERS
             ]
-        super().save(**options)
+        with transaction.atomic(using=options.get("using"), savepoint=False):  # with what the signals do
+            super().save(**options)
 
 
 class Role(models.TextChoices):
@@ -90,6 +116,27 @@ class Role(models.TextChoices):
     BANNED = "banned"
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    """Memberships, with whose changes the ``access_version`` of their rooms rises."""
+
+    def update(self, **values: Any) -> int:
+        """Update rows, as Django does."""
+        with transaction.atomic(using=self.db):
+            before = dict(self.order_by().values_list("pk", "room_id"))
+            count = super().update(**values)
+            after = self.model.objects.using(self.db).filter(pk__in=before).values_list("room_id", flat=True)
+            access_changed.send(self.model, room_ids={*before.values(), *after})
+        return count
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
+        """Create rows, or update them, as Django does."""
+        memberships = list(objs)
+        with transaction.atomic(using=self.db):
+            created = super().bulk_create(memberships, *args, **options)
+            access_changed.send(self.model, room_ids={membership.room_id for membership in memberships})
+        return created
+
+
 class Membership(models.Model):
     """A user's role in a room."""
 
@@ -98,12 +145,19 @@ class Membership(models.Model):
     role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
     since = models.DateTimeField(auto_now_add=True)
 
+    objects = MembershipQuerySet.as_manager()
+
     class Meta:
         ordering = ["room", "user"]
         constraints = [models.UniqueConstraint(fields=["room", "user"], name="one_membership_for_each_user_and_room")]
 
     def __str__(self) -> str:
         return f"{self.user} in {self.room}: {self.role}"
+
+    def save(self, **options: Any) -> None:
+        """Save in one transaction with what the signals do."""
+        with transaction.atomic(using=options.get("using"), savepoint=False):
+            super().save(**options)
 
 
 class RoomMessage(models.Model):

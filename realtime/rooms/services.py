@@ -13,7 +13,6 @@ from realtime.rooms.events import messages, notice, publish_from_thread
 from realtime.rooms.history import Entry
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.people import Person
-from realtime.rooms.signals import raise_access_version
 from realtime.rooms.storage import Outcome, Stored, Write, check_content, store_writes
 
 __all__ = ["close_room", "post_message", "set_archived", "set_hidden", "visible_rooms"]
@@ -60,9 +59,7 @@ def set_archived(room: Room, archived: bool) -> None:
 
 def close_room(room: Room) -> None:
     """Archive a room and put everybody out of it."""
-    with transaction.atomic():
-        Room.objects.filter(pk=room.pk).update(is_archived=True, closings=F("closings") + 1)
-        raise_access_version(room.pk)
+    Room.objects.filter(pk=room.pk).update(is_archived=True, closings=F("closings") + 1)
 
 
 def visible_rooms(user: AnyUser) -> QuerySet[Room]:

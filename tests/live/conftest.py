@@ -10,7 +10,8 @@ from django.db import connections
 
 
 @pytest.fixture(autouse=True)
-async def _closed_connections(transactional_db: None) -> AsyncIterator[None]:
-    """Close the connection of the thread in which asynchronous queries run; PostgreSQL drops no database in use."""
+async def _closed_connections(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Let no thread keep a connection: PostgreSQL drops no database in use."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
     yield
     await sync_to_async(connections.close_all)()

@@ -10,7 +10,13 @@ import pytest
 
 from realtime.testing import PROJECT_ROOT, PostgresProcess
 
-PATHS = ["tests/live", "tests/rooms/test_admin.py", "tests/rooms/test_attendance.py", "tests/rooms/test_storage.py"]
+PATHS = [
+    "tests/live",
+    "tests/rooms/test_access_version.py",
+    "tests/rooms/test_admin.py",
+    "tests/rooms/test_attendance.py",
+    "tests/rooms/test_storage.py",
+]
 
 
 @pytest.mark.soak
