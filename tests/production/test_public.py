@@ -55,7 +55,7 @@ def test_production_sends_its_security_headers(production: ServerProcess) -> Non
     assert status == 200
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
-    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert headers["Strict-Transport-Security"] == "max-age=3600"
     assert headers["Referrer-Policy"] == "same-origin"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -91,3 +91,18 @@ async def test_a_reload_of_nginx_drops_no_socket(production: ServerProcess, make
             for client in (old, new):
                 await client.send("still here")
                 assert await client.recv() == "still here"
+
+
+@pytest.mark.parametrize(
+    ("environment", "header"),
+    [
+        ({"DJANGO_SECURE_HSTS_SECONDS": "31536000"}, "max-age=31536000"),
+        ({"DJANGO_SECURE_HSTS_INCLUDE_SUBDOMAINS": "1"}, "max-age=3600; includeSubDomains"),
+        ({"DJANGO_SECURE_HSTS_PRELOAD": "1"}, "max-age=3600; preload"),
+        ({"DJANGO_SECURE_HSTS_SECONDS": "0"}, None),
+    ],
+)
+def test_how_long_and_for_whom_browsers_insist_on_tls_is_switchable(environment, header) -> None:
+    with ServerProcess(env={**ENVIRONMENT, **environment}) as server:
+        _, headers, _ = get(server.port, "/login/", Host="example.org", X_Forwarded_Proto="https")
+    assert headers["Strict-Transport-Security"] == header
