@@ -117,7 +117,7 @@ def test_the_tutorial_works_as_it_is_printed(project: Path) -> None:
         (project / path).write_text(blocks()[path])
     run(project, "manage.py", "check")
     told = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_poll.py")
-    assert re.search(r"\b6 passed", told), told
+    assert re.search(r"\b13 passed", told), told
 
 
 def test_the_tutorials_shell_snippet_runs(project: Path) -> None:
