@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from typing import Any
 
@@ -10,7 +11,7 @@ from django.contrib.auth.models import Group, PermissionsMixin
 
 from realtime.live.registry import Rights
 
-__all__ = ["Grants", "read_grants", "rights_of"]
+__all__ = ["Grants", "read_grants", "read_rights", "rights_of"]
 
 #: Groups and permissions of a user, those of the groups included.
 Grants = frozenset[tuple[str, Any]]
@@ -18,9 +19,14 @@ Grants = frozenset[tuple[str, Any]]
 
 def rights_of(user: Any) -> Rights:
     """Return what the row of a user says."""
-    return Rights(
-        user.get_session_auth_hash(), bool(getattr(user, "is_staff", 0)), bool(getattr(user, "is_superuser", 0))
-    )
+    return Rights(user.password, tuple(getattr(user, flag) for flag in _flags()))
+
+
+def read_rights(user_ids: Collection[Any]) -> dict[Any, Rights]:
+    """Return what the rows of users say; those who are not active, or gone, are missing. Synchronous."""
+    users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
+    rows = users.values_list("pk", "password", *_flags())
+    return {pk: Rights(password, tuple(flags)) for pk, password, *flags in rows}
 
 
 def read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
@@ -42,3 +48,10 @@ def read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
     for user_id, permission in own:
         grants.setdefault(user_id, set()).add(("permission", permission))
     return {user_id: frozenset(found) for user_id, found in grants.items()}
+
+
+@functools.cache
+def _flags() -> list[str]:
+    """Names of the flags that the user model has."""
+    fields = {field.name for field in get_user_model()._meta.concrete_fields}
+    return [flag for flag in ("is_staff", "is_superuser") if flag in fields]

@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from realtime.auth.revocation import disconnect_channel, disconnect_user, revoke_user
+from realtime.auth.sessions import end_sessions
 from realtime.live.models import LiveConnection, Process
 
 __all__ = ["LiveConnectionAdmin", "LiveUserAdmin"]
@@ -96,11 +97,12 @@ class LiveUserAdmin(UserAdmin):
             disconnect_user(user.pk, REASON)
         messages.success(request, f"Disconnected: {', '.join(user.get_username() for user in users)}.")
 
-    @admin.action(description="Log out everywhere (connections and tokens end)", permissions=["change"])
+    @admin.action(description="Log out everywhere (connections, tokens and sessions end)", permissions=["change"])
     def log_out_everywhere(self, request: HttpRequest, users: QuerySet[Any]) -> None:
-        """Close every connection of the selected users, and refuse the tokens that they have."""
+        """Close every connection of the selected users, refuse the tokens that they have, and delete their sessions."""
         for user in users:
             revoke_user(user.pk, "logged out everywhere")
+            end_sessions(user.pk)
         messages.success(request, f"Logged out: {', '.join(user.get_username() for user in users)}.")
 
 

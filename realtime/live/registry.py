@@ -34,11 +34,11 @@ class LoginSession:
 
 
 class Rights(NamedTuple):
-    """What a user's row said when it was read: a keyed hash of the password, and the flags."""
+    """What a user's row said when it was read."""
 
     password: str
-    is_staff: bool
-    is_superuser: bool
+    """The hash, as Django stores it; it never leaves the process."""
+    flags: tuple[bool, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.contrib.auth import get_user_model
-
 from realtime.auth.revocation import access_event, revocation_event
-from realtime.auth.rights import Grants, read_grants, rights_of
+from realtime.auth.rights import Grants, read_grants, read_rights
 from realtime.live.models import Revocation
-from realtime.live.registry import Connection
+from realtime.live.registry import Connection, Rights
 
 __all__ = ["Standing", "read_standing"]
 
@@ -25,12 +23,12 @@ class Standing:
     """What the database says about the users of some connections.
 
     Args:
-        users: the active users by primary key.
+        rights: what the rows of the active users say.
         revocations: the last revocation of each user who had one.
         grants: groups and permissions; a user without any is missing.
     """
 
-    users: Mapping[Any, Any] = field(default_factory=dict)
+    rights: Mapping[Any, Rights] = field(default_factory=dict)
     revocations: Mapping[Any, Revocation] = field(default_factory=dict)
     grants: Mapping[Any, Grants] = field(default_factory=dict)
 
@@ -43,20 +41,19 @@ class Standing:
         """
         if connection.user_id is None:
             return None
-        user, revocation = self.users.get(connection.user_id), self.revocations.get(connection.user_id)
+        rights, revocation = self.rights.get(connection.user_id), self.revocations.get(connection.user_id)
         if revocation is not None and connection.generation < revocation.generation:
             return revocation_event(revocation.reason)  # which knows why the account is not active
-        if user is None:
+        if rights is None:
             return revocation_event("the account is not active")
-        if connection.rights is not None and connection.rights.password != rights_of(user).password:
+        if connection.rights is not None and connection.rights.password != rights.password:
             return revocation_event("the password was changed")
-        return access_event() if self._has_other_rights(connection, user, before) else None
+        has_other_flags = connection.rights is not None and connection.rights != rights
+        return access_event() if has_other_flags or self._has_other_grants(connection.user_id, before) else None
 
-    def _has_other_rights(self, connection: Connection, user: Any, before: Standing) -> bool:
-        if connection.rights is not None and connection.rights != rights_of(user):
-            return True
-        was_looked_at = user.pk in before.users
-        return was_looked_at and self.grants.get(user.pk) != before.grants.get(user.pk)
+    def _has_other_grants(self, user_id: Any, before: Standing) -> bool:
+        was_looked_at = user_id in before.rights
+        return was_looked_at and self.grants.get(user_id) != before.grants.get(user_id)
 
 
 def read_standing(user_ids: Collection[Any]) -> Standing:
@@ -65,7 +62,7 @@ def read_standing(user_ids: Collection[Any]) -> Standing:
         return Standing()
     return Standing(
         # Before the revocations, so that for an account that is gone there is the reason.
-        users={user.pk: user for user in get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)},
+        rights=read_rights(user_ids),
         revocations=Revocation.objects.in_bulk(user_ids),
         grants=read_grants(user_ids),
     )

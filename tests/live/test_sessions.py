@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from typing import Any
@@ -146,25 +147,32 @@ async def test_a_session_that_is_deleted_closes_what_it_has_opened(
     assert await end_of(connection) == ENDED
 
 
+def expire(cookie: str, seconds: float) -> None:
+    store = import_module(django_settings.SESSION_ENGINE).SessionStore(cookie)
+    store.set_expiry(datetime.timedelta(seconds=seconds))
+    store.save()
+
+
+@pytest.mark.parametrize("backend", ["db", "cached_db", "cache", "file"], indirect=True)
 async def test_a_session_that_expires_closes_what_it_has_opened(
-    connect: Connect, looks: None, backend: str, ann: User, settings: Any
+    connect: Connect, looks: None, backend: str, ann: User
 ) -> None:
-    settings.SESSION_COOKIE_AGE = 2
+    browsers = [await sync_to_async(sign_in)(ann) for _ in range(2)]
+    short, prolonged = [await accepted(connect, page_with(cookie_of(browser))) for browser in browsers]
+    await sync_to_async(expire)(cookie_of(browsers[1]), 3600)
+    await sync_to_async(expire)(cookie_of(browsers[0]), 1)
+    assert await end_of(short) == ENDED
+    assert len(await prolonged.end()) == 1
+
+
+@pytest.mark.parametrize("backend", ["signed_cookies"], indirect=True)
+async def test_a_cookie_that_expires_closes_what_it_has_opened(
+    connect: Connect, looks: None, backend: str, ann: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection = await accepted(connect, page_with(cookie_of(await sync_to_async(sign_in)(ann))))
+    later = time.time() + django_settings.SESSION_COOKIE_AGE + 1
+    monkeypatch.setattr("time.time", lambda: later)
     assert await end_of(connection) == ENDED
-
-
-async def test_a_session_that_is_prolonged_keeps_what_it_has_opened(
-    connect: Connect, looks: None, ann: User, settings: Any
-) -> None:
-    settings.SESSION_COOKIE_AGE = 2
-    short, prolonged = await sync_to_async(sign_in)(ann), await sync_to_async(sign_in)(ann)
-    connections = [await accepted(connect, page_with(cookie_of(browser))) for browser in (short, prolonged)]
-    store = import_module(django_settings.SESSION_ENGINE).SessionStore(cookie_of(prolonged))
-    await sync_to_async(store.set_expiry)(datetime.timedelta(hours=1))
-    await sync_to_async(store.save)()
-    assert await end_of(connections[0]) == ENDED
-    assert len(await connections[1].end()) == 1
 
 
 async def test_a_new_password_that_no_signal_tells_of_closes_what_the_sessions_have_opened(
@@ -203,6 +211,18 @@ async def test_no_session_key_is_told_to_anybody(
     assert cookie not in caplog.text
     assert cookie not in repr(reporter_module.registry.connections)
     assert cookie.encode() not in _decoded(ticket)
+
+
+async def test_staff_who_log_a_user_out_everywhere_end_the_sessions(connect: Connect, ann: User) -> None:
+    browser = await sync_to_async(sign_in)(ann)
+    staff = await sync_to_async(sign_in)(await sync_to_async(User.objects.create_superuser)("staff"))
+    connection = await accepted(connect, page_with(cookie_of(browser)))
+    action = {"action": "log_out_everywhere", "_selected_action": ann.pk}
+    assert (await sync_to_async(staff.post)("/admin/auth/user/", action)).status_code == 302
+    event = await end_of(connection)
+    assert (event["code"], event["reason"]) == (3003, "logged out everywhere")
+    assert await status(connect, page_with(cookie_of(browser))) == 401
+    assert await status(connect, page_with(cookie_of(staff))) == 101
 
 
 async def test_logging_out_everywhere_ends_sessions_that_the_cache_knows_too(
