@@ -6,6 +6,7 @@
     send(event, now), send_shared(message, now)          what it sends
     data_to_send() <-----------------------------------  what goes to the peer
     next_deadline, expire(now)                           when to come back, and coming back
+    wants_turn, go_on(now)                               coming back at once, when others have had their turn
 
 The caller reads from the peer only while ``wants_data`` is true: a connection whose application does not take its
 events stops parsing, and what it holds stays within bounds.
@@ -128,6 +129,14 @@ class Connection:
         return self.state is not State.CONNECTING or len(self._early) < MAX_EARLY_DATA
 
     @property
+    def wants_turn(self) -> bool:
+        """Whether ``go_on()`` is to be called in the next turn of the event loop."""
+        reader = self._reader
+        if reader is None or not reader.is_inflating:
+            return False
+        return self._inbox.has_room or self.state not in _DELIVERING
+
+    @property
     def next_deadline(self) -> float:
         """When ``expire()`` has to be called at the latest; infinite for never."""
         return self._time.next
@@ -139,9 +148,16 @@ class Connection:
         reader = self._reader
         if reader is not None:
             reader.feed(data)
-            self._read(reader, now)
+            if not reader.is_inflating:
+                self._read(reader, now)
         elif self.state is State.CONNECTING:
             self._early += data
+
+    def go_on(self, now: float) -> None:
+        """Go on to inflate a message of the peer, for one turn."""
+        if self._reader is not None:
+            self._reader.begin_turn()
+            self._read(self._reader, now)
 
     def connection_lost(self, now: float) -> None:
         """Say that the transport is gone; the application gets its ``websocket.disconnect``."""
@@ -167,6 +183,8 @@ class Connection:
             while inbox.has_room or self.state not in _DELIVERING:
                 item = take()
                 if item is None:
+                    if reader.is_inflating:
+                        break
                     self._dry = True
                     if reader.unfinished:
                         time.message_begun(reader.completed, now)
@@ -223,8 +241,9 @@ class Connection:
     def next_event(self, now: float) -> dict[str, Any] | None:
         """Return the next ASGI event for the application, None while there is none."""
         event = self._inbox.take()
-        if not self._dry and self._reader is not None:
-            self._read(self._reader, now)  # there is room now
+        reader = self._reader
+        if not self._dry and reader is not None and not reader.is_inflating:
+            self._read(reader, now)  # there is room now
         return event
 
     def _disconnected(self, code: int, reason: str, by: str) -> None:

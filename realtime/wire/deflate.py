@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
+from typing import Any
 
-from websockets.exceptions import InvalidHeader, NegotiationError, PayloadTooBig, ProtocolError
+from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.headers import build_extension, parse_extension
@@ -15,6 +17,12 @@ from realtime.wire.frames import encode_frame
 
 __all__ = ["Deflate", "negotiate"]
 
+#: The end of a message that is not sent (RFC 7692, 7.2.1).
+EMPTY_BLOCK = b"\x00\x00\xff\xff"
+
+#: Bytes of a payload that are given to zlib at once, which copies what it does not take.
+PAYLOAD_SLICE = 16 * 1024
+
 #: Windows of 4 KiB and a small compressor state: about 32 KiB for each connection instead of 300 KiB.
 _FACTORY = ServerPerMessageDeflateFactory(
     server_max_window_bits=12,
@@ -24,37 +32,59 @@ _FACTORY = ServerPerMessageDeflateFactory(
 
 
 class Deflate:
-    """Compresses and decompresses the messages of one connection."""
+    """Compresses and decompresses the messages of one connection.
 
-    __slots__ = ("_extension",)
+    A frame's payload is given by ``feed()``; what it inflates to is taken by ``inflate()``, piece by piece. The
+    decompressor is the project's own, for that of the extension inflates a frame at once.
+    """
+
+    __slots__ = ("_decoder", "_extension", "_payload", "_position", "has_more")
 
     def __init__(self, extension: PerMessageDeflate) -> None:
         self._extension = extension
+        self._decoder: Any = None
+        self._payload = b""
+        self._position = 0
+        #: Whether ``inflate()`` may return more of the frame.
+        self.has_more = False
 
-    def inflate(self, opcode: int, payload: bytes, *, fin: bool, first: bool, allowance: int | None) -> bytes:
-        """Return the decompressed payload of one frame.
+    def feed(self, payload: bytes, *, fin: bool, first: bool) -> None:
+        """Take the unmasked payload of one frame; the one before it has been inflated.
 
         Args:
-            opcode: opcode of the frame.
-            payload: its unmasked payload.
-            fin: whether it is the last frame of the message.
-            first: whether it is the first one.
-            allowance: how many bytes the message may still have; None for no limit.
+            payload: the payload.
+            fin: whether it is of the last frame of the message.
+            first: whether it is of the first one.
+        """
+        if first and (self._decoder is None or self._extension.remote_no_context_takeover):
+            self._decoder = zlib.decompressobj(wbits=-self._extension.remote_max_window_bits)
+        # What a sender has cut off the end of the message (RFC 7692, 7.2.2).
+        self._payload = payload + EMPTY_BLOCK if fin else payload
+        self._position = 0
+        self.has_more = True
+
+    def inflate(self, limit: int) -> tuple[bytes, int]:
+        """Return the next piece of the frame, and how many bytes of the payload it has taken.
+
+        Args:
+            limit: how long the piece may be, at least 1.
 
         Raises:
-            PeerViolation: 1009 as soon as the output would pass ``allowance``, 1002 for broken data.
+            PeerViolation: 1002 for broken data.
         """
-        # zlib takes 0 for "no limit".
-        limit = None if allowance is None else max(allowance, 1)
+        start = self._position
+        data = self._payload[start : start + PAYLOAD_SLICE]
         try:
-            frame = self._extension.decode(Frame(Opcode(opcode), payload, fin, first), max_size=limit)
-        except PayloadTooBig:
-            raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, "the message is too large") from None
-        except ProtocolError:
+            piece = self._decoder.decompress(data, limit)
+        except zlib.error:
             raise PeerViolation(CloseCode.PROTOCOL_ERROR, "the compressed data is broken") from None
-        if allowance is not None and len(frame.data) > allowance:
-            raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, "the message is too large")
-        return bytes(frame.data)
+        taken = len(data) - len(self._decoder.unconsumed_tail)
+        self._position = start + taken
+        # zlib may hold back what has not fitted, although it has taken the whole payload.
+        self.has_more = self._position < len(self._payload) or len(piece) == limit
+        if not self.has_more:
+            self._payload = b""
+        return piece, taken
 
     def encode(self, opcode: int, payload: bytes) -> bytes:
         """Return the compressed frame of a whole message."""

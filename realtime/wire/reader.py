@@ -25,7 +25,10 @@ from realtime.wire.frames import (
 )
 from realtime.wire.limits import Limits
 
-__all__ = ["Item", "MessageReader"]
+__all__ = ["INFLATED_PER_TURN", "Item", "MessageReader"]
+
+#: Compressed and inflated bytes that are handled before other connections get a turn: a millisecond of work at most.
+INFLATED_PER_TURN = 128 * 1024
 
 #: What the reader yields: a text message, a binary message, or a control frame.
 Item = str | bytes | ControlFrame
@@ -41,6 +44,10 @@ _SHORT_HEADER = 2 + MASK_SIZE
 
 class MessageReader:
     """Reads messages of one connection; call ``feed()``, then ``next()`` until it returns None.
+
+    A compressed message is inflated in turns, so that a small frame of a large message holds up nobody else:
+    ``next()`` also returns None when a turn's work is done. Then ``is_inflating`` is true, and ``begin_turn()`` lets
+    it go on.
 
     Args:
         limits: sizes and number of fragments, and whether frames may be unmasked.
@@ -58,6 +65,7 @@ class MessageReader:
         "_deflate",
         "_fragments",
         "_header",
+        "_inflating",
         "_limits",
         "_message",
         "_opcode",
@@ -65,6 +73,7 @@ class MessageReader:
         "_position",
         "_remaining",
         "_short_limit",
+        "_turn",
         "_utf8",
         "completed",
         "unfinished",
@@ -85,6 +94,8 @@ class MessageReader:
         self._payload = bytearray()  # of a control frame or a compressed frame
         self._opcode: int | None = None  # of the message that is being assembled
         self._compressed = False
+        self._inflating: FrameHeader | None = None
+        self._turn = INFLATED_PER_TURN
         self._fragments = 0
         self._message = bytearray()
         self._utf8: codecs.IncrementalDecoder | None = None
@@ -96,15 +107,25 @@ class MessageReader:
         """How many received bytes have not been looked at."""
         return len(self._data) - self._position
 
+    @property
+    def is_inflating(self) -> bool:
+        """Whether ``next()`` has stopped in the middle of a compressed frame that has arrived as a whole."""
+        return self._inflating is not None
+
+    def begin_turn(self) -> None:
+        """Let ``next()`` inflate once more as much as one turn of the event loop has time for."""
+        self._turn = INFLATED_PER_TURN
+
     def feed(self, data: bytes) -> None:
-        """Take received bytes."""
+        """Take received bytes; a turn begins."""
+        self._turn = INFLATED_PER_TURN
         if self._position < len(self._data):
             data = self._data[self._position :] + data
         self._data = data
         self._position = 0
 
     def next(self) -> Item | None:
-        """Return the next message or control frame, None when more bytes are needed.
+        """Return the next message or control frame, None when more bytes or another turn are needed.
 
         Raises:
             PeerViolation: the bytes break RFC 6455 or a limit; the connection has to be failed with its code, and the
@@ -125,6 +146,13 @@ class MessageReader:
 
     def _next_frame_by_frame(self) -> Item | None:
         while True:
+            if self._inflating is not None:
+                if not self._inflate():
+                    return None
+                header, self._inflating = self._inflating, None
+                if header.fin:
+                    self.completed += 1
+                    return self._finish_message()
             if self._header is None and not self._begin_frame():
                 self.unfinished = self.held > 0 or self._opcode is not None
                 if not self.held:
@@ -201,7 +229,8 @@ class MessageReader:
             payload, self._payload = bytes(self._payload), bytearray()
             return ControlFrame(header.opcode, payload)
         if self._compressed:
-            self._inflate(header)
+            self._begin_inflating(header)
+            return None
         return self._finish_message() if header.fin else None
 
     def _take_piece(self, header: FrameHeader) -> bytes:
@@ -215,18 +244,27 @@ class MessageReader:
         self._remaining -= end - start
         return piece
 
-    def _inflate(self, header: FrameHeader) -> None:
+    def _begin_inflating(self, header: FrameHeader) -> None:
         assert self._deflate is not None
-        limit = self._limits.max_message_size
         payload, self._payload = bytes(self._payload), bytearray()
-        inflated = self._deflate.inflate(
-            header.opcode,
-            payload,
-            fin=header.fin,
-            first=header.opcode != CONTINUATION,
-            allowance=None if limit is None else limit - len(self._message),
-        )
-        self._append(inflated)
+        self._deflate.feed(payload, fin=header.fin, first=header.opcode != CONTINUATION)
+        self._inflating = header
+
+    def _inflate(self) -> bool:
+        """Inflate the frame as far as this turn allows; return whether it is whole."""
+        deflate, limit = self._deflate, self._limits.max_message_size
+        assert deflate is not None
+        while deflate.has_more:
+            if self._turn <= 0:
+                return False
+            room = INFLATED_PER_TURN if limit is None else limit - len(self._message)
+            # One byte more than there is room for is enough to know that the message is too large.
+            piece, taken = deflate.inflate(min(room + 1, INFLATED_PER_TURN))
+            if limit is not None and len(piece) > room:
+                raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, "the message is too large")
+            self._turn -= taken + len(piece)
+            self._append(piece)
+        return True
 
     def _append(self, piece: bytes) -> None:
         self._message += piece

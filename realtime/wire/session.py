@@ -58,6 +58,7 @@ class Session:
         "_drain",
         "_finished",
         "_flusher",
+        "_has_turn_coming",
         "_is_accepted",
         "_loop",
         "_observer",
@@ -100,6 +101,7 @@ class Session:
         self._reading = True
         self._finished = False
         self._is_accepted = False
+        self._has_turn_coming = False
         self._turn = 0
         self._account = Account(connection, scope, self._loop.time())
         self.is_flushing = False
@@ -144,6 +146,10 @@ class Session:
         connection = self._connection
         connection.traffic.bytes_in += len(data)
         connection.receive_data(data, self._loop.time())
+        self._after_reading()
+
+    def _after_reading(self) -> None:
+        connection = self._connection
         if self._receiver is not None and connection.has_events:
             self._wake_receiver()
         size = connection.out.size
@@ -205,6 +211,8 @@ class Session:
             event = connection.next_event(self._loop.time())
         if not self._reading or connection.state is not self._state:
             self._settle()
+            if connection.out.size and not self.is_flushing:
+                self._flusher.add(self)  # a pong: its ping lay behind a full queue
         return event
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -321,6 +329,15 @@ class Session:
             (transport.resume_reading if self._reading else transport.pause_reading)()
         if connection.next_deadline < self._alarm_at:
             self._set_alarm()
+        if connection.wants_turn and not self._has_turn_coming:
+            self._has_turn_coming = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._has_turn_coming = False
+        self._connection.go_on(self._loop.time())
+        self._after_reading()
+        self._settle()
 
     def _state_changed(self) -> None:
         connection, observer = self._connection, self._observer

@@ -14,6 +14,7 @@ from realtime.wire.connection import MAX_EARLY_DATA, Connection
 from realtime.wire.handshake import Request
 from realtime.wire.inbox import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.wire.limits import DEFAULT_LIMITS
+from realtime.wire.reader import INFLATED_PER_TURN
 from realtime.wire.state import State
 from realtime.wire.timekeeper import LINGER_SECONDS
 
@@ -628,6 +629,80 @@ def test_application_that_ends_ends_a_lost_connection() -> None:
     connection.application_returned(1)
     assert connection.state is State.CLOSED
     assert not connection.has_events
+
+
+def inflating(size: int, behind: bytes = b"", **policy: Any) -> Connection:
+    """A connection in the middle of a message that has arrived as a whole."""
+    connection = opened(**DEFLATE, **policy)
+    connection.receive_data(client(BINARY, deflate(bytes(size)), rsv=4) + behind, 0)
+    assert connection.wants_turn
+    assert not connection.wants_data
+    return connection
+
+
+def turns(connection: Connection) -> int:
+    count = 0
+    while connection.wants_turn:
+        connection.go_on(1)
+        count += 1
+    return count
+
+
+def test_large_message_is_inflated_in_turns_and_what_lies_behind_comes_after_it() -> None:
+    connection = inflating(200_000, client(TEXT, b"behind") + client(PING, b"p"))
+    assert connection.next_event(0) is None
+    connection.receive_data(client(TEXT, b"further behind"), 0)
+    assert turns(connection) == 200_000 // INFLATED_PER_TURN
+    assert connection.wants_data
+    assert events(connection) == [binary(bytes(200_000)), text("behind"), text("further behind")]
+    assert sent(connection) == server(PONG, b"p")
+
+
+def test_message_that_grows_too_large_is_closed_with_1009_in_the_turn_in_which_it_does() -> None:
+    size = 10 * INFLATED_PER_TURN
+    connection = inflating(2 * size, max_message_size=size)
+    assert turns(connection) <= 11
+    assert sent(connection)[2:4] == (1009).to_bytes(2, "big")
+
+
+def test_violation_in_the_middle_of_a_large_message_is_told_in_the_turn_that_finds_it() -> None:
+    connection = opened(**DEFLATE)
+    payload = b"x" * 3 * INFLATED_PER_TURN + b"\xff" + b"x" * 30 * INFLATED_PER_TURN
+    connection.receive_data(client(TEXT, deflate(payload), rsv=4), 0)
+    assert turns(connection) <= 4
+    assert events(connection)[-1]["code"] == 1007
+
+
+def test_large_message_waits_while_the_application_has_enough_to_take() -> None:
+    connection = opened(**DEFLATE)
+    large = client(BINARY, deflate(bytes(1_000_000)), rsv=4)
+    connection.receive_data(client(TEXT, b"x") * MAX_QUEUED_MESSAGES + large, 0)
+    assert not connection.wants_turn
+    assert events(connection) == [text("x")] * MAX_QUEUED_MESSAGES
+    assert turns(connection) > 0
+    assert events(connection) == [binary(bytes(1_000_000))]
+
+
+def test_peer_is_not_held_to_be_silent_while_its_large_message_is_inflated() -> None:
+    connection = inflating(1_000_000, client(TEXT, b"behind"), idle_timeout=60, message_timeout=60)
+    connection.expire(1000)
+    turns(connection)
+    assert len(events(connection)) == 2
+
+
+def test_close_behind_a_large_message_ends_a_closing_connection() -> None:
+    connection = inflating(1_000_000, client(CLOSE, closing(1000)))
+    connection.shut(1012, "restart", 0)
+    turns(connection)
+    assert connection.state is State.LINGERING
+
+
+def test_large_message_of_a_lost_peer_is_given_to_the_application() -> None:
+    connection = inflating(1_000_000)
+    connection.connection_lost(0)
+    turns(connection)
+    assert events(connection) == [binary(bytes(1_000_000)), gone(1006)]
+    assert connection.state is State.CLOSED
 
 
 def test_closing_connection_reads_on_behind_a_full_queue() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,8 +15,9 @@ from realtime.errors import ProtocolStateError
 from realtime.messages import SharedMessage
 from realtime.wire.connection import Connection
 from realtime.wire.drain import Drain
-from realtime.wire.handshake import Request
+from realtime.wire.handshake import Headers, Request
 from realtime.wire.limits import DEFAULT_LIMITS
+from realtime.wire.reader import INFLATED_PER_TURN
 from realtime.wire.session import Session
 from realtime.wire.state import State
 
@@ -74,9 +76,11 @@ class Bench:
         self.session: Session
         self.seen: list[dict[str, Any]] = []
 
-    def start(self, application: Any, *, patience: float = 10, opening: Any = None) -> Session:
+    def start(
+        self, application: Any, *, patience: float = 10, opening: Any = None, headers: Headers = HEADERS
+    ) -> Session:
         scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": [], "client": None}
-        connection = Connection(Request(b"/ws", HEADERS), 0, defaults=DEFAULT_LIMITS)
+        connection = Connection(Request(b"/ws", headers), 0, defaults=DEFAULT_LIMITS)
         self.session = Session(connection, scope, drain=self.drain, observer=self.notes, application_timeout=patience)
         self.session.start(application, opening)
         if opening is None:
@@ -253,6 +257,25 @@ async def test_peer_is_not_read_from_while_the_application_does_not_take_its_mes
     await eventually(lambda: bench.notes.calls[-1] == "resume")
 
 
+async def test_ping_behind_a_full_queue_is_answered_when_it_is_read(bench: Bench) -> None:
+    go_on = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await go_on.wait()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    session = bench.start(application)
+    await bench.until(State.OPEN)
+    bench.notes.written.clear()
+    session.receive_data(masked(TEXT, b"x") * 300 + masked(PING, b"behind"))
+    go_on.set()
+    await eventually(lambda: bool(bench.notes.written))
+    assert bench.notes.written == [unmasked(PONG, b"behind")]
+
+
 async def test_failed_application_is_logged_once_and_closed_with_1011(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -397,6 +420,58 @@ async def test_fan_out_to_a_connection_without_a_transport_is_bounded(bench: Ben
         session.send_nowait(SharedMessage(text="x" * 100))
     assert session.state is State.LINGERING
     assert session.pending < 1000
+
+
+def compressed(payload: bytes) -> bytes:
+    """A binary message that inflates to ``payload``."""
+    compressor = zlib.compressobj(9, wbits=-12)
+    data = (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    assert 126 <= len(data) < 1 << 16
+    return bytes([0xC0 | BINARY, 0x80 | 126]) + len(data).to_bytes(2, "big") + bytes(4) + data
+
+
+async def test_other_connections_are_served_while_a_large_message_is_inflated(bench: Bench) -> None:
+    size = 30_000_000
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while not bench.seen and session.state is State.OPEN:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "policy": {"compression": True}})
+        while (event := await receive())["type"] != "websocket.disconnect":
+            bench.seen.append(event)
+
+    session = bench.start(application, headers=[*HEADERS, (b"sec-websocket-extensions", b"permessage-deflate")])
+    await bench.until(State.OPEN)
+    bench.notes.written.clear()
+    session.receive_data(compressed(bytes(size)) + masked(TEXT, b"behind") + masked(PING, b"behind"))
+    await others()
+    assert turns >= size / INFLATED_PER_TURN
+    await eventually(lambda: bool(bench.notes.written))
+    assert [len(event.get("bytes") or event["text"]) for event in bench.seen] == [size, 6]
+    assert bench.notes.written == [unmasked(PONG, b"behind")]
+    assert bench.notes.calls[-2:] == ["pause", "resume"]
+
+
+async def test_large_message_of_a_peer_that_is_lost_meanwhile_still_arrives(bench: Bench) -> None:
+    async def application(scope: Any, receive: Any, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept", "policy": {"compression": True}})
+        while (event := await receive())["type"] != "websocket.disconnect":
+            bench.seen.append(event)
+
+    session = bench.start(application, headers=[*HEADERS, (b"sec-websocket-extensions", b"permessage-deflate")])
+    await bench.until(State.OPEN)
+    session.receive_data(compressed(bytes(3_000_000)))
+    session.connection_lost()
+    assert session.state is State.LOST
+    await bench.until(State.CLOSED)
+    assert [len(event["bytes"]) for event in bench.seen] == [3_000_000]
 
 
 async def test_connection_that_is_lost_reaches_the_application_as_1006(bench: Bench) -> None:
