@@ -18,11 +18,11 @@ class Limits:
     """Limits of one connection; sizes in bytes, times in seconds, None for no limit.
 
     The names and meanings are those of ``realtime.policy.SocketPolicy``, which has validated them. A consumer that
-    sends no policy with its accept gets these defaults.
+    sends no policy with its accept gets these defaults; the sizes are Daphne's own.
     """
 
-    max_message_size: int | None = 64 * MIB
-    max_frame_size: int | None = 16 * MIB
+    max_message_size: int | None = MIB
+    max_frame_size: int | None = MIB
     write_buffer_size: int = 128 * KIB
     max_write_buffer_size: int | None = None
     accept_unmasked_frames: bool = False

@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize("message", ["hi", "", "ÄÖ€😀", b"\x00\xff", b"", "x" * 70_000, b"y" * 300_000])
@@ -82,6 +83,17 @@ def test_message_over_the_limit_is_closed_with_1009_before_its_payload_has_arriv
         opcode, payload = read_frame(sock)
         assert (opcode, int.from_bytes(payload[:2], "big")) == (CLOSE, 1009)
         assert read_frame(sock) is None
+
+
+def test_consumer_without_a_policy_takes_one_mebibyte_and_no_more(each: Any) -> None:
+    with each.connect("/echo") as client:
+        client.send(bytes(MIB))
+        assert len(client.recv()) == MIB
+        with contextlib.suppress(ConnectionClosed):  # it may be closed before all is sent
+            client.send([bytes(MIB), b"x"])
+        with pytest.raises(ConnectionClosed):
+            client.recv()
+        assert client.protocol.close_rcvd.code == 1009
 
 
 def test_close_frame_arrives_although_the_peer_is_still_sending(each: Any, frame: Any, read_frame: Any) -> None:

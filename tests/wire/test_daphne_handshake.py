@@ -225,6 +225,15 @@ def test_size_options_of_daphne_apply_to_a_consumer_without_a_policy(serve: Any,
         assert read_frame(sock)[1][:2] == (1009).to_bytes(2, "big")
 
 
+def test_no_limit_is_what_daphne_s_size_options_say_with_0(serve: Any) -> None:
+    with (
+        serve("asyncio", options=("--websocket-max-message-size", "0", "--websocket-max-frame-size", "0")) as server,
+        server.connect("/echo") as client,
+    ):
+        client.send(bytes(3 * 1024 * 1024))
+        assert len(client.recv()) == 3 * 1024 * 1024
+
+
 def test_application_that_does_not_return_is_cancelled(serve: Any) -> None:
     with serve("asyncio", options=("--application-close-timeout", "1")) as server:
         with server.connect("/stubborn"):

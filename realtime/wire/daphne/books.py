@@ -9,9 +9,6 @@ from realtime.wire.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Books"]
 
-#: Daphne's own default for both size options. Where it was left alone, the wire's defaults apply.
-DAPHNE_DEFAULT_SIZE = 1024 * 1024
-
 
 class Books:
     """One entry in ``Server.connections``, and the access log (``realtime.wire.session.Observer``).
@@ -81,15 +78,10 @@ def _limits(server: Any) -> Limits:
     limits: Limits | None = getattr(server, "wire_limits", None)
     if limits is None:
         limits = server.wire_limits = Limits(
-            max_message_size=_size(server.websocket_max_message_size, DEFAULT_LIMITS.max_message_size),
-            max_frame_size=_size(server.websocket_max_frame_size, DEFAULT_LIMITS.max_frame_size),
+            # 1 MiB each without the options; 0 is no limit.
+            max_message_size=server.websocket_max_message_size or None,
+            max_frame_size=server.websocket_max_frame_size or None,
             ping_interval=_positive(server.ping_interval),
             ping_timeout=_positive(server.ping_timeout) or DEFAULT_LIMITS.ping_timeout,
         )
     return limits
-
-
-def _size(option: int | None, default: int | None) -> int | None:
-    if option is None or option == DAPHNE_DEFAULT_SIZE:
-        return default
-    return option or None  # 0 disables the limit
