@@ -54,6 +54,9 @@ class PolicyConsumer(ServedConsumer):
     query_type: ClassVar[type[msgspec.Struct] | None] = None
     authentication: ClassVar[str] = Authentication.NONE
 
+    #: The router asks for it: it holds every other consumer to the same origin.
+    enforces_policy: ClassVar[bool] = True
+
     query: Any = None
     subprotocol: str | None = None
     _receives_messages: ClassVar[bool] = False

@@ -10,8 +10,9 @@ from realtime.policy import SocketPolicy
 from realtime.wire.limits import DEFAULT_LIMITS, Limits, limits_from_policy
 
 
-def test_defaults_are_those_of_a_policy() -> None:
-    assert limits_from_policy(SocketPolicy().for_wire()) == DEFAULT_LIMITS
+def test_defaults_are_those_of_a_policy_that_states_daphne_s_sizes() -> None:
+    policy = SocketPolicy(max_message_size=1024 * 1024)
+    assert limits_from_policy(policy.for_wire()) == DEFAULT_LIMITS
 
 
 def test_every_field_of_a_policy_for_the_wire_is_known() -> None:
