@@ -69,10 +69,10 @@ $(VENV)/.installed-dev: requirements.txt requirements-tracing.txt requirements-d
 	@$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	@touch $@ $(VENV)/.installed
 
-# A signing key of this checkout's own, for development; production has DJANGO_SECRET_KEY. Made once: `ln` never replaces.
+# A signing key of this checkout's own, for development. Made once: `ln` replaces nothing.
 .env: | $(VENV)/bin/python
 	@umask 077; $(BIN)/python -c 'import secrets; print("DJANGO_DEVELOPMENT_KEY=" + secrets.token_urlsafe(48))' > $@.$$$$ \
-		&& { ln $@.$$$$ $@ 2>/dev/null || test -e $@; }; made=$$?; rm -f $@.$$$$; exit $$made
+		&& { ln $@.$$$$ $@ 2>/dev/null || test -e $@ || mv $@.$$$$ $@; }; made=$$?; rm -f $@.$$$$; exit $$made
 
 # Made once, and migrated again when there are new migrations.
 db.sqlite3: $(wildcard realtime/migrations/*.py realtime/*/migrations/*.py) | $(VENV)/.installed
