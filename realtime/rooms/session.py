@@ -34,7 +34,7 @@ from realtime.rooms.members import Member
 from realtime.rooms.models import Room
 from realtime.rooms.people import Person
 from realtime.rooms.protocol import Position
-from realtime.rooms.storage import Outcome, Stored, Write, check_content
+from realtime.rooms.storage import NOT_STORED_YET, Outcome, Stored, Write, check_content
 
 __all__ = ["Link", "Session"]
 
@@ -101,6 +101,10 @@ class Session:
         self._identified = identified
         self._seats: dict[str, _Seat] = {}
         self._pending = asyncio.Semaphore(limits().pending_writes)
+        #: By the nonce of a message that waits for the database: when its author is told.
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        #: Messages that wait for the database, and whose author was told.
+        self._late: set[str] = set()
         self._rate = MessageRate(limits().messages_per_second, time.monotonic(), burst=limits().burst)
 
     async def receive(self, text: str) -> None:
@@ -153,6 +157,8 @@ class Session:
 
     async def close(self) -> None:
         """Leave every room; the connection has ended, and is in no group any more."""
+        for timer in self._timers.values():
+            timer.cancel()
         seats, self._seats = self._seats, {}
         for seat in seats.values():
             seat.feed.leave(seat.member)
@@ -281,11 +287,39 @@ class Session:
             standing=member.standing,
             access_version=member.access_version,
         )
+        try:
+            # While the earlier ones are late, there is nothing to wait for.
+            async with asyncio.timeout(0 if self._late else limits().write_patience):
+                await self._submit(write)
+        except TimeoutError:
+            raise _refused(NOT_STORED_YET) from None
+
+    async def _submit(self, write: Write) -> None:
         await self._pending.acquire()
-        await self._hub.write(write, functools.partial(self._written, write))
+        try:
+            await self._hub.write(write, functools.partial(self._written, write))
+        except BaseException:
+            self._pending.release()
+            raise
+        patience = limits().write_patience
+        self._timers[write.nonce] = asyncio.get_running_loop().call_later(patience, self._tell_late, write)
+
+    def _tell_late(self, write: Write) -> None:
+        """Tell that a message is not stored in time. If it is after all, the same message sent again gets its Ack."""
+        del self._timers[write.nonce]
+        self._late.add(write.nonce)
+        self._tell_outcome(write, NOT_STORED_YET)
 
     def _written(self, write: Write, outcome: Outcome) -> None:
         self._pending.release()
+        timer = self._timers.pop(write.nonce, None)
+        if timer is None:  # each message has one answer
+            self._late.discard(write.nonce)
+            return
+        timer.cancel()
+        self._tell_outcome(write, outcome)
+
+    def _tell_outcome(self, write: Write, outcome: Outcome) -> None:
         answer: protocol.Event
         if isinstance(outcome, Stored):
             answer = protocol.Ack(ref=write.ref, room=write.slug, seq=outcome.seq, at=outcome.at)

@@ -21,11 +21,12 @@ from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.people import Person
 from realtime.rooms.protocol import Chat, encode
 
-__all__ = ["Outcome", "Stored", "Write", "check_content", "lock_rooms", "store_writes"]
+__all__ = ["NOT_STORED", "NOT_STORED_YET", "Outcome", "Stored", "Write", "check_content", "lock_rooms", "store_writes"]
 
 logger = logging.getLogger("realtime.rooms")
 
 NOT_STORED = Refusal("internal", "The message could not be stored. Send it again, with the same ref.")
+NOT_STORED_YET = Refusal("internal", "The message is not stored yet. Send it again, with the same ref.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""A message that the database keeps waiting: its author is told in time, and sends it again without a second row."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+
+from realtime.rooms.limits import limits
+
+#: Messages that one connection may have on the way to the database, and more than that.
+PENDING = limits().pending_writes
+MESSAGES = PENDING + 6
+
+
+@contextlib.contextmanager
+def locked(site: Any) -> Iterator[None]:
+    """Keep everybody else from storing messages."""
+    url = site.environment["DATABASE_URL"]
+    if url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(url.replace("postgres:", "postgresql:")) as connection:
+            connection.execute("LOCK TABLE rooms_roommessage IN ACCESS EXCLUSIVE MODE")
+            yield
+
+
+async def test_a_message_that_cannot_be_stored_in_time_is_told_and_stored_once(site: Any, room: str) -> None:
+    alice, bob = await site.client("alice"), await site.client("bob", process=site.other)
+    await alice.join(room)
+    await bob.join(room)
+    await alice.until("Presence", user="bob")
+    with locked(site):
+        await alice.send("Chat", content="hi", ref="first")
+        error = await alice.until("Error", ref="first")
+        assert error["code"] == "internal"
+        assert "same ref" in error["detail"]
+        # Its author is not patient: the first one still waits.
+        await alice.send("Chat", content="hi", ref="first")
+        assert (await alice.until("Error", ref="first"))["code"] == "internal"
+    ack = await alice.say("hi", ref="first")
+    assert ack["seq"] == 1
+    assert await alice.seen_so_far() == []
+    assert (await bob.until("Chat"))["content"] == "hi"
+    assert (await alice.say("the next", ref="second"))["seq"] == 2
+    assert (await bob.until("Chat"))["content"] == "the next"
+    history = await alice.ask("History", room=room)
+    assert [message["content"] for message in history["messages"]] == ["hi", "the next"]
+
+
+async def test_every_message_of_a_connection_that_cannot_be_stored_is_told(site: Any, room: str) -> None:
+    alice, bob = await site.client("alice"), await site.client("bob")
+    await alice.join(room)
+    await bob.join(room)
+    refs = [f"message {number}" for number in range(MESSAGES)]
+    with locked(site):
+        for ref in refs:
+            await alice.send("Chat", content=ref, ref=ref)
+        told = [await alice.until("Error", code="internal") for _ in refs]
+        assert sorted(error["ref"] for error in told) == sorted(refs)
+    for ref in refs[:PENDING]:  # these were on their way; the others were not taken
+        assert (await bob.until("Chat"))["content"] == ref
+    for ref in refs:
+        await alice.say(ref, ref=ref)
+    history = await alice.ask("History", room=room, limit=200)
+    assert sorted(message["content"] for message in history["messages"]) == sorted(refs)
