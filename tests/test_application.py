@@ -71,6 +71,7 @@ ROUTES = [
 ]
 
 
+@pytest.mark.django_db(transaction=True)  # Channels' middleware looks after the connections of its thread
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize(("route", "requested", "kwargs"), ROUTES, ids=[f"{row[0].pattern}" for row in ROUTES])
 async def test_routes_match_as_django_users_write_them_with_and_without_a_slash(
@@ -189,6 +190,7 @@ async def test_consumer_without_a_policy_is_held_to_the_same_origin_before_it_co
     assert connected == (["connect"] if connects else [])
 
 
+@pytest.mark.django_db(transaction=True)  # Channels' middleware looks after the connections of its thread
 @pytest.mark.parametrize("wrap", [lambda consumer: consumer, AuthMiddlewareStack], ids=["bare", "in middleware"])
 @pytest.mark.parametrize(("origin", "connects"), [(b"https://partner.example", True), (b"http://testserver", False)])
 async def test_policy_of_a_consumer_decides_in_middleware_too(connect, wrap, origin, connects) -> None:
