@@ -49,7 +49,7 @@ class Delivery:
     Args:
         handle: the consumer's ``dispatch``; called with one message at a time.
         turn: held while a message is handled; the consumer holds it for its client messages.
-        fail: called with the exception of a handler; no mail is handled after it.
+        fail: called with the exception of a handler, after which no mail is handled, or of a layer's ``receive``.
         context: what mail is handled in; that of whoever makes this by default, never that of a sender.
     """
 
@@ -82,7 +82,7 @@ class Delivery:
         if hasattr(layer, "attach"):
             self._subscription = layer.attach(channel_name, wake=self._wake, resynchronise=resynchronise)
         else:
-            self._subscription = _ReceivingSubscription(layer, channel_name, self._wake)
+            self._subscription = _ReceivingSubscription(layer, channel_name, self._wake, self._fail)
 
     def open(self, write: Callable[[SharedMessage], None] | None) -> None:
         """The connection is accepted: send broadcasts straight to it, once the older ones are sent.
@@ -160,16 +160,22 @@ class _OneAhead(asyncio.Queue[Event]):
 class _ReceivingSubscription:
     """Waits on ``layer.receive`` for one message ahead, so that the layer's own capacity is the bound."""
 
-    def __init__(self, layer: Any, channel_name: str, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, layer: Any, channel_name: str, wake: Callable[[], None], fail: Callable[[BaseException], None]
+    ) -> None:
         self.direct: Callable[[SharedMessage], None] | None = None
         self.mailbox = _OneAhead(maxsize=1)
+        self._fail = fail
         self._task = asyncio.create_task(self._receive(layer, channel_name, wake))
 
     async def _receive(self, layer: Any, channel_name: str, wake: Callable[[], None]) -> None:
-        while True:
-            message = await layer.receive(channel_name)
-            await self.mailbox.put(message)
-            wake()
+        try:
+            while True:
+                message = await layer.receive(channel_name)
+                await self.mailbox.put(message)
+                wake()
+        except Exception as error:  # noqa: BLE001  handed to the connection's own task, which would go deaf
+            self._fail(error)
 
     def close(self) -> None:
         self._task.cancel()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
+from redis.exceptions import RedisError
 
 from realtime.consumers import PolicyConsumer
 from realtime.live.registry import registry
@@ -126,6 +127,12 @@ class Failing(Member):
         raise RuntimeError("boom")
 
 
+class Deaf(Member):
+    """A member of nothing: what is sent to its channel alone is what it hears."""
+
+    groups = []
+
+
 def recording(application: Any, seen: list[Any]) -> Any:
     """Wrap an application as Sentry and OpenTelemetry do: note what it raises, and raise it again."""
 
@@ -159,6 +166,20 @@ async def test_error_of_a_channel_layer_handler_reaches_the_middleware_too(conne
         await connection.task
     assert connection.sent[-1]["code"] == 1011
     assert steps == ["connect", 1011, "boom"]
+
+
+async def test_layer_that_fails_to_receive_ends_the_connection_as_in_channels(connect, redis_server, settings) -> None:
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [redis_server.url]}}
+    }
+    steps: list[Any] = []
+    connection = connect(Deaf.as_asgi(steps=steps))
+    await connection.until(1)
+    redis_server.kill()
+    with pytest.raises(RedisError):
+        await connection.task
+    assert connection.sent[-1]["code"] == 1011
+    assert steps == ["connect", 1011]
 
 
 async def test_error_before_the_accept_is_a_500_and_reaches_the_middleware(connect) -> None:
