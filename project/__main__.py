@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 __all__ = ["main"]
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     use_uvloop()
-    from daphne.cli import CommandLineInterface  # makes its event loop while it is imported
+    from daphne.cli import CommandLineInterface  # makes an event loop while it is imported, unless there is one
 
     interface = CommandLineInterface()
     interface.parser.prog = "python -m project"
@@ -38,12 +38,21 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def use_uvloop() -> None:
-    """Let the event loops of this process be uvloop's, where it is installed."""
+    """Let the event loop of the server be uvloop's, where it is installed.
+
+    Daphne keeps a reactor that is there when ``daphne.server`` is imported; the threads that ``ASGI_THREADS`` asks for
+    it would give to a loop of its own.
+    """
     if find_spec("uvloop") is None:
         return
-    from realtime.wire.uvloop import ReactorLoopPolicy
+    from twisted.internet import asyncioreactor
 
-    asyncio.set_event_loop_policy(ReactorLoopPolicy())
+    from realtime.wire.uvloop import ReactorLoop
+
+    loop = ReactorLoop()
+    if threads := os.environ.get("ASGI_THREADS"):
+        loop.set_default_executor(ThreadPoolExecutor(int(threads)))
+    asyncioreactor.install(loop)
 
 
 if __name__ == "__main__":

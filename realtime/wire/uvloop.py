@@ -7,13 +7,12 @@ reset: the descriptor stays open until something is written to it, and then uvlo
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import uvloop
 
-__all__ = ["ReactorLoop", "ReactorLoopPolicy"]
+__all__ = ["ReactorLoop"]
 
 Call = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -57,11 +56,3 @@ class ReactorLoop(uvloop.Loop):
         if reader := self._readers.get(fd):
             callback, args = reader
             self.add_reader(fd, callback, *args)
-
-
-class ReactorLoopPolicy(uvloop.EventLoopPolicy):
-    """Lets every new event loop be a ``ReactorLoop``."""
-
-    def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        """Return a new event loop."""
-        return ReactorLoop()

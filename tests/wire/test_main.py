@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -21,13 +22,38 @@ def test_project_is_served_without_naming_the_application() -> None:
         assert server.stop(signal.SIGTERM) == 0
 
 
-def test_event_loop_is_uvloop_s() -> None:
-    code = (
-        "from project.__main__ import use_uvloop; use_uvloop(); "
-        "import daphne.server; print(type(daphne.server.twisted_loop))"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "ReactorLoop" in shown
+#: Starts the reactor of ``python -m project``, and prints what loops and how many threads there are.
+REACTOR = """
+import asyncio, threading
+from project.__main__ import use_uvloop
+use_uvloop()
+import daphne.server
+from twisted.internet import reactor
+
+def tell():
+    loop, done = asyncio.get_running_loop(), threading.Event()
+    for _ in range(50):
+        loop.run_in_executor(None, done.wait)
+    print(type(loop).__name__, isinstance(asyncio.new_event_loop(), type(loop)), threading.active_count() - 1)
+    done.set()
+    reactor.stop()
+
+reactor.callLater(0, tell)
+reactor.run()
+"""
+
+
+def run(code: str, **env: str) -> str:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **env}).stdout
+
+
+def test_event_loop_of_the_server_is_uvloop_s_and_no_other_one() -> None:
+    assert run(REACTOR).split()[:2] == ["ReactorLoop", "False"]
+
+
+def test_number_of_threads_is_that_of_the_environment() -> None:
+    assert run(REACTOR, ASGI_THREADS="3").split()[2] == "3"
 
 
 def test_options_are_those_of_daphne() -> None:

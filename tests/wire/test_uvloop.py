@@ -12,12 +12,12 @@ import pytest
 
 pytest.importorskip("uvloop")
 
-from realtime.wire.uvloop import ReactorLoop, ReactorLoopPolicy
+from realtime.wire.uvloop import ReactorLoop
 
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = ReactorLoopPolicy().new_event_loop()
+    loop = ReactorLoop()
     with contextlib.closing(loop):
         yield loop
 
@@ -131,8 +131,3 @@ def test_reset_connection_can_be_written_to_which_tells_what_is_wrong(loop, ends
     loop.call_later(0.1, loop.add_writer, server, write)
     run(loop)
     assert seen == [ConnectionResetError]
-
-
-def test_policy_makes_such_loops() -> None:
-    with contextlib.closing(ReactorLoopPolicy().new_event_loop()) as loop:
-        assert isinstance(loop, ReactorLoop)
