@@ -7,6 +7,8 @@ endpoint keeps its keys in user space: there is nothing to take over, and the se
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,16 +22,38 @@ from realtime.wire.session import Session
 
 __all__ = ["TwistedAdapter", "can_detach", "open_detached", "open_in_place"]
 
+logger = logging.getLogger("realtime.wire")
+
+#: What is called, read or set when a socket is taken away from a transport.
+_NEEDED = (
+    "_tempDataBuffer",
+    "connected",
+    "dataBuffer",
+    "disconnected",
+    "getHandle",
+    "protocol",
+    "stopReading",
+    "stopWriting",
+)
+
 
 def can_detach(transport: Any) -> bool:
-    """Tell whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent."""
-    return (
-        ISystemHandle.providedBy(transport)
-        and not ISSLTransport.providedBy(transport)
-        and isinstance(transport.getHandle(), socket.socket)
-        and not transport.dataBuffer
-        and not transport._tempDataBuffer
-    )
+    """Tell whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent.
+
+    A transport of another release of Twisted may lack what is needed for that, which is told once.
+    """
+    if not ISystemHandle.providedBy(transport) or ISSLTransport.providedBy(transport):
+        return False
+    missing = tuple(name for name in _NEEDED if not hasattr(transport, name))
+    if missing:
+        _tell_once(missing)
+        return False
+    return isinstance(transport.getHandle(), socket.socket) and not (transport.dataBuffer or transport._tempDataBuffer)
+
+
+@functools.cache
+def _tell_once(missing: tuple[str, ...]) -> None:
+    logger.warning("WebSockets are served on Twisted's transport, which is slower: it has no %s", ", ".join(missing))
 
 
 def open_detached(transport: Any, session: Session) -> Callable[[], Awaitable[None]]:

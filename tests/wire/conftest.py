@@ -74,7 +74,8 @@ class WireServer:
         kwargs.setdefault("ping_interval", None)
         address = f"ws://localhost{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         sock = self.socket() if self.tls is None else relayed(self.process.port, self.tls)
-        return websockets.sync.client.connect(address, sock=sock, open_timeout=PATIENCE, **kwargs)
+        kwargs.setdefault("open_timeout", PATIENCE)
+        return websockets.sync.client.connect(address, sock=sock, **kwargs)
 
     def request(self, head: bytes) -> tuple[int, dict[str, str], bytes]:
         """Send bytes and return status, headers and body of the answer."""

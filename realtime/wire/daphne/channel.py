@@ -151,7 +151,7 @@ class WireChannel(HTTPChannel):
         log_refusal(status, detail, path, self._headers())
         transport = self.transport
         transport.write(problem_answer(status, detail, [*self._server_header(), *headers]))
-        self._networkProducer.unregisterProducer()
+        transport.unregisterProducer()
         if IHalfCloseableDescriptor.providedBy(transport):
             transport.loseWriteConnection()
             transport.resumeProducing()
@@ -216,9 +216,8 @@ class WireChannel(HTTPChannel):
         for request in self.requests:
             request.channel = request.transport = None
         self.requests.clear()
-        self._networkProducer.unregisterProducer()
-        self._networkProducer = None
-        self.transport = None
+        self.transport.unregisterProducer()
+        self._networkProducer = self.transport = None
         return rest
 
 

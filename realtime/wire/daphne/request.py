@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Any
 
@@ -89,29 +90,37 @@ class WireRequest(WebRequest):
         asyncio.get_running_loop().call_soon(self._take_over, request)
 
     def _take_over(self, request: Request) -> None:
-        channel, server = self.channel, self.server
+        channel = self.channel
         if channel is None or channel.transport is None or not channel.transport.connected:
             return
         transport = channel.transport
+        try:
+            self._start(request, transport)
+        except Exception:
+            logger.exception("A connection could not be taken over from Twisted")
+            transport.abortConnection()
+
+    def _start(self, request: Request, transport: Any) -> None:
+        channel, server = self.channel, self.server
         is_secure = ISSLTransport.providedBy(transport)
         scope = self._scope(request, secure=is_secure)
         books = Books(server, request, scope["client"])
-        now = asyncio.get_running_loop().time()
-        session = Session(
-            Connection(request, now, **books.connection_options()),
-            scope,
-            drain=DRAIN,
-            observer=books,
-            application_timeout=server.application_close_timeout,
-        )
-        rest = channel.leave()
-        if rest:
-            session.receive_data(rest)
-        if not is_secure and can_detach(transport):
-            session.start(server.application, open_detached(transport, session))
-        else:
-            open_in_place(transport, session)
-            session.start(server.application)
+        with contextlib.ExitStack() as failure:
+            failure.callback(books.ended)
+            session = Session(
+                Connection(request, asyncio.get_running_loop().time(), **books.connection_options()),
+                scope,
+                drain=DRAIN,
+                observer=books,
+                application_timeout=server.application_close_timeout,
+            )
+            session.receive_data(channel.leave())
+            if not is_secure and can_detach(transport):
+                session.start(server.application, open_detached(transport, session))
+            else:
+                open_in_place(transport, session)
+                session.start(server.application)
+            failure.pop_all()
 
     def _scope(self, request: Request, *, secure: bool) -> dict[str, Any]:
         server = self.server
