@@ -442,7 +442,7 @@ async def test_other_connections_are_served_while_a_large_message_is_inflated(be
 
     async def application(scope: Any, receive: Any, send: Send) -> None:
         await receive()
-        await send({"type": "websocket.accept", "policy": {"compression": True}})
+        await send({"type": "websocket.accept", "policy": {"compression": True, "max_message_size": None}})
         while (event := await receive())["type"] != "websocket.disconnect":
             bench.seen.append(event)
 
@@ -461,7 +461,7 @@ async def test_other_connections_are_served_while_a_large_message_is_inflated(be
 async def test_large_message_of_a_peer_that_is_lost_meanwhile_still_arrives(bench: Bench) -> None:
     async def application(scope: Any, receive: Any, send: Send) -> None:
         await receive()
-        await send({"type": "websocket.accept", "policy": {"compression": True}})
+        await send({"type": "websocket.accept", "policy": {"compression": True, "max_message_size": None}})
         while (event := await receive())["type"] != "websocket.disconnect":
             bench.seen.append(event)
 
