@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,15 +17,28 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.testing import PostgresProcess, RedisProcess, ServerProcess
+from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: What an operator's monitor is promised, in seconds.
 PROMISE = 2.0
 
 
+@pytest.fixture(scope="module")
+def database_url(postgresql_server: PostgresProcess) -> str:
+    """A migrated database: a process without its tables is not ready."""
+    url = postgresql_server.create_database()
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "DATABASE_URL": url},
+        check=True,
+    )
+    return url
+
+
 @pytest.fixture
-def server(postgresql_server: PostgresProcess, redis_server: RedisProcess) -> Iterator[ServerProcess]:
-    environment = {"DATABASE_URL": postgresql_server.create_database(), "REDIS_URL": redis_server.url}
+def server(database_url: str, redis_server: RedisProcess) -> Iterator[ServerProcess]:
+    environment = {"DATABASE_URL": database_url, "REDIS_URL": redis_server.url}
     with ServerProcess(env=environment) as process:
         yield process
 
