@@ -239,6 +239,7 @@ async def test_who_makes_more_rooms_than_the_quota_allows_is_told_so(new_page, d
         page = await enter(new_page, "quota-one", base_url=server.http(""))
         await page.goto("/rooms/quota-two/")
         await expect(page.get_by_role("alert")).to_contain_text("new rooms in an hour")
+        await page.close()  # it would look for the server that is gone
 
 
 async def test_a_session_that_has_ended_is_said_in_words(new_page, database, complaints):

@@ -28,7 +28,9 @@ def start(site: Any) -> Iterator[Callable[..., Any]]:
     with contextlib.ExitStack() as stack:
 
         def start_with(**settings: str) -> Any:
-            environment = {**site.environment, "REALTIME_ROOMS_PER_HOUR": str(LIMIT), **settings}
+            # The clients are closed after the servers, which would wait for them.
+            own = {"REALTIME_ROOMS_PER_HOUR": str(LIMIT), "REALTIME_DRAIN_SECONDS": "0.1"}
+            environment = {**site.environment, **own, **settings}
             count = len({id(process) for process in site.processes})
             site.processes = [stack.enter_context(ServerProcess(env=environment)) for _ in range(count)]
             return site
