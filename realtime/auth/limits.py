@@ -45,7 +45,7 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
         return
     handshakes = Count(f"handshakes:{network}", WINDOW)
     if await _within_patience(handshakes.add) > limit:
-        raise _too_many(f"More than {limit} handshakes a minute from one address.", handshakes)
+        raise await _too_many(f"More than {limit} handshakes a minute from one address.", handshakes)
 
 
 async def check_failures(scope: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ async def check_failures(scope: Mapping[str, Any]) -> None:
     limit = settings.REALTIME_AUTH_FAILURES_PER_MINUTE
     failures = _failures(scope)
     if limit and await _within_patience(failures.get) >= limit:
-        raise _too_many(f"More than {limit} failed authentications a minute from one address.", failures)
+        raise await _too_many(f"More than {limit} failed authentications a minute from one address.", failures)
 
 
 async def count_failure(scope: Mapping[str, Any]) -> None:
@@ -95,8 +95,9 @@ def _failures(scope: Mapping[str, Any]) -> Count:
     return failures_of(_network(scope) or "local")
 
 
-def _too_many(detail: str, count: Count) -> HandshakeRejected:
-    return HandshakeRejected(429, detail, headers=[("Retry-After", str(count.seconds_left))])
+async def _too_many(detail: str, count: Count) -> HandshakeRejected:
+    seconds = await _within_patience(count.seconds_left)
+    return HandshakeRejected(429, detail, headers=[("Retry-After", str(seconds or WINDOW))])
 
 
 async def _within_patience(question: Callable[[], int]) -> int:

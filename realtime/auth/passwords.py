@@ -96,7 +96,7 @@ class TooManyAttemptsMiddleware(MiddlewareMixin):
 def _count(failures: Count, limit: int, network: str) -> None:
     if limit and failures.add() > limit:
         event(logger, logging.WARNING, "login refused", cause="too many failed attempts", client=network)
-        raise TooManyAttempts(failures.seconds_left)
+        raise TooManyAttempts(failures.seconds_left())
 
 
 def _failures_of_account(network: str, name: str) -> Count:
