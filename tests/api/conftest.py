@@ -102,9 +102,9 @@ def database_urls(
     return make
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def api_server(request: pytest.FixtureRequest, database_urls: Callable[[str], str]) -> Iterator[ServerProcess]:
-    """The project on Daphne, on each database."""
+    """The project on Daphne, on each database; new for each module, because requests of one user are limited."""
     # No limit on attempts: these tests make thousands of bad ones.
     environment = {"DATABASE_URL": database_urls(request.param), "REALTIME_AUTH_FAILURES_PER_MINUTE": "0"}
     with ServerProcess(env=environment) as server:
@@ -117,7 +117,7 @@ def visitor(api_server: ServerProcess) -> Api:
     return Api(api_server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def admin(api_server: ServerProcess, password: str) -> Api:
     """A client of the user ``admin``."""
     return Api(api_server).log_in("admin", password)
