@@ -88,6 +88,7 @@ def test_the_server_goes_on_after_a_body_that_was_too_large(server: ServerProces
     assert new_api(server).request("GET", "/api/rooms/").status == 200
 
 
+@pytest.mark.soak
 def test_a_body_that_drips_is_refused_at_an_absolute_deadline(database_urls: Callable[[str], str]) -> None:
     environment = {"DATABASE_URL": database_urls("sqlite"), "REALTIME_MAX_REQUEST_BODY": "10"}
     with ServerProcess(env=environment) as server, begun(server, "Content-Length: 10") as sock:

@@ -130,6 +130,7 @@ async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visito
         await visitors.close()
 
 
+@pytest.mark.soak
 async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors) -> None:
     doomed, survivor = start(2, redis_server)
     await visitors.together(LIMIT, [doomed], user_id=ANN)

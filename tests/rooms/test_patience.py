@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
+import pytest
 
 from realtime.rooms.limits import limits
 
@@ -53,6 +54,7 @@ async def test_a_message_that_cannot_be_stored_in_time_is_told_and_stored_once(s
     assert [message["content"] for message in history["messages"]] == ["hi", "the next"]
 
 
+@pytest.mark.soak
 async def test_every_message_of_a_connection_that_cannot_be_stored_is_told(site: Any, room: str) -> None:
     alice, bob = await site.client("alice"), await site.client("bob")
     await alice.join(room)
