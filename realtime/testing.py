@@ -194,9 +194,10 @@ def demo_database(password: str) -> Path:
 
 
 def _make_database(*command: str) -> Path:
-    directory = tempfile.TemporaryDirectory(prefix="realtime-database-")
-    atexit.register(directory.cleanup)
-    path = Path(directory.name) / "db.sqlite3"
+    # Not a TemporaryDirectory: a forked child, which forgets what is to be done at exit, would remove it.
+    directory = tempfile.mkdtemp(prefix="realtime-database-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    path = Path(directory) / "db.sqlite3"
     environment = {**os.environ, "DATABASE_URL": f"sqlite:///{path}", "DJANGO_DEBUG": "1"}
     subprocess.run(
         [sys.executable, "manage.py", *command],
