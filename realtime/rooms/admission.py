@@ -6,7 +6,9 @@ Synchronous; runs in a database thread or in a view.
 from __future__ import annotations
 
 import datetime
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -29,7 +31,7 @@ from realtime.rooms.models import SLUG, Membership, Role, Room
 from realtime.rooms.people import Person
 from realtime.rooms.storage import lock_rooms
 
-__all__ = ["Admission", "admit", "create_room", "over_quota", "quota_key"]
+__all__ = ["Admission", "admit", "create_room", "create_within_quota"]
 
 #: Time in which new rooms are counted.
 QUOTA_WINDOW = datetime.timedelta(hours=1)
@@ -89,28 +91,39 @@ def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
 def create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
     """Make a public room, or return the one that somebody else has made at the same moment.
 
-    A user becomes its moderator. In a room that a visitor makes, visitors may write.
+    In a room that a visitor makes, visitors may write.
     """
+    create = functools.partial(Room.objects.create, slug=slug, strangers_may_post=not user.is_authenticated)
     try:
-        with transaction.atomic():
-            key = quota_key(user, address)
-            refusal = over_quota(user, key)
-            if refusal is not None:
-                return refusal
-            room = Room.objects.create(
-                slug=slug,
-                quota_key=key,
-                strangers_may_post=not user.is_authenticated,
-                created_by=user if user.is_authenticated else None,  # type: ignore[misc]
-            )
-            if user.is_authenticated:
-                Membership.objects.create(room=room, user=user, role=Role.MODERATOR)  # type: ignore[misc]
+        room = create_within_quota(user, address, create)
     except IntegrityError:
         return Room.objects.get(slug=slug)
-    return Room.objects.get(pk=room.pk)
+    return room if isinstance(room, Refusal) else Room.objects.get(pk=room.pk)
 
 
-def quota_key(user: AnyUser, address: str) -> str:
+@transaction.atomic
+def create_within_quota(user: AnyUser, address: str, create: Callable[..., Room]) -> Room | Refusal:
+    """Make a room, unless that is one too many. A user becomes its moderator.
+
+    Args:
+        user: a user, or ``AnonymousUser``.
+        address: the client's, as limits count it.
+        create: makes the room with the fields ``created_by`` and ``quota_key``.
+
+    Raises:
+        IntegrityError: if there is a room of this name.
+    """
+    key = _quota_key(user, address)
+    refusal = _over_quota(user, key)
+    if refusal is not None:
+        return refusal
+    room = create(quota_key=key, created_by=user if user.is_authenticated else None)
+    if user.is_authenticated:
+        Membership.objects.create(room=room, user=user, role=Role.MODERATOR)  # type: ignore[misc]
+    return room
+
+
+def _quota_key(user: AnyUser, address: str) -> str:
     """Return whose quota a new room counts for; the address of a visitor is not stored.
 
     Args:
@@ -122,14 +135,14 @@ def quota_key(user: AnyUser, address: str) -> str:
     return salted_hmac("realtime.rooms.quota", address, algorithm="sha256").hexdigest()
 
 
-def over_quota(user: AnyUser, key: str) -> Refusal | None:
+def _over_quota(user: AnyUser, key: str) -> Refusal | None:
     """Return why a user may not make one more room now, None where they may; staff may make any number.
 
     Call it in the transaction that makes the room: it counts under a lock that is held to its end.
 
     Args:
         user: a user, or ``AnonymousUser``.
-        key: of ``quota_key()``.
+        key: of ``_quota_key()``.
     """
     limit = settings.REALTIME_ROOMS_PER_HOUR
     if limit <= 0 or getattr(user, "is_staff", False):

@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, status
@@ -20,7 +20,7 @@ from rest_framework.throttling import ScopedRateThrottle
 from realtime.addresses import network_of, request_address
 from realtime.cache import limit_cache
 from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
-from realtime.rooms.admission import over_quota, quota_key
+from realtime.rooms.admission import create_within_quota
 from realtime.rooms.limits import MAX_PAGE
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.people import Person
@@ -128,21 +128,15 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         user = self.request.user
         if not may_create(user):
             raise PermissionDenied("You may not create rooms.")
+        address = network_of(request_address(self.request) or "")
         try:
-            self._create(serializer, user, quota_key(user, network_of(request_address(self.request) or "")))
+            room = create_within_quota(user, address, serializer.save)
         except IntegrityError:
             if not Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
                 raise
             raise ValidationError({"room": ["This name is taken."]}) from None
-
-    @transaction.atomic
-    def _create(self, serializer: Any, user: Any, key: str) -> None:
-        refusal = over_quota(user, key)
-        if refusal is not None:
-            raise _exception(refusal)
-        room = serializer.save(created_by=user if user.is_authenticated else None, quota_key=key)
-        if user.is_authenticated:
-            Membership.objects.create(room=room, user=user, role=Role.MODERATOR)
+        if isinstance(room, Refusal):
+            raise _exception(room)
 
 
 @extend_schema_view(get=extend_schema(summary="Show a room"), patch=extend_schema(summary="Change a room"))
