@@ -75,6 +75,6 @@ $(VENV)/.installed-dev: requirements.txt requirements-tracing.txt requirements-d
 		&& { ln $@.$$$$ $@ 2>/dev/null || test -e $@ || mv $@.$$$$ $@; }; made=$$?; rm -f $@.$$$$; exit $$made
 
 # Made once, and migrated again when there are new migrations.
-db.sqlite3: $(wildcard realtime/migrations/*.py realtime/*/migrations/*.py) | $(VENV)/.installed
+db.sqlite3: $(wildcard realtime/*/migrations/*.py realtime/*/*/migrations/*.py) | $(VENV)/.installed
 	@$(BIN)/python manage.py demo
 	@if [ -e $@ ]; then touch $@; fi

@@ -159,8 +159,8 @@ def contenders() -> list[Contender]:
             is_ours=True,
         ),
     ]
-    if importlib.util.find_spec("realtime.wire.uvicorn") is not None:
-        command = (sys.executable, "-m", *UVICORN, "--ws", "realtime.wire.uvicorn:WebSocketProtocol")
+    if importlib.util.find_spec("realtime.engine.server.uvicorn") is not None:
+        command = (sys.executable, "-m", *UVICORN, "--ws", "realtime.engine.server.uvicorn:WebSocketProtocol")
         found.append(
             Contender(
                 "this project on uvicorn",

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from realtime.testing import PROJECT_ROOT, PostgresProcess, migrated_database
+from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, migrated_database
 
 #: Seconds of each measurement; the databases answer in milliseconds.
 SECONDS = 3.0
@@ -78,7 +78,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from django.contrib.auth.models import AnonymousUser
     from django.test import override_settings
 
-    from realtime.live.lease import current_lease
+    from realtime.engine.connections.lease import current_lease
     from realtime.rooms.access import Standing
     from realtime.rooms.hub import current_hub
     from realtime.rooms.models import Room

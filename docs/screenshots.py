@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, async_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from realtime.testing import ServerProcess, demo_database  # noqa: E402  the project's root has to be on the path
+from realtime.engine.testing.server import ServerProcess, demo_database  # noqa: E402  the project's root has to be on the path
 
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]
@@ -76,7 +76,7 @@ async def shoot_admin(browser: Browser, server: ServerProcess) -> None:
     ann = await enter(browser, server, "ann", "light", ROOM)
     admin = await enter(browser, server, "admin", "light", DESKTOP)
     staff = await admin.context.new_page()
-    await staff.goto("/admin/live/liveconnection/")
+    await staff.goto("/admin/connections/liveconnection/")
     while await staff.locator("#result_list tbody tr").count() < 2:  # reported once a second
         await staff.reload()
     await staff.screenshot(path=IMAGES / "admin-connections.png")

@@ -47,7 +47,7 @@ def use_uvloop() -> None:
         return
     from twisted.internet import asyncioreactor
 
-    from realtime.wire.uvloop import ReactorLoop
+    from realtime.engine.server.uvloop import ReactorLoop
 
     loop = ReactorLoop()
     if threads := os.environ.get("ASGI_THREADS"):

@@ -12,10 +12,10 @@ from django.urls import get_resolver
 
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
-from realtime.application import BodyLimit, SocketRouter, UpgradeRequired
-from realtime.live.reporter import report_connections
+from realtime.engine.connections.reporter import report_connections
+from realtime.engine.handshake.router import BodyLimit, SocketRouter, UpgradeRequired
+from realtime.engine.monitoring.tracing import trace_handshakes
 from realtime.routing import websocket_urlpatterns
-from realtime.tracing import trace_handshakes
 
 report_connections()
 sockets = SocketRouter(websocket_urlpatterns)

@@ -13,10 +13,10 @@ from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessio
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from realtime.admission import OUTAGES, RETRY_AFTER
-from realtime.health import healthz, readyz
-from realtime.metrics import metrics
-from realtime.problems import CONTENT_TYPE, problem_body
+from realtime.engine.consumers.admission import OUTAGES, RETRY_AFTER
+from realtime.engine.monitoring.health import healthz, readyz
+from realtime.engine.monitoring.metrics import metrics
+from realtime.engine.problems import CONTENT_TYPE, problem_body
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",

@@ -86,9 +86,10 @@ INSTALLED_APPS = [
     "channels",
     "rest_framework",
     "drf_spectacular",
-    "realtime",
-    "realtime.live",
+    "realtime.engine",
+    "realtime.engine.connections",
     "realtime.rooms",
+    "realtime.console",
 ]
 
 MIDDLEWARE = [
@@ -101,7 +102,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "realtime.auth.passwords.TooManyAttemptsMiddleware",
+    "realtime.engine.auth.passwords.TooManyAttemptsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -162,7 +163,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="")
 #: How many server processes the deployment starts; several need REDIS_URL, and `manage.py check` says so.
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
-CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.layers.FanoutChannelLayer"}}
+CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.engine.layer.FanoutChannelLayer"}}
 #: Django's bound of 300 entries would let a stranger push out counts and used tickets.
 LOCAL_CACHE = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
@@ -175,13 +176,13 @@ if REDIS_URL:
     REDIS_HOSTS = REDIS_URL.split(",")
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": REDIS_HOSTS}
     # The first one only: Django takes further servers for replicas.
-    CACHES["default"] = {"BACKEND": "realtime.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
-    CACHES["limits"] = {"BACKEND": "realtime.cache.LimitCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["default"] = {"BACKEND": "realtime.engine.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["limits"] = {"BACKEND": "realtime.engine.cache.LimitCache", "LOCATION": REDIS_HOSTS[0]}
 
 # Users and tokens
 
 #: Limits wrong passwords, at every door.
-AUTHENTICATION_BACKENDS = ["realtime.auth.passwords.PasswordBackend"]
+AUTHENTICATION_BACKENDS = ["realtime.engine.auth.passwords.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -194,18 +195,18 @@ LOGOUT_REDIRECT_URL = "/"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "realtime.auth.revocable.TokenAuthentication",
+        "realtime.engine.auth.revocable.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["realtime.api.JSONParser"],
-    "EXCEPTION_HANDLER": "realtime.api.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["realtime.engine.api.JSONParser"],
+    "EXCEPTION_HANDLER": "realtime.engine.api.exception_handler",
     # Requests to /api/rooms/ by one user, or by one address of visitors.
     "DEFAULT_THROTTLE_RATES": {"rooms": "600/min"},
     # Whose address counts for a throttle: the last that a trusted proxy has seen.
     "NUM_PROXIES": REALTIME_TRUSTED_PROXIES,
-    "DEFAULT_SCHEMA_CLASS": "realtime.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "realtime.engine.openapi.Schema",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rooms",
@@ -216,9 +217,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 SIMPLE_JWT = {
-    "TOKEN_OBTAIN_SERIALIZER": "realtime.auth.revocable.PairSerializer",
-    "TOKEN_REFRESH_SERIALIZER": "realtime.auth.revocable.RefreshSerializer",
-    "TOKEN_VERIFY_SERIALIZER": "realtime.auth.revocable.VerifySerializer",
+    "TOKEN_OBTAIN_SERIALIZER": "realtime.engine.auth.revocable.PairSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "realtime.engine.auth.revocable.RefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "realtime.engine.auth.revocable.VerifySerializer",
     "ALGORITHM": "HS256",
     "ACCESS_TOKEN_LIFETIME": datetime.timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": datetime.timedelta(days=7),
@@ -286,8 +287,8 @@ if REALTIME_LOG_FORMAT not in _LOG_FORMATTERS:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": f"realtime.logs.{_LOG_FORMATTERS[REALTIME_LOG_FORMAT]}"}},
-    "filters": {"without_query": {"()": "realtime.logs.WithoutQuery"}},
+    "formatters": {"line": {"()": f"realtime.engine.monitoring.logs.{_LOG_FORMATTERS[REALTIME_LOG_FORMAT]}"}},
+    "filters": {"without_query": {"()": "realtime.engine.monitoring.logs.WithoutQuery"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
     "loggers": {

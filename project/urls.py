@@ -6,11 +6,12 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework_simplejwt.views import TokenObtainPairView, TokenRefreshView, TokenVerifyView
 
-from realtime import apidocs, pages
-from realtime.auth.api import LogoutEverywhereView
-from realtime.auth.views import TicketView
-from realtime.health import healthz, readyz
-from realtime.metrics import metrics
+from realtime.console import reference as apidocs
+from realtime.console import views as pages
+from realtime.engine.auth.api import LogoutEverywhereView
+from realtime.engine.auth.views import TicketView
+from realtime.engine.monitoring.health import healthz, readyz
+from realtime.engine.monitoring.metrics import metrics
 
 urlpatterns = [
     path("", pages.home, name="home"),

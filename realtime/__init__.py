@@ -1,1 +1,1 @@
-"""Real-time endpoints for Django: policies, the wire that enforces them, and fan-out."""
+"""Real-time work: the owner's apps and endpoints, and the engine that they use (realtime/engine)."""

@@ -2,13 +2,13 @@
 
 from django.urls import path
 
+from realtime.console.consumers import MonitorConsumer
 from realtime.endpoints.any_protocol import AnyProtocolConsumer
 from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.chat import ChatConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.heartbeat import HeartbeatConsumer
 from realtime.endpoints.messages import MessagesConsumer
-from realtime.endpoints.monitor import MonitorConsumer
 from realtime.endpoints.policy import PolicyEchoConsumer
 from realtime.endpoints.query import QueryConsumer
 from realtime.endpoints.rooms import RoomsConsumer

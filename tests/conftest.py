@@ -16,9 +16,9 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 from django.core.cache import cache
 
-from realtime.messages import SharedMessage
-from realtime.testing import PostgresProcess, RedisProcess, ServerProcess, demo_database
-from realtime.testing_client import Client, open_socket
+from realtime.engine.messages import SharedMessage
+from realtime.engine.testing.client import Client, open_socket
+from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess, demo_database
 
 #: Of both demo users, in every test database.
 PASSWORD = "correct horse battery staple"

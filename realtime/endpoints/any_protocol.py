@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.endpoints.echo import EchoConsumer
-from realtime.policy import MIB, SocketPolicy
+from realtime.engine.policy import MIB, SocketPolicy
 
 __all__ = ["AnyProtocolConsumer"]
 

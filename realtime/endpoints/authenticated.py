@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from realtime.auth import Authentication
 from realtime.endpoints.echo import EchoConsumer
+from realtime.engine.auth import Authentication
 
 __all__ = ["AuthenticatedConsumer"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from realtime.consumers import PolicyConsumer
-from realtime.policy import KIB, MIB, SocketPolicy
+from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.policy import KIB, MIB, SocketPolicy
 
 __all__ = ["ChatConsumer"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from realtime.consumers import PolicyConsumer
-from realtime.messages import Message
-from realtime.policy import MIB, SocketPolicy
+from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.messages import Message
+from realtime.engine.policy import MIB, SocketPolicy
 
 __all__ = ["MessagesConsumer"]
 

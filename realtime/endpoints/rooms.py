@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from realtime.addresses import client_address, network_of
-from realtime.close import CloseCode
-from realtime.consumers import PolicyConsumer
-from realtime.messages import Message
-from realtime.policy import KIB, MIB, SocketPolicy
+from realtime.engine.addresses import client_address, network_of
+from realtime.engine.close import CloseCode
+from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.messages import Message
+from realtime.engine.policy import KIB, MIB, SocketPolicy
 from realtime.rooms.hub import current_hub
 from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from realtime.tracing import Carrier, batch_span, current_trace
+from realtime.engine.monitoring.tracing import Carrier, batch_span, current_trace
 
 __all__ = ["Batcher"]
 

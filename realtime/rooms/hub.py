@@ -20,9 +20,10 @@ from typing import Any
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 
-from realtime.database import DatabaseThreads
-from realtime.delivery import Delivery
-from realtime.live.lease import RENEWAL, current_lease
+from realtime.engine.connections.lease import RENEWAL, current_lease
+from realtime.engine.consumers.mailbox import Delivery
+from realtime.engine.database import DatabaseThreads
+from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
 from realtime.rooms import events
 from realtime.rooms.attendance import (
     JOINED,
@@ -41,7 +42,6 @@ from realtime.rooms.limits import limits
 from realtime.rooms.members import Member
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
-from realtime.tracing import Carrier, continuing, current_trace, trace_mail
 
 __all__ = ["Hub", "all_hubs", "current_hub"]
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from realtime.testing import PROJECT_ROOT, ServerProcess, migrated_database
+from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess, migrated_database
 
 PROGRAM = "chromium"
 ARGUMENTS = [

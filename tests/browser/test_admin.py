@@ -12,7 +12,7 @@ import pytest_asyncio
 import websockets
 from playwright.async_api import Page, expect
 
-from realtime.testing import ServerProcess
+from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -76,9 +76,9 @@ async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProc
         announced = await until(client, "Chat")
         assert (announced["user"], announced["content"]) == ("root", "Tonight at ten")
 
-        await admin.goto("/admin/live/liveconnection/")
+        await admin.goto("/admin/connections/liveconnection/")
         while await admin.locator("tr", has_text="/ws/rooms/den").count() == 0:
             await admin.reload()  # a connection is reported within a second
-        await act(admin, "/admin/live/liveconnection/", "/ws/rooms/den", "Disconnect (3003)")
+        await act(admin, "/admin/connections/liveconnection/", "/ws/rooms/den", "Disconnect (3003)")
         await asyncio.wait_for(client.wait_closed(), 30)
         assert (client.close_code, client.close_reason) == (3003, "disconnected by staff")

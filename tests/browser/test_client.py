@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page
 from rest_framework_simplejwt.tokens import AccessToken
 
-from realtime.testing import ServerProcess
+from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

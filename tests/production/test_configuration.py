@@ -20,8 +20,8 @@ import pytest
 import yaml
 from websockets.asyncio.client import connect
 
-from realtime.testing import PROJECT_ROOT, ServerProcess, migrated_database
-from realtime.wire.drain import GRACE
+from realtime.engine.server.drain import GRACE
+from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess, migrated_database
 
 DOCKER = PROJECT_ROOT / "docker"
 PROMETHEUS = DOCKER / "prometheus"

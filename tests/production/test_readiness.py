@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: What an operator's monitor is promised, in seconds.
 PROMISE = 2.0

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from realtime.live.models import LiveConnection, Process
+from realtime.engine.connections.models import LiveConnection, Process
 from realtime.rooms.models import Attendance, Membership, Role, Room, RoomMessage
 
 EVIL = '<script>alert(1)</script> <img src=x onerror="alert(2)"> <a href="javascript:alert(3)">x</a>'

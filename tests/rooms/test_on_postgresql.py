@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from realtime.testing import PROJECT_ROOT, PostgresProcess
+from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess
 
 PATHS = [
-    "tests/live",
+    "tests/engine/connections",
     "tests/rooms/test_access_version.py",
     "tests/rooms/test_admin.py",
     "tests/rooms/test_attendance.py",

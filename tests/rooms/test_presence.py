@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from realtime.testing import RedisProcess, ServerProcess
+from realtime.engine.testing.server import RedisProcess, ServerProcess
 
 #: Seconds within which the members of a killed process have to vanish.
 GRACE = 30

@@ -14,10 +14,10 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
+from realtime.engine.testing.server import ServerProcess
 from realtime.rooms.access import Refusal
 from realtime.rooms.admission import Admission, admit
 from realtime.rooms.models import Room
-from realtime.testing import ServerProcess
 
 LIMIT = 3
 

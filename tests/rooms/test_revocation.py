@@ -17,8 +17,8 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
-from realtime.auth.revocation import is_revoked, revoke_user, user_group
-from realtime.live.models import Revocation
+from realtime.engine.auth.revocation import is_revoked, revoke_user, user_group
+from realtime.engine.connections.models import Revocation
 
 USER = "from django.contrib.auth.models import User\nuser = User.objects.get(username='{name}')\n"
 
@@ -29,7 +29,7 @@ CHANGES = [
     ("deleted", "user.delete()", "the account was deleted"),
     (
         "disconnected",
-        "from realtime.auth.revocation import disconnect_user\ndisconnect_user(user.pk, 'disconnected by staff')",
+        "from realtime.engine.auth import revocation\nrevocation.disconnect_user(user.pk, 'disconnected by staff')",
         "disconnected by staff",
     ),
 ]

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from realtime.testing import ServerProcess
+from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -57,7 +57,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
         "0.0.0.0",
         "-p",
         "{port}",
-        "tests.wire.apps:application",
+        "tests.engine.server.apps:application",
     )
     with ServerProcess(command, env={"DATABASE_URL": "sqlite://:memory:"}) as process:
         yield process

@@ -1,0 +1,47 @@
+"""docs/testing.md is true: its tests run as they are printed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from realtime.engine.testing.client import Refused, open_socket
+from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+
+TEXT = (PROJECT_ROOT / "docs" / "testing.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+def printed_test(name: str):
+    """The test of this name as it is printed, as a function."""
+    [source] = [block for block in BLOCKS if f"def {name}(" in block]
+    namespace = {"pytest": pytest, "Refused": Refused}
+    exec(source, namespace)  # our own document
+    return namespace[name]
+
+
+async def test_the_test_of_a_refusal_passes(socket):
+    await printed_test("test_strangers_are_refused")(socket)
+
+
+async def test_the_test_of_the_channel_layer_passes(channel_layer):
+    await printed_test("test_members_of_a_group_get_what_is_sent_to_it")(channel_layer)
+
+
+async def test_a_server_with_an_environment_of_its_own_answers():
+    assert 'ServerProcess(env={"REALTIME_HEARTBEAT_INTERVAL": "0.2"})' in TEXT
+    with ServerProcess(env={"REALTIME_HEARTBEAT_INTERVAL": "0.2"}) as server:
+        async with await open_socket(server.ws("/ws/heartbeat")) as client:
+            await client.send("hello")
+            assert await client.receive() == "hello"
+        server.kill()
+        assert "Listening on TCP address" in server.log
+
+
+def test_every_fixture_that_it_names_exists():
+    line = re.search(r"The fixtures stand in `tests/conftest.py`: (.*?)\.\n", TEXT, re.DOTALL)[1]
+    names = re.findall(r"`(\w+)`", line)
+    assert "socket" in names
+    conftest = (PROJECT_ROOT / "tests" / "conftest.py").read_text()
+    assert [name for name in names if f"def {name}(" not in conftest] == []

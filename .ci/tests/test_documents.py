@@ -1,0 +1,137 @@
+"""The documents are true: their links lead somewhere, their commands exist, and the tutorial works as it is printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import get_commands
+
+from realtime.engine.testing.server import PROJECT_ROOT
+
+#: The README has tests of its own.
+DOCUMENTS = sorted(
+    path for path in [*PROJECT_ROOT.glob("*.md"), *(PROJECT_ROOT / "docs").glob("*.md")] if path.name != "README.md"
+)
+names = [path.name for path in DOCUMENTS]
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", document.read_text()):
+        path, _, anchor = target.partition("#")
+        found = (document.parent / path).resolve() if path else document
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors(found.read_text()), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_every_command_exists(document: Path) -> None:
+    text = document.read_text()
+    makefile = (PROJECT_ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:^\$ |`)make ([a-z]+)", text, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for command in re.findall(r"manage\.py ([a-z_]+)", text):
+        assert command in get_commands(), command
+    for path in re.findall(r"`((?:realtime|project|tests|docker|benchmarks)/[\w./@-]+)`", text):
+        assert (PROJECT_ROOT / path).exists() or "poll" in path, path
+
+
+def test_every_file_that_a_console_command_names_exists() -> None:
+    for document in DOCUMENTS:
+        for line in re.findall(r"^\$ (.*)$", document.read_text(), re.MULTILINE):
+            for word in shlex.split(line):
+                if word.startswith("docker/") and "*" not in word:
+                    assert (PROJECT_ROOT / word).exists(), line
+
+
+def test_the_table_of_variables_is_that_of_the_settings() -> None:
+    settings = (PROJECT_ROOT / "project/settings.py").read_text()
+    read = set(re.findall(r"env\.\w+\(\s*\"(\w+)\"", settings))
+    page = (PROJECT_ROOT / "docs/deployment.md").read_text()
+    table = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", page.split("## Variables")[1].split("\n## ")[0]))
+    assert table == read
+
+
+def test_every_test_that_the_security_page_names_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (PROJECT_ROOT / "docs/security.md").read_text()))
+    there = {
+        name
+        for folder in ("tests", ".ci/tests")
+        for path in (PROJECT_ROOT / folder).rglob("test_*.py")
+        for name in re.findall(r"^\s*(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert len(named) > 30
+    assert named - there == set()
+
+
+# The tutorial
+
+
+TUTORIAL = PROJECT_ROOT / "docs/tutorial.md"
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command in a project as a person would, without this run's settings."""
+    hidden = ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "PYTEST_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def blocks() -> dict[str, str]:
+    """The tutorial's code by the comment in its first line."""
+    found = re.findall(r"```python\n# (.*?)\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
+    return dict(found)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of this project to work in."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.sqlite3*", "node_modules", "staticfiles")
+    shutil.copytree(PROJECT_ROOT, tmp_path / "project", ignore=left_out)
+    return tmp_path / "project"
+
+
+@pytest.mark.timeout(240)
+def test_the_tutorial_works_as_it_is_printed(project: Path) -> None:
+    commands = re.findall(r"^\$ (.*)$", TUTORIAL.read_text(), re.MULTILINE)
+    assert commands == [".venv/bin/python manage.py startendpoint poll", "make test T=tests/test_poll.py"]
+    run(project, "manage.py", "startendpoint", "poll")
+    for path in ("realtime/endpoints/poll.py", "tests/test_poll.py"):
+        (project / path).write_text(blocks()[path])
+    run(project, "manage.py", "check")
+    told = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_poll.py")
+    assert re.search(r"\b13 passed", told), told
+
+
+def test_the_tutorials_shell_snippet_runs(project: Path) -> None:
+    run(project, "manage.py", "shell", "-c", blocks()["in the shell"])
+
+
+def test_the_policies_of_the_policies_page_are_such() -> None:
+    text = (PROJECT_ROOT / "docs/policies.md").read_text()
+    policies = []
+    for snippet in re.findall(r"```python\n# a policy\n(.*?)```", text, re.DOTALL):
+        names: dict[str, Any] = {}
+        exec(snippet, names)
+        policies.append(names["policy"])
+    limited, chosen = policies
+    assert limited.max_messages_per_second == 20
+    assert [chosen.allowed_origins(origin, {}) for origin in ("https://app.example.org", None, "null")] == [1, 1, 0]

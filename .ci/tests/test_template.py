@@ -1,0 +1,79 @@
+"""The checkout as a Django project template: ``django-admin startproject --template``."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from realtime.engine.testing.server import PROJECT_ROOT
+
+#: What Django's template engine would take for its own in a Python file.
+TEMPLATE_SYNTAX = re.compile(r"\{[\x7b%#]")
+
+#: Enough to show that the copy is whole: its own server, wire, consumers and checks.
+SAMPLE = ["tests/test_policy.py", "tests/engine/test_checks.py", "tests/endpoints/test_endpoints.py"]
+
+
+def python_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode != 0:
+        return sorted(path for path in PROJECT_ROOT.rglob("*.py") if ".venv" not in str(path))
+    return [PROJECT_ROOT / name for name in listed.stdout.splitlines()]
+
+
+def test_no_python_file_holds_what_the_template_engine_would_render() -> None:
+    lines = [
+        f"{path.relative_to(PROJECT_ROOT)}:{number}: {line.strip()}"
+        for path in python_files()
+        if path.is_file()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if TEMPLATE_SYNTAX.search(line)
+    ]
+    assert lines == []
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project made from this checkout."""
+    parent = tmp_path_factory.mktemp("startproject")
+    subprocess.run(
+        [sys.executable, "-m", "django", "startproject", "--template", str(PROJECT_ROOT), "mysite"],
+        cwd=parent,
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"},
+        check=True,
+    )
+    return parent / "mysite"
+
+
+def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{copy / 'test.sqlite3'}"}
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+        environment.pop(name, None)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True, timeout=110
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [["check"], ["makemigrations", "--check", "--dry-run"], ["migrate", "--verbosity", "0"]]
+)
+def test_the_copy_checks_and_migrates(copy: Path, command: list[str]) -> None:
+    result = run(copy, "manage.py", *command)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.soak
+def test_the_copy_passes_its_own_tests(copy: Path) -> None:
+    result = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SAMPLE)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
+    assert re.search(r"\d+ passed", result.stdout)

@@ -1,0 +1,233 @@
+"""The pages that people see: a console for each endpoint at ``/``, the rooms, and the live page of the admin."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
+from django.urls import Resolver404, resolve, reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+
+from realtime.engine.auth.tickets import LIFETIME
+from realtime.engine.close import CATALOGUE, Advice
+from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
+from realtime.engine.describe.examples import presets_for
+from realtime.engine.describe.scaffold import consumer_source, route_source
+from realtime.engine.describe.schemas import describe_messages
+from realtime.rooms.access import Action, AnyUser, RoomFacts, decide, may_create, standing_of
+from realtime.rooms.limits import limits
+from realtime.rooms.models import SLUG, Membership, Role, Room
+from realtime.routing import websocket_urlpatterns
+
+__all__ = ["close_codes", "favicon", "home", "live", "room", "rooms"]
+
+#: The fields of a policy that a newcomer meets first, with a short name each.
+_FACTS = {
+    "max_message_size": "Message up to",
+    "max_frame_size": "Frame up to",
+    "max_messages_per_second": "Messages a second",
+    "subprotocols": "Subprotocols",
+    "ping_interval": "Ping every",
+    "idle_timeout": "Idle up to",
+}
+
+#: The charts of the live page; the names are fields of ``realtime.engine.connections.monitor.Overview``.
+_CHARTS = {
+    "connections": "Open connections",
+    "stored": "Room messages stored a second",
+    "received": "Messages received a second",
+    "sent": "Messages sent a second",
+}
+
+#: Rooms that one page lists.
+MAX_LISTED = 200
+
+_NEXT_STEP = {
+    Advice.STOP: "A client should not come back by itself.",
+    Advice.RECONNECT: "A client should come back after a pause.",
+    Advice.RENEW: "A client should get a new token, then come back.",
+}
+
+#: What the foot of the page points at, where this project serves it.
+_LINKS = (
+    ("/api/docs/", "every endpoint, message and close code"),
+    ("/asyncapi.json", "the same as AsyncAPI 3"),
+    ("/api/schema/", "the HTTP API as OpenAPI"),
+    ("/admin/", "users, rooms and messages"),
+    ("/admin/live/", "what is connected now, for staff"),
+    ("/healthz", "is the process alive"),
+    ("/readyz", "can it serve: database, channel layer, draining"),
+    ("/metrics", "for Prometheus"),
+)
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Show the endpoints, each with a live console."""
+    endpoints = describe_endpoints(websocket_urlpatterns)
+    context = {
+        "endpoints": [_for_template(endpoint) for endpoint in endpoints],
+        "snippets": [consumer_source("shout"), route_source("shout")],
+        "links": [{"url": url, "name": url, "text": text} for url, text in _LINKS if _is_served(url)],
+        "ticket_url": reverse("ws-ticket"),
+        "ticket_seconds": LIFETIME,
+        "data": {
+            "endpoints": {endpoint.slug: _for_script(endpoint) for endpoint in endpoints},
+            "closeCodes": close_codes(),
+            "loggedIn": request.user.is_authenticated,
+        },
+    }
+    return render(request, "realtime/home.html", context)
+
+
+@require_safe
+def rooms(request: HttpRequest) -> HttpResponse:
+    """List the rooms that somebody may enter; ``?name=`` leads to one by its name."""
+    name = request.GET.get("name", "")
+    if SLUG.fullmatch(name):
+        return redirect("room", name)
+    context = {"rooms": _visible_rooms(request.user)[:MAX_LISTED], "may_create": may_create(request.user)}
+    return render(request, "realtime/rooms.html", context)
+
+
+def _visible_rooms(user: AnyUser) -> QuerySet[Room]:
+    known = Room.objects.filter(is_archived=False)
+    if not user.is_authenticated:
+        return known.filter(is_public=True, strangers_may_read=True)
+    if getattr(user, "is_staff", False):
+        return known
+    mine = Membership.objects.filter(user_id=user.pk)
+    banned, joined = mine.filter(role=Role.BANNED), mine.exclude(role=Role.BANNED)
+    return known.filter(Q(is_public=True) | Q(pk__in=joined.values("room"))).exclude(pk__in=banned.values("room"))
+
+
+@require_safe
+def room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show a room to chat in; who may only read is offered the login, and who may not even read gets 404.
+
+    Args:
+        request: the request.
+        slug: the room's name.
+    """
+    refusal = _refusal_to_write(request, slug)
+    context = {
+        "room": slug,
+        "may_write": refusal is None,
+        "refusal": refusal,
+        "login_url": f"{reverse('login')}?{urlencode({'next': request.path})}",
+        "max_length": limits().content_length,
+        "data": {
+            "room": slug,
+            "me": request.user.get_username() if request.user.is_authenticated else None,
+            "url": "/ws/rooms",
+            "ticketUrl": reverse("ws-ticket"),
+            "closeCodes": close_codes(),
+        },
+    }
+    return render(request, "realtime/room.html", context)
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead browsers to the icon where a page does not name it; those of the admin do not."""
+    return redirect(static("realtime/icon.svg"))
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """Show staff what is connected now; the numbers come by ``/ws/admin/live``."""
+    context = {
+        **admin.site.each_context(request),
+        "charts": [{"name": name, "label": label} for name, label in _CHARTS.items()],
+        "max_length": limits().content_length,
+        "close_codes": close_codes(),
+    }
+    return render(request, "admin/live.html", context)
+
+
+def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:
+    """Return why somebody may only read in a room, None where they may write.
+
+    Raises:
+        Http404: for a room that they may not see, or that does not exist and that they may not make.
+    """
+    known = Room.objects.filter(slug=slug).first() if SLUG.fullmatch(slug) else None
+    if known is None:
+        if SLUG.fullmatch(slug) is None or not may_create(request.user):
+            raise Http404(f"There is no room {slug[:80]!r}.")
+        return None
+    standing = standing_of(request.user, known)
+    if decide(standing, RoomFacts.of(known), Action.READ) is not None:
+        raise Http404(f"There is no room {slug[:80]!r}.")
+    refusal = decide(standing, RoomFacts.of(known), Action.POST)
+    return None if refusal is None else refusal.detail
+
+
+def close_codes() -> dict[int, dict[str, str]]:
+    """Return the catalogue of close codes as a script in a page needs it."""
+    return {
+        code: {
+            "name": entry.code.name,
+            "meaning": entry.meaning,
+            "advice": entry.advice.value,
+            "next": _NEXT_STEP[entry.advice],
+        }
+        for code, entry in CATALOGUE.items()
+    }
+
+
+def _for_template(endpoint: Endpoint) -> dict[str, Any]:
+    values = {fact.field: fact.value for fact in policy_facts(endpoint.policy)}
+    if endpoint.policy.accept_any_subprotocol:
+        values["subprotocols"] = "any"
+    facts = [{"label": label, "value": values[field]} for field, label in _FACTS.items() if values[field] != "none"]
+    fields = {field.name: getattr(endpoint, field.name) for field in dataclasses.fields(endpoint)}
+    return {**fields, "source": endpoint.source, "facts": facts}
+
+
+def _for_script(endpoint: Endpoint) -> dict[str, Any]:
+    subprotocols = list(endpoint.policy.subprotocols)
+    return {
+        "slug": endpoint.slug,
+        "path": endpoint.path,
+        "example": endpoint.example,
+        "authentication": endpoint.authentication,
+        "needs": _needs(endpoint),
+        "subprotocols": subprotocols or (["my-protocol"] if endpoint.policy.accept_any_subprotocol else []),
+        "message": _first_message(endpoint),
+        "presets": presets_for(endpoint),
+    }
+
+
+def _needs(endpoint: Endpoint) -> list[str]:
+    """Return what a handshake is refused without, as far as the endpoint's class states it."""
+    needs = []
+    if endpoint.authentication == "required":
+        needs.append("a user: a token, a ticket or a session (401)")
+    parameters = [f"{item.name} ({item.schema.get('type', 'text')})" for item in endpoint.query if item.required]
+    if parameters:
+        needs.append(f"the query parameters {', '.join(parameters)} (400)")
+    if endpoint.policy.subprotocols:
+        offered = ", ".join(endpoint.policy.subprotocols)
+        needs.append(f"in a browser that offers any subprotocol, one of {offered}")
+    return needs
+
+
+def _first_message(endpoint: Endpoint) -> str:
+    messages = describe_messages(endpoint.client_messages)
+    return json.dumps(messages[0].example, ensure_ascii=False) if messages else "hello"
+
+
+def _is_served(url: str) -> bool:
+    try:
+        resolve(url)
+    except Resolver404:
+        return False
+    return True

@@ -1,0 +1,106 @@
+"""Passwords, a limited number of times: for one account from one address, and from one address for all accounts.
+
+Whoever guesses from many addresses does not lock the owner out, and whoever guesses one account does not lock out
+those who share the address. The backend stands behind every login: the page, the admin, ``/api/token/`` and your own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import unicodedata
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.deprecation import MiddlewareMixin
+from rest_framework.exceptions import Throttled
+
+from realtime.engine.addresses import limited_network, request_address
+from realtime.engine.auth.limits import failures_of
+from realtime.engine.counts import Count
+from realtime.engine.monitoring.logs import event
+
+__all__ = ["ACCOUNT_WINDOW", "PasswordBackend", "TooManyAttempts", "TooManyAttemptsMiddleware"]
+
+logger = logging.getLogger("realtime.auth")
+
+#: Seconds in which wrong passwords for one account from one address are counted.
+ACCOUNT_WINDOW = 15 * 60
+
+
+class TooManyAttempts(Throttled):
+    """A password is not even looked at; REST framework answers with 429 and ``Retry-After``.
+
+    Args:
+        wait: seconds until the next attempt is looked at.
+    """
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(wait, "Too many failed attempts to log in.")
+        self.wait = wait
+
+
+class PasswordBackend(ModelBackend):
+    """Django's backend, which counts an attempt before it checks the password, and forgets it when that was right.
+
+    Parallel attempts cannot pass a limit together. An attempt without a request, as a command makes it, does not count.
+    """
+
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Return the user whose password this is.
+
+        Raises:
+            TooManyAttempts: after ``REALTIME_LOGIN_FAILURES`` for the account from this address, or
+                ``REALTIME_AUTH_FAILURES_PER_MINUTE`` from this address.
+        """
+        name = kwargs.get(get_user_model().USERNAME_FIELD) if username is None else username
+        if request is None or name is None or password is None:
+            return super().authenticate(request, username, password, **kwargs)
+        network = limited_network(request_address(request)) or "local"
+        _count(of_account := _failures_of_account(network, name), settings.REALTIME_LOGIN_FAILURES, network)
+        _count(of_address := failures_of(network), settings.REALTIME_AUTH_FAILURES_PER_MINUTE, network)
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is not None:
+            of_account.forget()
+            of_address.add(-1)
+        return user
+
+    async def aauthenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> Any:
+        """Do what ``authenticate()`` does."""
+        return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
+
+
+class TooManyAttemptsMiddleware(MiddlewareMixin):
+    """Answers with a page, where no API has answered."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Return the page with status 429."""
+        if not isinstance(exception, TooManyAttempts):
+            return None
+        minutes = -(-exception.wait // 60)
+        response = render(request, "realtime/too_many_attempts.html", {"minutes": minutes}, status=429)
+        response.headers["Retry-After"] = str(exception.wait)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+def _count(failures: Count, limit: int, network: str) -> None:
+    if limit and failures.add() > limit:
+        event(logger, logging.WARNING, "login refused", cause="too many failed attempts", client=network)
+        raise TooManyAttempts(failures.seconds_left())
+
+
+def _failures_of_account(network: str, name: str) -> Count:
+    """Return the count of an account; its name is hashed, because it may hold anything and may be a password."""
+    normal = unicodedata.normalize("NFKC", str(name)).casefold()
+    digest = hashlib.sha256(normal.encode("utf-8", "replace")).hexdigest()
+    return Count(f"logins:{network}:{digest}", ACCOUNT_WINDOW)

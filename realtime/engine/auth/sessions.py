@@ -1,0 +1,213 @@
+"""Login sessions: which one stands behind a cookie, and whether it still lasts, for every session backend of Django.
+
+A session that the server stores ends when it is deleted, when it expires, and when its user's password changes. One
+that only the cookie holds (``signed_cookies``) cannot be deleted: it gets an identity of its own at login, and
+logging out stores that identity for as long as a copy of the cookie would be valid.
+
+The key of a session opens it, so it is never stored, logged or sent: what leaves the process is a keyed hash of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import re
+import secrets
+import time
+from collections.abc import Collection, Mapping
+from importlib import import_module
+from typing import Any
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
+from django.contrib.sessions.backends.cache import SessionStore as CacheStore
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
+from django.core import signing
+from django.core.cache import caches
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from realtime.engine.connections.models import EndedSession
+from realtime.engine.connections.registry import LoginSession
+
+__all__ = [
+    "end_sessions",
+    "ended_sessions",
+    "identity_of",
+    "mark_session",
+    "note_logout",
+    "open_session",
+    "seal",
+    "unseal",
+]
+
+#: Name of the identity that a session without a place on the server gets.
+MARK = "_realtime_session"
+
+_SALT = "realtime.auth.sessions"
+
+#: What a session key may look like; Django's have 32 letters and digits, those of other backends may differ.
+_KEY = re.compile(r"[-\w.:]{8,128}", re.ASCII)
+
+
+def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
+    """Return the user and the session of a session cookie; None where nobody is logged in. Synchronous.
+
+    Nothing is written, unlike ``django.contrib.auth.get_user()``: a handshake could not send a new cookie.
+    """
+    found = _read_cookie(cookie) if _is_kept_in_the_cookie() else _read_stored([cookie]).get(cookie)
+    if not found or SESSION_KEY not in found or found.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    session = _login_session(cookie, found)
+    user = load_backend(found[BACKEND_SESSION_KEY]).get_user(get_user_model()._meta.pk.to_python(session.user_id))
+    if session.identity == "" or not _is_lasting(session, user) or _logged_out([session]):
+        return None
+    return user, session
+
+
+def ended_sessions(sessions: Collection[LoginSession]) -> set[LoginSession]:
+    """Return which of some sessions have ended. Synchronous.
+
+    Raises:
+        Exception: whatever the session backend raises while it is away; nothing is known of the sessions then.
+    """
+    stored = _read_stored([session.key for session in sessions if session.key])
+    owners = {key: found.get(SESSION_KEY) for key, found in stored.items()}
+    users = {str(pk): user for pk, user in _users({session.user_id for session in sessions}).items()}
+    logged_out = _logged_out(sessions)
+    return {
+        session
+        for session in sessions
+        if session in logged_out
+        or (session.key and owners.get(session.key) != session.user_id)
+        or not _is_lasting(session, users.get(session.user_id))
+    }
+
+
+def mark_session(session: Any) -> None:
+    """Give a session an identity at login, where the server does not store it."""
+    if isinstance(session, CookieStore):
+        session[MARK] = secrets.token_urlsafe(16)
+
+
+def identity_of(session: Any) -> str:
+    """Return the identity of Django's session object; empty where it has none."""
+    own = session.get(MARK) if isinstance(session, CookieStore) else session.session_key
+    return _hash(own) if own else ""
+
+
+def note_logout(session: Any) -> None:
+    """Make every copy of a cookie void whose session is not stored. Synchronous."""
+    if not isinstance(session, CookieStore) or not identity_of(session):
+        return
+    now = timezone.now()
+    EndedSession.objects.filter(expires_at__lt=now).delete()
+    expires_at = now + datetime.timedelta(seconds=session.get_session_cookie_age())
+    EndedSession.objects.update_or_create(pk=identity_of(session), defaults={"expires_at": expires_at})
+
+
+def end_sessions(user_id: Any) -> None:
+    """Delete a user's sessions in the database; no other backend can be searched. Synchronous.
+
+    A session does not say whose it is until it is decoded.
+    """
+    store = _store()
+    if not issubclass(store, DatabaseStore):
+        return
+    for row in store.get_model_class().objects.filter(expire_date__gt=timezone.now()).iterator():
+        if store().decode(row.session_data).get(SESSION_KEY) == str(user_id):
+            store(row.session_key).delete()  # from the cache too, with cached_db
+
+
+def seal(session: LoginSession) -> str:
+    """Return a session for a ticket, encrypted: a ticket stands in addresses, and a session key opens a session."""
+    return _fernet().encrypt(msgspec.msgpack.encode(session)).decode()
+
+
+def unseal(sealed: str) -> LoginSession | None:
+    """Return what was sealed; None where it was not sealed with a key of this site."""
+    try:
+        return msgspec.msgpack.decode(_fernet().decrypt(sealed), type=LoginSession)
+    except InvalidToken:
+        return None
+
+
+def _fernet() -> MultiFernet:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    derived = [salted_hmac(f"{_SALT}.seal", "", secret=key, algorithm="sha256").digest() for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
+
+
+def _hash(value: str) -> str:
+    return salted_hmac(_SALT, value, algorithm="sha256").hexdigest()
+
+
+def _store() -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def _is_kept_in_the_cookie() -> bool:
+    return issubclass(_store(), CookieStore)
+
+
+def _login_session(cookie: str, found: Mapping[str, Any]) -> LoginSession:
+    kept_in_cookie = _is_kept_in_the_cookie()
+    own = found.get(MARK, "") if kept_in_cookie else cookie
+    return LoginSession(
+        identity=_hash(own) if own else "",
+        user_id=found[SESSION_KEY],
+        auth_hash=found.get(HASH_SESSION_KEY, ""),
+        key=None if kept_in_cookie else cookie,
+        expires_at=_cookie_expiry(cookie) if kept_in_cookie else None,
+    )
+
+
+def _cookie_expiry(cookie: str) -> float:
+    """Return when a valid cookie stops being valid: Django counts from the time that it is signed with."""
+    issued_at = signing.b62_decode(cookie.rsplit(":", 2)[1])
+    modification = datetime.datetime.fromtimestamp(issued_at, datetime.UTC)
+    return issued_at + float(_store()(cookie).get_expiry_age(modification=modification))
+
+
+def _read_cookie(cookie: str) -> dict[str, Any]:
+    return dict(_store()(cookie).load())
+
+
+def _read_stored(keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return sessions by key; those that do not exist any more, or have expired, are missing.
+
+    The backends' own ``load()`` takes a cache that is away for a session that has ended, and reads one at a time.
+    """
+    store, keys = _store(), [key for key in keys if _KEY.fullmatch(key)]
+    if issubclass(store, DatabaseStore):
+        rows = store.get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
+        return {row.session_key: store().decode(row.session_data) for row in rows}
+    if issubclass(store, CacheStore):
+        names = {store.cache_key_prefix + key: key for key in keys}
+        found = caches[settings.SESSION_CACHE_ALIAS].get_many(names)
+        return {names[name]: session for name, session in found.items()}
+    loaded = {key: store(key).load() for key in keys}
+    return {key: session for key, session in loaded.items() if session}
+
+
+def _logged_out(sessions: Collection[LoginSession]) -> set[LoginSession]:
+    identities = {session.identity: session for session in sessions if session.key is None}
+    if not identities:
+        return set()
+    ended = EndedSession.objects.filter(pk__in=identities).values_list("pk", flat=True)
+    return {identities[identity] for identity in ended}
+
+
+def _users(user_ids: Collection[str]) -> dict[Any, Any]:
+    to_python = get_user_model()._meta.pk.to_python
+    return get_user_model()._default_manager.in_bulk([to_python(user_id) for user_id in user_ids])
+
+
+def _is_lasting(session: LoginSession, user: Any) -> bool:
+    if user is None or (session.expires_at is not None and session.expires_at <= time.time()):
+        return False
+    valid = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(session.auth_hash, one) for one in valid)

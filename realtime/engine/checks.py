@@ -1,0 +1,121 @@
+"""System checks: wrong use is told by ``manage.py check``, before a client finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.urls import URLPattern
+from django.urls.exceptions import Resolver404
+
+from realtime.engine.policy import SocketPolicy
+
+__all__ = ["check_deployment", "check_policies", "check_processes", "check_routes"]
+
+Route = tuple[str, Any, URLPattern]
+
+#: A value that each of Django's path converters matches, to try one route's path on another.
+SAMPLE_VALUES = {
+    "int": "7",
+    "str": "sample",
+    "slug": "sample",
+    "path": "sample",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+
+
+@checks.register("realtime")
+def check_policies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Every consumer of ours states its limits as a ``SocketPolicy``."""
+    return [
+        checks.Error(
+            f"{consumer.__name__}.policy is a {type(consumer.policy).__name__}, not a SocketPolicy.",
+            hint="Write 'policy = SocketPolicy(max_message_size=..., ...)' in the class body.",
+            obj=consumer,
+            id="realtime.E001",
+        )
+        for _, consumer, _ in _routes()
+        if hasattr(consumer, "policy") and not isinstance(consumer.policy, SocketPolicy)
+    ]
+
+
+@checks.register("realtime")
+def check_routes(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """No route is hidden by an earlier one."""
+    return list(_shadowed_routes(list(_routes())))
+
+
+@checks.register("realtime")
+def check_processes(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """Several processes need Redis: without it each has groups, tickets and limits of its own."""
+    if settings.WEB_CONCURRENCY <= 1 or settings.REDIS_URL:
+        return []
+    return [
+        checks.Error(
+            f"WEB_CONCURRENCY={settings.WEB_CONCURRENCY} processes, but no REDIS_URL: a broadcast would reach only "
+            "the clients of one process, and a one-time ticket could be used once in each.",
+            hint="Set REDIS_URL=redis://host:6379/0, or run one process.",
+            id="realtime.E002",
+        )
+    ]
+
+
+@checks.register("realtime", deploy=True)
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """No endpoint goes to production with the generous default sizes."""
+    return [
+        checks.Warning(
+            f"{consumer.__name__} ({path}) leaves max_message_size and max_frame_size at their defaults of 64 and "
+            "16 MiB: a stranger may make the server hold that much for each connection.",
+            hint="State what the endpoint needs: policy = SocketPolicy(max_message_size=64 * KIB, ...).",
+            obj=consumer,
+            id="realtime.W003",
+        )
+        for path, consumer, _ in _routes()
+        if isinstance(getattr(consumer, "policy", None), SocketPolicy) and consumer.policy.has_default_sizes
+    ]
+
+
+def _routes() -> Iterator[Route]:
+    """Yield path, consumer class (or application) and pattern of every WebSocket route."""
+    from realtime.routing import websocket_urlpatterns
+
+    for pattern in websocket_urlpatterns:
+        application = pattern.callback
+        yield str(pattern.pattern), getattr(application, "consumer_class", application), pattern
+
+
+def _shadowed_routes(routes: Sequence[Route]) -> Iterator[checks.CheckMessage]:
+    for index, (path, consumer, pattern) in enumerate(routes):
+        sample = _sample_path(pattern)
+        for earlier_path, _, earlier in routes[:index]:
+            if sample is not None and _matches(earlier, sample):
+                yield checks.Error(
+                    f"The WebSocket route {path!r} can never be reached: {earlier_path!r} stands before it "
+                    f"and matches {sample!r} too.",
+                    hint="Put the more specific route first, in realtime/routing.py.",
+                    obj=consumer,
+                    id="realtime.E003",
+                )
+                break
+
+
+def _sample_path(pattern: URLPattern) -> str | None:
+    """Return a path that ``pattern`` matches; None for a regular expression, which cannot be turned round."""
+    route = getattr(pattern.pattern, "_route", None)
+    if route is None:
+        return None
+    for name, converter in pattern.pattern.converters.items():
+        kind = type(converter).__name__.removesuffix("Converter").lower()
+        for spelling in (f"<{kind}:{name}>", f"<{name}>"):
+            route = route.replace(spelling, SAMPLE_VALUES.get(kind, "sample"))
+    return str(route)
+
+
+def _matches(pattern: URLPattern, path: str) -> bool:
+    try:
+        return pattern.pattern.match(path) is not None
+    except Resolver404:
+        return False

@@ -1,0 +1,111 @@
+"""Live connections in the admin: to look at, and to end. Users show whether they are online."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.contrib.auth.admin import UserAdmin
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils import timezone
+
+from realtime.engine.auth.revocation import disconnect_channel, disconnect_user, revoke_user
+from realtime.engine.auth.sessions import end_sessions
+from realtime.engine.connections.models import LiveConnection, Process
+
+__all__ = ["LiveConnectionAdmin", "LiveUserAdmin"]
+
+User = get_user_model()
+
+REASON = "disconnected by staff"
+
+
+def _alive() -> QuerySet[Process]:
+    return Process.objects.filter(expires_at__gt=timezone.now())
+
+
+@admin.register(LiveConnection)
+class LiveConnectionAdmin(admin.ModelAdmin):
+    """The connections of all processes that are alive."""
+
+    list_display = ("endpoint", "user", "address", "process_name", "since")
+    list_display_links = None
+    list_select_related = ("user",)
+    search_fields = ("endpoint", "address", "user__username")
+    ordering = ("-id",)
+    show_full_result_count = False
+    actions = ("disconnect",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LiveConnection]:
+        """Leave out what a process that has ended left behind, and name the processes."""
+        mine = _alive().filter(pk=OuterRef("process"))
+        connections = super().get_queryset(request).filter(process__in=_alive().values("pk"))
+        return connections.annotate(_host=Subquery(mine.values("host")), _pid=Subquery(mine.values("pid")))
+
+    @admin.display(description="process")
+    def process_name(self, connection: Any) -> str:
+        """Return host and process number."""
+        return f"{connection._host}:{connection._pid}"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Connections come by themselves."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
+        """A connection is what it is."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
+        """Deleting the row would not end the connection; the action does."""
+        return False
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        """Tell whether the user may end connections."""
+        return request.user.has_perm("connections.delete_liveconnection")
+
+    @admin.action(description="Disconnect (3003)", permissions=["disconnect"])
+    def disconnect(self, request: HttpRequest, connections: QuerySet[LiveConnection]) -> None:
+        """Close the selected connections, whichever process they belong to."""
+        channels = list(connections.values_list("channel", flat=True))
+        for channel in channels:
+            disconnect_channel(channel, REASON)
+        messages.success(request, f"Disconnected: {len(channels)}.")
+
+
+class LiveUserAdmin(UserAdmin):
+    """Users, with who is online and how to end what they have open."""
+
+    list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_active", "online")
+    actions = ("disconnect", "log_out_everywhere")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Find out by one query who is online."""
+        connections = LiveConnection.objects.filter(user=OuterRef("pk"), process__in=_alive().values("pk"))
+        return super().get_queryset(request).annotate(_online=Exists(connections))
+
+    @admin.display(description="online", boolean=True, ordering="_online")
+    def online(self, user: Any) -> bool:
+        """Tell whether the user has a connection."""
+        return bool(user._online)
+
+    @admin.action(description="Disconnect (they may come back)", permissions=["change"])
+    def disconnect(self, request: HttpRequest, users: QuerySet[Any]) -> None:
+        """Close every connection of the selected users."""
+        for user in users:
+            disconnect_user(user.pk, REASON)
+        messages.success(request, f"Disconnected: {', '.join(user.get_username() for user in users)}.")
+
+    @admin.action(description="Log out everywhere (connections, tokens and sessions end)", permissions=["change"])
+    def log_out_everywhere(self, request: HttpRequest, users: QuerySet[Any]) -> None:
+        """Close every connection of the selected users, refuse the tokens that they have, and delete their sessions."""
+        for user in users:
+            revoke_user(user.pk, "logged out everywhere")
+            end_sessions(user.pk)
+        messages.success(request, f"Logged out: {', '.join(user.get_username() for user in users)}.")
+
+
+if admin.site.is_registered(User):
+    admin.site.unregister(User)
+admin.site.register(User, LiveUserAdmin)

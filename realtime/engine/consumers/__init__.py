@@ -1,0 +1,1 @@
+"""Consumers that state a policy, and how they are served."""

@@ -1,0 +1,217 @@
+"""How a consumer is served: one task for each connection, from ``websocket.connect`` to its end.
+
+Channels' own dispatch loop costs a hop to a thread and two tasks for each client message. Here the connection's task
+reads client messages itself; channel-layer messages come by ``consumers.mailbox`` and take turns with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, ClassVar
+
+from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from channels.layers import get_channel_layer
+
+from realtime.engine.close import CloseCode
+from realtime.engine.consumers.mailbox import Delivery
+from realtime.engine.errors import HandshakeRejected
+from realtime.engine.handshake.checks import deny
+from realtime.engine.messages import SharedMessage
+from realtime.engine.monitoring.counters import HANDLER_SECONDS, UNROUTED
+from realtime.engine.monitoring.tracing import UNTRACED, ConnectionTracer
+from realtime.engine.policy import SocketPolicy
+
+__all__ = ["ServedConsumer"]
+
+logger = logging.getLogger("realtime.consumers")
+
+#: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
+POLICY_EXTENSION = "websocket.policy"
+
+#: What runs beside the handlers of any connection; the event loop itself holds tasks only weakly.
+_background: set[asyncio.Task[None]] = set()
+
+#: Of each connection the first message is timed, and then every sixteenth: to time all would cost 4% of an echo.
+MESSAGES_BETWEEN_TIMINGS = 15
+
+
+class ServedConsumer(AsyncWebsocketConsumer):
+    """A Channels consumer with a loop of its own; ``PolicyConsumer`` is the one to derive from."""
+
+    policy: ClassVar[SocketPolicy] = SocketPolicy()
+    close_reason: str = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connecting = self._accepted = False
+        self._close_code = int(CloseCode.ABNORMAL)
+        self._failure: BaseException | None = None
+        self._is_ending = False
+        #: One handler at a time: client messages and channel-layer messages take turns.
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Run the connection from ``websocket.connect`` to its end (ASGI WebSocket specification)."""
+        self._start(scope, send)
+        try:
+            await self._subscribe()
+            await self._serve(receive)
+        except StopConsumer:
+            pass
+        except asyncio.CancelledError:
+            # Either the server gives up on this application, or a handler of channel-layer mail failed.
+            if self._failure is None:
+                raise
+            self._task.uncancel()
+        except Exception as error:  # noqa: BLE001  raised again once the client knows and disconnect() has run
+            self._failure = error
+        finally:
+            await self._finish()
+
+    def _start(self, scope: dict[str, Any], send: Any) -> None:
+        self.scope = scope
+        self.base_send = send
+        extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
+        self._has_extension = extension is not None
+        self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
+        if not self._has_extension:
+            _tell_once_what_is_missing(type(self).__qualname__, self.policy.ping_interval)
+        self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
+        self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
+        self._delivery = Delivery(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
+
+    async def _serve(self, receive: Any) -> None:
+        turn, clock, untimed = self._turn, time.perf_counter, 0
+        # Chosen once: what runs for each message is the plain handler, or the one within a span.
+        handle_event, handle_message = self._trace.events(self.dispatch), self._trace.messages(self.websocket_receive)
+        observe = HANDLER_SECONDS[self.scope.get("endpoint", UNROUTED)].observe
+        while True:
+            event = await receive()
+            kind = event["type"]
+            if kind == "websocket.receive":
+                async with turn:
+                    if untimed:
+                        untimed -= 1
+                        await handle_message(event)
+                    else:
+                        untimed = MESSAGES_BETWEEN_TIMINGS
+                        start = clock()
+                        await handle_message(event)
+                        observe(clock() - start)
+            elif kind == "websocket.disconnect":
+                await self.websocket_disconnect(event)
+            else:
+                async with turn:
+                    await handle_event(event)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Call the handler of an event or a channel-layer message by its type.
+
+        Raises:
+            ValueError: if the consumer has no such handler.
+        """
+        name = get_handler_name(message)
+        handler = getattr(self, name, None)
+        if handler is None:
+            raise ValueError(
+                f"{type(self).__name__} has no handler for {message['type']!r}: define 'async def {name}(self, event)'"
+            )
+        await handler(message)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End the application; ``disconnect()`` runs on the way out, however the connection ended."""
+        self._close_code = message.get("code", CloseCode.ABNORMAL)
+        self.close_reason = message.get("reason") or ""
+        raise StopConsumer
+
+    async def websocket_send(self, message: dict[str, Any]) -> None:
+        """Send a group's ``websocket.send`` message that came by the mailbox."""
+        if message.get("exclude") != self.channel_name:
+            await self.base_send(SharedMessage.from_event(message).as_event())
+
+    async def _reject(self, rejection: HandshakeRejected) -> None:
+        await deny(self.scope, self.base_send, rejection)
+        raise StopConsumer
+
+    async def _subscribe(self) -> None:
+        self.channel_layer = get_channel_layer(self.channel_layer_alias)
+        if self.channel_layer is not None:
+            self.channel_name = await self.channel_layer.new_channel()
+            self._delivery.subscribe(
+                self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
+            )
+
+    def _ended(self) -> None:
+        """Forget what a subclass keeps about the connection."""
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the handlers, and keep it alive."""
+        task = asyncio.create_task(work)
+        _background.add(task)
+        task.add_done_callback(_background.discard)
+
+    def _mail_failed(self, error: BaseException) -> None:
+        """Let the connection's own task raise what a handler of channel-layer mail raised, unless it is ending."""
+        if not self._is_ending:
+            self._failure = error
+            self._task.cancel()
+        elif not isinstance(error, StopConsumer):
+            logger.error("a handler of %s failed while its connection ended", type(self).__name__, exc_info=error)
+
+    async def _finish(self) -> None:
+        """Run every step of the end, the last one first, whatever another one raises, a cancellation too.
+
+        An error of the consumer leaves the application, as in Channels: middleware sees it, and the server logs it.
+        """
+        self._is_ending = True
+        async with contextlib.AsyncExitStack() as steps:
+            if self._connecting:
+                steps.push_async_callback(self._disconnect)
+                self._leave_groups(steps)
+            steps.callback(self._ended)
+            steps.push_async_callback(self._delivery.close)
+            if self._failure is not None and not isinstance(self._failure, StopConsumer):
+                await self._tell_failure()
+                raise self._failure
+
+    async def _tell_failure(self) -> None:
+        """Close with 1011 or answer with 500, before ``disconnect()`` takes its time.
+
+        Daphne's own protocol and ``WebsocketCommunicator`` announce no denial responses. They answer a failed
+        application themselves, and a test awaits its error, not a message.
+        """
+        self._close_code = int(CloseCode.INTERNAL_ERROR)
+        if "websocket.http.response" not in self.scope.get("extensions", ()):
+            return
+        if self._accepted:
+            await self.close(CloseCode.INTERNAL_ERROR, "internal error")
+        else:
+            rejection = HandshakeRejected(500, "The endpoint failed; see the server's log.")
+            await deny(self.scope, self.base_send, rejection)
+
+    def _leave_groups(self, steps: contextlib.AsyncExitStack) -> None:
+        if self.channel_layer is not None:
+            for group in self.groups:
+                steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)
+
+    async def _disconnect(self) -> None:
+        with contextlib.suppress(StopConsumer):
+            await self.disconnect(self._close_code)
+
+
+@functools.cache
+def _tell_once_what_is_missing(consumer_name: str, ping_interval: float | None) -> None:
+    logger.warning(
+        "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
+        "message size and rate are enforced, by the consumer, once a message has arrived%s",
+        POLICY_EXTENSION,
+        consumer_name,
+        "" if ping_interval is None else "; no pings are sent",
+    )

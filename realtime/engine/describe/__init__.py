@@ -1,0 +1,1 @@
+"""What the endpoints say about themselves: AsyncAPI, schemas, examples."""

@@ -1,0 +1,225 @@
+"""The two ASGI applications of a site with WebSockets: what answers a handshake, and what answers HTTP.
+
+``SocketRouter`` does what Channels' ``URLRouter`` does, with a 404 for unknown paths and without a difference between
+``/ws`` and ``/ws/``. It holds a consumer that states no policy to the same origin. ``UpgradeRequired`` stands before
+Django and tells a request that asks for a WebSocket path over HTTP what it lacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from channels.routing import URLRouter
+from django.core.exceptions import RequestAborted
+from django.urls import URLPattern
+
+from realtime.engine.errors import HandshakeRejected
+from realtime.engine.handshake.checks import check_host, check_same_origin, deny, refusing
+from realtime.engine.problems import problem_response
+from realtime.engine.protocol.upgrade import upgrade_problem
+
+__all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired"]
+
+#: Where middleware keeps the application that it wraps: that of Channels, its origin validator, and most others.
+_WRAPPED = ("inner", "application", "app")
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A route that matches.
+
+    Args:
+        application: what the route leads to.
+        innermost: the same without its middleware; behind a nested router, what that leads to.
+        endpoint: the route as it is written.
+        remaining: what the route leaves of the path, for a router behind middleware.
+        args: positional arguments of the route.
+        kwargs: named arguments of the route.
+    """
+
+    application: Any
+    innermost: Any
+    endpoint: str
+    remaining: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def leading_to(self, inner: _Match) -> _Match:
+        """Return the match of both for a nested router; behind middleware that router routes once more, by itself."""
+        endpoint = self.endpoint + inner.endpoint
+        if not isinstance(self.application, URLRouter):
+            return replace(self, innermost=inner.innermost, endpoint=endpoint)
+        return replace(inner, endpoint=endpoint, args=self.args + inner.args, kwargs={**self.kwargs, **inner.kwargs})
+
+
+class SocketRouter:
+    """Routes handshakes by path, and puts the route into the scope as Channels' ``URLRouter`` does.
+
+    Args:
+        urlpatterns: ``path()`` or ``re_path()`` entries, with or without a trailing slash, as in ``routing.py``. A
+            nested ``URLRouter`` may be one of them. A path that matches none is tried once more with the other
+            spelling: without its trailing slash, or with one.
+    """
+
+    def __init__(self, urlpatterns: Sequence[URLPattern]) -> None:
+        # URLRouter prepares the patterns of nested routers, and refuses include().
+        self.urlpatterns: list[URLPattern] = URLRouter(list(urlpatterns)).routes
+
+    def matches(self, scope: dict[str, Any]) -> bool:
+        """Tell whether there is an endpoint at the path of ``scope``."""
+        return self._find(scope) is not None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Run the endpoint of the path.
+
+        Answers 400 for a host that is not allowed, 404 for an unknown path, and 403 for a foreign origin where the
+        consumer states no policy.
+        """
+        try:
+            application = self._enter(scope)
+        except HandshakeRejected as rejection:
+            await receive()  # websocket.connect, which comes before every answer
+            await deny(scope, send, rejection)
+            return
+        await application(scope, receive, refusing(scope, send))
+
+    def _enter(self, scope: dict[str, Any]) -> Any:
+        check_host(scope)
+        found = self._find(scope)
+        if found is None:
+            raise HandshakeRejected(404, "There is no WebSocket endpoint at this path.")
+        count_as = scope.get("extensions", {}).get("websocket.policy", {}).get("count_as")
+        if count_as is not None:
+            count_as(found.endpoint)
+        # The scope is this connection's own: a copy would only cost memory for as long as it lives.
+        scope["endpoint"] = found.endpoint
+        scope["path_remaining"] = found.remaining
+        scope["url_route"] = {"args": found.args, "kwargs": found.kwargs}
+        if not _enforces_policy(found.innermost):
+            check_same_origin(scope)
+        return found.application
+
+    def _find(self, scope: dict[str, Any]) -> _Match | None:
+        for path in _spellings(_route_path(scope)):
+            found = _first(self.urlpatterns, path)
+            if found is not None:
+                return found
+        return None
+
+
+class UpgradeRequired:
+    """Answers plain HTTP requests for WebSocket paths with 400, and hands all others on.
+
+    Args:
+        application: the site's HTTP application.
+        sockets: knows the WebSocket paths.
+    """
+
+    def __init__(self, application: Any, sockets: SocketRouter) -> None:
+        self.application = application
+        self.sockets = sockets
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer with what the request lacks (RFC 6455, 4.2.1)."""
+        if not self.sockets.matches(scope):
+            await self.application(scope, receive, send)
+            return
+        problem = upgrade_problem(scope["method"], scope.get("http_version", "1.1"), scope["headers"])
+        detail = problem.detail if problem else "This server takes no WebSocket upgrade on this connection."
+        headers, body = problem_response(400, detail, problem.headers if problem else ())
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class BodyLimit:
+    """Answers requests with a body that is too large with 413, before more of it is read; Daphne's wire does by itself.
+
+    Args:
+        application: an HTTP application that reads the whole body before it answers, as Django does.
+        limit: bytes.
+    """
+
+    def __init__(self, application: Any, limit: int) -> None:
+        self.application = application
+        self.limit = limit
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Serve a request."""
+        size = _announced_size(scope["headers"])
+        received = 0
+
+        async def receive_within_limit() -> Any:
+            nonlocal received
+            event = await receive()
+            received += len(event.get("body", b""))
+            if received > self.limit:
+                raise RequestAborted  # on which Django answers nothing
+            return event
+
+        if size <= self.limit:
+            await self.application(scope, receive_within_limit, send)
+        if max(size, received) > self.limit:
+            await self._refuse(send)
+
+    async def _refuse(self, send: Any) -> None:
+        headers, body = problem_response(413, f"The body of a request has at most {self.limit} bytes.")
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _announced_size(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    sizes = [int(value) for name, value in headers if name == b"content-length" and value.isdigit()]
+    return max(sizes, default=0)
+
+
+def _route_path(scope: dict[str, Any]) -> str | None:
+    """Return the path as routes see it: below ``root_path``, and without the leading slash."""
+    root_path = scope.get("root_path", "").rstrip("/")
+    path: str = scope["path"]
+    if not path.startswith(root_path):
+        return None
+    below = path[len(root_path) :]
+    return None if root_path and below and not below.startswith("/") else below.removeprefix("/")
+
+
+def _spellings(path: str | None) -> Iterator[str]:
+    """Yield the path as it is, and without its trailing slash or with one; none where a name is empty at either end."""
+    if path is None or path.startswith("/") or path.endswith("//"):
+        return
+    yield path
+    if path:
+        yield path[:-1] if path.endswith("/") else f"{path}/"
+
+
+def _first(routes: Iterable[URLPattern], path: str) -> _Match | None:
+    return next((found for route in routes if (found := _match(route, path)) is not None), None)
+
+
+def _match(route: URLPattern, path: str) -> _Match | None:
+    match = route.pattern.match(path)
+    if match is None:
+        return None
+    remaining, args, kwargs = match
+    innermost = _innermost(route.callback)
+    kwargs = {**kwargs, **route.default_args}
+    found = _Match(route.callback, innermost, str(route.pattern), remaining, args, kwargs)
+    if not isinstance(innermost, URLRouter):
+        return found
+    # As in URLRouter, "ws" and "ws/" lead to the same nested routes.
+    consumed = path[: len(path) - len(remaining)]
+    inner = _first(innermost.routes, remaining if consumed.endswith("/") else remaining.removeprefix("/"))
+    return None if inner is None else found.leading_to(inner)
+
+
+def _innermost(application: Any) -> Any:
+    while True:
+        wrapped = next((getattr(application, name) for name in _WRAPPED if hasattr(application, name)), None)
+        if wrapped is None:
+            return application
+        application = wrapped
+
+
+def _enforces_policy(application: Any) -> bool:
+    return getattr(getattr(application, "consumer_class", None), "enforces_policy", False) is True

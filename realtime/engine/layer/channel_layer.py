@@ -1,0 +1,367 @@
+"""``FanoutChannelLayer``: a Channels backend whose groups reach connections without a queue, task or copy for each."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from channels.exceptions import ChannelFull
+from channels.layers import BaseChannelLayer
+
+from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.group_message import Parcel, carry, seal, unseal
+from realtime.engine.layer.local import LocalMembers
+from realtime.engine.layer.mailbox import ChannelMessage, MailboxRules
+from realtime.engine.layer.members import Subscription
+from realtime.engine.layer.redis.broker import Upstream
+from realtime.engine.layer.redis.envelope import Envelope, Kind
+from realtime.engine.layer.redis.subscriber import Timing
+from realtime.engine.monitoring.counters import BROADCAST_SECONDS
+from realtime.engine.monitoring.tracing import TRACING, Carrier
+
+__all__ = ["FanoutChannelLayer"]
+
+#: Length of a process id in hexadecimal digits: 64 bits, so that no two processes ever share one.
+PROCESS_ID_LENGTH = 16
+
+
+class FanoutChannelLayer(BaseChannelLayer):
+    """A channel layer for one process, or through Redis for many.
+
+    Args:
+        hosts: the Redis servers that join the processes, as for channels_redis: URLs, pairs of host and port, or
+            dicts (``address``, or ``sentinels`` and ``master_name``). None: everything stays in this process.
+        prefix: what every key and Redis channel begins with; projects that share a Redis differ in it.
+        expiry: seconds after which a message that nobody took is dropped.
+        group_expiry: seconds for which a channel that nobody reads stays in its groups. Attached channels and those
+            that somebody reads stay for as long as they live.
+        capacity: how many messages wait in one channel's mailbox.
+        channel_capacity: other capacities by channel name, as globs or compiled patterns.
+        serializer_format: how messages are written for other processes, ``msgpack`` or ``json``.
+        symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
+        timing: how long to wait for Redis.
+    """
+
+    extensions = ("groups", "flush")
+
+    def __init__(
+        self,
+        hosts: Sequence[Any] | None = None,
+        *,
+        prefix: str = "realtime",
+        expiry: float = 60,
+        group_expiry: float = 86400,
+        capacity: int = 100,
+        channel_capacity: Mapping[Any, int] | None = None,
+        serializer_format: str = "msgpack",
+        symmetric_encryption_keys: list[str | bytes] | None = None,
+        timing: Timing | Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(
+            expiry=expiry, capacity=capacity, channel_capacity=self.compile_capacities(channel_capacity or {})
+        )
+        self.group_expiry = group_expiry
+        self._upstream_options: dict[str, Any] | None = None
+        if hosts is not None:
+            self._upstream_options = {
+                "hosts": hosts,
+                "prefix": prefix,
+                "expiry": expiry,
+                "serializer": serializer_format,
+                "symmetric_encryption_keys": symmetric_encryption_keys,
+                "timing": timing if isinstance(timing, Timing) else Timing(**(timing or {})),
+            }
+        self._start()
+        _layers.add(self)
+
+    def _start(self) -> None:
+        """Begin with nobody: at the start, and in a forked process, whose parent keeps the members and connections."""
+        self.statistics = Statistics()
+        rules = MailboxRules(expiry=self.expiry, statistics=self.statistics)
+        self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
+        self._local = LocalMembers(rules, self.get_capacity, self.group_expiry, self._on_deserted)
+        self._numbers: dict[str, itertools.count[int]] = {}
+        self._numbers_lock = threading.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._upstream: Upstream | None = None
+        if self._upstream_options is not None:
+            self._upstream = Upstream(
+                self._process,
+                statistics=self.statistics,
+                groups=self._local.groups,
+                has_members=self._local.has_members,
+                group_expiry=self.group_expiry,
+                capacity_of=self.get_capacity,
+                on_envelope=self._on_envelope,
+                on_back=self._local.resynchronise,
+                **self._upstream_options,
+            )
+
+    # Channels
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        """Return the name of a new channel of this process.
+
+        The first call of a process waits until its connection to Redis is up or has failed; later ones do no I/O.
+        """
+        if self._upstream is not None:
+            await self._upstream.listen().wait_for_first_attempt()
+        return f"{prefix}{self._process}!{secrets.token_hex(8)}"
+
+    def attach(self, channel_name: str, *, wake: Callable[[], None], resynchronise: bool = False) -> Subscription:
+        """Give a channel to a consumer that takes its mail itself instead of calling ``receive()``.
+
+        To be called in the consumer's event loop; the mail is announced there.
+
+        Args:
+            channel_name: a name from ``new_channel()``.
+            wake: called when mail is put into an empty mailbox.
+            resynchronise: whether the consumer wants ``layer.resynchronise`` when it may have missed something.
+
+        Raises:
+            ValueError: if the channel is attached already, or belongs to another process.
+        """
+        self.require_valid_channel_name(channel_name)
+        if self._upstream is not None:
+            if self._owner(channel_name) != self._process:
+                raise ValueError(f"channel {channel_name} is not one of this process")
+            self._upstream.listen()
+        return self._local.attach(channel_name, wake, resynchronise=resynchronise)
+
+    async def send(self, channel: str, message: ChannelMessage) -> None:
+        """Send a message to one channel.
+
+        Raises:
+            ChannelFull: if the channel's mailbox has no room. A mailbox of another process does not say so here: that
+                process counts and logs what it drops.
+            TypeError: if the name is not valid.
+            UpstreamUnavailable: if the channel has no owner (its name has no ``!``) and Redis cannot be reached.
+        """
+        assert isinstance(message, dict), "message is not a dict"
+        assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
+        self.require_valid_channel_name(channel)
+        self._local.sweep()
+        if TRACING.tracer is None:
+            await self._send(channel, message, None)
+            return
+        with TRACING.tracer.sending("send", channel, message) as trace:
+            await self._send(channel, message, trace)
+
+    async def receive(self, channel: str) -> ChannelMessage:
+        """Wait for the oldest message of a channel; where several callers wait, one of them gets it.
+
+        Raises:
+            RuntimeError: if the channel is attached: its mail goes to its consumer.
+            TypeError: if the name is not valid.
+            ValueError: if the channel belongs to another process.
+            UpstreamUnavailable: if the channel has no owner and Redis has not been reached since the process started.
+        """
+        self.require_valid_channel_name(channel)
+        self._local.sweep()
+        with self._local.reading(channel) as queue:
+            if self._upstream is None:
+                return await queue.get()
+            owner = self._owner(channel)
+            if owner is None:
+                return await self._upstream.receive_work(channel, queue)
+            if owner != self._process:
+                raise ValueError(f"channel {channel} is not one of this process")
+            self._upstream.listen()
+            return await queue.get()
+
+    # Groups
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Put a channel into a group; harmless if it is in it.
+
+        When this returns, the channel gets every later message to the group, or is told that it may have missed
+        some. The first member of the process costs a round trip to Redis, the others cost nothing. A channel of
+        another process is added by that process, soon. One without an owner (its name has no ``!``) gets each message
+        once; Redis keeps its membership.
+
+        Raises:
+            TypeError: if a name is not valid.
+            UpstreamUnavailable: if Redis has not been reached since the process started, or cannot be reached now and
+                the channel has no owner.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        self._local.sweep()
+        if self._upstream is None:
+            self._local.add(group, channel)
+            return
+        owner = self._owner(channel)
+        if owner is None:
+            await self._upstream.add_work(group, channel)
+            return
+        if owner != self._process:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.ADD, channel, group))
+            return
+        self._local.add(group, channel)
+        try:
+            await self._upstream.join(group)
+        except BaseException:
+            self._local.discard(group, channel)
+            raise
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """Take a channel out of a group; harmless if it is not in it.
+
+        Raises:
+            TypeError: if a name is not valid.
+            UpstreamUnavailable: if the channel has no owner and Redis cannot be reached.
+        """
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
+        owner = self._owner(channel)
+        if self._upstream is None or owner == self._process:
+            self._local.discard(group, channel)
+        elif owner is None:
+            await self._upstream.discard_work(group, channel)
+        else:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.DISCARD, channel, group))
+
+    async def group_send(self, group: str, message: ChannelMessage) -> None:
+        """Send a message to every channel of a group; a full mailbox loses it, and the layer's statistics say so.
+
+        ``{"type": "websocket.send", "text" | "bytes": ..., "exclude": channel}`` goes straight to the connections of
+        attached members, except to the excluded channel. Members of this process have the message when this returns,
+        or, attached ones of a large group, within the next turns of the event loop; those of other processes get it
+        through Redis. While Redis cannot be reached it waits, for ``expiry`` at most.
+
+        Raises:
+            TypeError: if the name is not valid.
+            ValueError: if a ``websocket.send`` message is not either text or bytes.
+            UpstreamUnavailable: if Redis cannot be reached and this process has no members that could.
+        """
+        assert isinstance(message, dict), "message is not a dict"
+        self.require_valid_group_name(group)
+        self._local.sweep()
+        start = time.perf_counter()
+        if TRACING.tracer is None:
+            await self._group_send(group, message, None)
+        else:
+            with TRACING.tracer.sending("group_send", group, message) as trace:
+                await self._group_send(group, message, trace)
+        BROADCAST_SECONDS.observe(time.perf_counter() - start)
+
+    # Beyond the Channels interface
+
+    async def next_number(self, name: str) -> int:
+        """Return 1, 2, 3 and so on for each name, every number once in all processes.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        if self._upstream is not None:
+            return await self._upstream.next_number(name)
+        with self._numbers_lock:
+            return next(self._numbers.setdefault(name, itertools.count(1)))
+
+    async def check(self) -> None:
+        """Return when the processes can reach each other.
+
+        Raises:
+            UpstreamUnavailable: if a Redis server gives no answer.
+        """
+        if self._upstream is not None:
+            await self._upstream.check()
+
+    async def flush(self) -> None:
+        """Forget all groups, all mail of this process, and all work in Redis; attached channels stay attached.
+
+        Raises:
+            UpstreamUnavailable: if Redis cannot be reached.
+        """
+        self._local.clear()
+        self._numbers.clear()
+        if self._upstream is not None:
+            await self._upstream.flush()
+
+    async def close(self) -> None:
+        """Close the connections of this event loop; the next use of the layer opens them again."""
+        if self._upstream is not None:
+            await self._upstream.close()
+
+    def groups(self) -> list[str]:
+        """Return the names of the groups that have members in this process."""
+        return self._local.groups()
+
+    def channels(self) -> int:
+        """Return how many channels of this process are in use."""
+        return len(self._local)
+
+    # Inside
+
+    async def _send(self, channel: str, message: ChannelMessage, trace: Carrier | None) -> None:
+        owner = self._owner(channel)
+        if self._upstream is None or owner == self._process:
+            if not self._local.post(channel, Parcel(message, trace).copy()):
+                raise ChannelFull(channel)
+            self.statistics.delivered += 1
+            return
+        content = seal(message, trace)
+        if owner is not None:
+            await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, content))
+        elif not await self._upstream.push_work(channel, content):
+            self.statistics.dropped += 1
+            raise ChannelFull(channel)
+
+    async def _group_send(self, group: str, message: ChannelMessage, trace: Carrier | None) -> None:
+        parcel = Parcel(message, trace)
+        if self._upstream is None:
+            await self._local.deliver(group, parcel)
+            return
+        # Encoded first: a value that others could not read is an error before anybody has got the message.
+        publication = self._upstream.for_group(group, seal(message, trace))
+        await self._local.deliver(group, parcel)
+        await self._upstream.publish(*publication)
+
+    @staticmethod
+    def _owner(channel: str) -> str | None:
+        """Return the id of the process that a channel belongs to; None for a channel without an owner."""
+        before, mark, _ = channel.partition("!")
+        return before[-PROCESS_ID_LENGTH:] if mark else None
+
+    def _on_deserted(self, group: str) -> None:
+        if self._upstream is not None:
+            self._upstream.leave(group)
+
+    async def _on_envelope(self, envelope: Envelope) -> None:
+        match envelope.kind:
+            case Kind.GROUP:
+                await self._local.deliver(envelope.target, Parcel(*unseal(envelope.content)))
+            case Kind.CHANNEL:
+                if self._local.post(envelope.target, carry(*unseal(envelope.content))):
+                    self.statistics.delivered += 1
+            case Kind.ADD:
+                # Not here: the subscription is confirmed by the reader that has called this.
+                self._in_background(self.group_add(envelope.content, envelope.target))
+            case Kind.DISCARD:
+                await self.group_discard(envelope.content, envelope.target)
+
+    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+#: All layers of this process; a process has one for each alias.
+_layers: weakref.WeakSet[FanoutChannelLayer] = weakref.WeakSet()
+
+
+def start_in_forked_process() -> None:
+    """Make every layer another process's: its channels must not be taken for those of its parent."""
+    for layer in list(_layers):
+        layer._start()
+
+
+os.register_at_fork(after_in_child=start_in_forked_process)

@@ -1,0 +1,206 @@
+"""Delivery to the members that live in one event loop: in order, and without holding the loop up."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.group_message import Parcel
+from realtime.engine.messages import SharedMessage
+
+__all__ = ["DELIVERIES_PER_ITERATION", "Deliverer", "Recipient"]
+
+logger = logging.getLogger(__name__)
+
+#: A group of more members is reached in slices of this size, with a turn for the event loop after each: what is
+#: queued on a slice's connections is written while it is still in the processor's cache, and the first of ten thousand
+#: members does not wait until there is something for the last one.
+SLICE = 512
+
+#: After so many deliveries to small groups within one iteration the event loop gets a turn.
+DELIVERIES_PER_ITERATION = 16 * SLICE
+
+#: How many messages to the same members go along with each other.
+MAX_LETTERS = DELIVERIES_PER_ITERATION // SLICE
+
+#: How many deliveries may wait for their turn before senders wait for it too.
+MAX_PENDING = 5000
+
+#: How many fan-outs another thread may have outstanding before its next one waits.
+MAX_BACKLOG = 256
+
+
+class Recipient(Protocol):
+    """What a deliverer needs to know of a member."""
+
+    direct: Callable[[SharedMessage], None] | None
+
+    @property
+    def channel_name(self) -> str:
+        """The member's channel."""
+
+    def post(self, message: dict[str, Any]) -> bool:
+        """Put a message into the mailbox; returns whether it fitted."""
+
+
+class _FanOut:
+    """Parcels on their way to the same members, slice by slice.
+
+    Args:
+        members: who gets them.
+    """
+
+    __slots__ = ("letters", "members", "position")
+
+    def __init__(self, members: Sequence[Recipient]) -> None:
+        self.members = members
+        self.letters: list[tuple[Parcel, Recipient | None, concurrent.futures.Future[None]]] = []
+        self.position = 0
+
+    def takes_more_for(self, members: Sequence[Recipient]) -> bool:
+        """Tell whether a parcel for ``members`` can go along."""
+        return self.members is members and not self.position and len(self.letters) < MAX_LETTERS
+
+
+class Deliverer:
+    """Hands parcels to members, first come, first served.
+
+    A fan-out to more than ``SLICE`` members begins at the end of this iteration of the loop and takes several. What
+    is sent to the same members until it begins goes along with it: ten messages at once are one system call for each
+    connection. A later parcel never overtakes an earlier one, so that each member gets them in the order in which
+    they were sent.
+
+    Args:
+        loop: the event loop of the members.
+        statistics: where deliveries are counted.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, statistics: Statistics) -> None:
+        self.loop = loop
+        self._statistics = statistics
+        self._queue: deque[_FanOut] = deque()
+        self._pending = 0
+        self._spent = 0
+        self._has_turn_coming = False
+        self._backlog = 0
+        self._lock = threading.Lock()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is pending that a sender waits, or it would fill the memory."""
+        return self._pending > MAX_PENDING
+
+    def deliver(
+        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
+    ) -> concurrent.futures.Future[None] | None:
+        """Deliver, in the loop's own thread.
+
+        Args:
+            members: who gets it; the list does not change any more.
+            parcel: what they get.
+            excluded: the one member that does not get it.
+
+        Returns:
+            None when all members have it; a future where they get it in the next iterations of the loop.
+        """
+        is_small = len(members) <= SLICE and self._spent + len(members) <= DELIVERIES_PER_ITERATION
+        if is_small and not self._queue:
+            self._hand_out(members, parcel, excluded)
+            self._come_back()
+            return None
+        last = self._queue[-1] if self._queue else None
+        if last is None or not last.takes_more_for(members):
+            last = _FanOut(members)
+            self._queue.append(last)
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        last.letters.append((parcel, excluded, done))
+        self._pending += len(members)
+        self._come_back()
+        return done
+
+    def deliver_threadsafe(
+        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
+    ) -> concurrent.futures.Future[None] | None:
+        """Deliver from any other thread or loop.
+
+        Returns:
+            None while the loop keeps up; a future for the caller to wait for where it does not.
+
+        Raises:
+            RuntimeError: if the loop has been closed.
+        """
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.loop.call_soon_threadsafe(self._deliver_foreign, members, parcel, excluded, done)
+        with self._lock:
+            self._backlog += 1
+            return done if self._backlog > MAX_BACKLOG else None
+
+    def _deliver_foreign(
+        self,
+        members: Sequence[Recipient],
+        parcel: Parcel,
+        excluded: Recipient | None,
+        done: concurrent.futures.Future[None],
+    ) -> None:
+        with self._lock:
+            self._backlog -= 1
+        rest = self.deliver(members, parcel, excluded)
+        if rest is None:
+            _settle(done)
+        else:
+            rest.add_done_callback(lambda _: _settle(done))
+
+    def _hand_out(self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None) -> None:
+        shared, passed_over = parcel.shared, 0
+        for member in members:
+            if member is excluded:
+                passed_over = 1
+                continue
+            try:
+                direct = member.direct
+                if direct is not None and shared is not None:
+                    direct(shared)
+                else:
+                    member.post(parcel.copy())
+            except Exception:
+                # The outermost frame for one member: what is wrong with it must not keep the message from the others.
+                logger.exception("A message could not be delivered to channel %s.", member.channel_name)
+        self._statistics.delivered += len(members) - passed_over
+        self._spent += len(members)
+
+    def _come_back(self) -> None:
+        if not self._has_turn_coming:
+            self._has_turn_coming = True
+            self.loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Deliver as much as one iteration of the loop has room for."""
+        self._has_turn_coming = False
+        self._spent = 0
+        while self._queue and self._spent < SLICE:
+            fan_out = self._queue[0]
+            begin = fan_out.position
+            fan_out.position = begin + SLICE
+            members = fan_out.members[begin : fan_out.position]
+            for parcel, excluded, _ in fan_out.letters:
+                self._hand_out(members, parcel, excluded)
+            self._pending -= len(members) * len(fan_out.letters)
+            if fan_out.position >= len(fan_out.members):
+                self._queue.popleft()
+                for *_, done in fan_out.letters:
+                    _settle(done)
+        if self._queue:
+            self._come_back()
+
+
+def _settle(done: concurrent.futures.Future[None]) -> None:
+    # A sender that gave up has cancelled it.
+    with contextlib.suppress(concurrent.futures.InvalidStateError):
+        done.set_result(None)

@@ -1,0 +1,1 @@
+"""The way between the processes of one channel layer."""

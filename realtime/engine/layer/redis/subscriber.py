@@ -1,0 +1,273 @@
+"""The connection by which a process hears the others: one per Redis server, kept up for as long as the process lives.
+
+redis-py's ``PubSub`` connects again by itself, in the middle of any call, and says nothing of it; what was published
+meanwhile is lost without a trace. This one holds the connection itself: it knows when it was lost, it notices a
+server that is silent, and it tells when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from realtime.engine.errors import UpstreamUnavailable
+from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.redis.hosts import Host
+
+__all__ = ["Subscriber", "Timing"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds before the first, the second ... attempt to connect again; the last one goes on. Delivery must be back
+#: within 5 s of Redis being back.
+BACK_OFF = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+#: Names in one SUBSCRIBE command.
+NAMES_PER_COMMAND = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a layer waits for Redis, in seconds.
+
+    Args:
+        connect: to connect, authenticate and subscribe.
+        command: for the answer to a command.
+        silence: without a word from the server before it is asked for one; after twice that it counts as lost.
+        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
+            again costs no round trip.
+    """
+
+    connect: float = 2.0
+    command: float = 3.0
+    silence: float = 1.5
+    linger: float = 10.0
+
+
+class Subscriber:
+    """Hears messages on the names that are wanted, through every outage. All its methods run in one event loop.
+
+    Args:
+        host: the server.
+        wanted: the names to subscribe to from the start.
+        is_deserted: tells whether a name that was to be unsubscribed is still wanted by nobody.
+        on_message: called with each message's payload; the next one is read when it returns.
+        on_back: called when the connection is up again after it was lost, and every wanted name is subscribed.
+        statistics: where connections are counted.
+        timing: how long to wait.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        wanted: Iterable[str],
+        *,
+        is_deserted: Callable[[str], bool],
+        on_message: Callable[[bytes], Awaitable[None]],
+        on_back: Callable[[], Awaitable[None]],
+        statistics: Statistics,
+        timing: Timing,
+    ) -> None:
+        self._host = host
+        self._wanted = set(wanted)
+        self._is_deserted = is_deserted
+        self._on_message = on_message
+        self._on_back = on_back
+        self._statistics = statistics
+        self._timing = timing
+        self._loop = asyncio.get_running_loop()
+        self._connection: Any = None
+        self._confirmed: set[str] = set()
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._leaving: dict[str, float] = {}
+        self._first_attempt: asyncio.Future[None] = self._loop.create_future()
+        self._failure: UpstreamUnavailable | None = None
+        self._is_up = asyncio.Event()
+        self._was_up = False
+        self._was_up_in_session = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the connection is there and all names are subscribed."""
+        return self._is_up.is_set()
+
+    async def wait_until_up(self) -> None:
+        """Wait for the connection, however long that takes."""
+        await self._is_up.wait()
+
+    async def wait_for_first_attempt(self) -> None:
+        """Wait until the first attempt to connect has succeeded or failed."""
+        await asyncio.shield(self._first_attempt)
+
+    async def subscribe(self, name: str) -> None:
+        """Return when every later message on ``name`` will be heard, or its loss told.
+
+        A name that is subscribed already costs nothing. During an outage this returns at once: what is missed is told
+        when the connection is back.
+
+        Raises:
+            UpstreamUnavailable: if the server has not been reached since the start of the process.
+        """
+        self._wanted.add(name)
+        self._leaving.pop(name, None)
+        if name in self._confirmed:
+            return
+        if not self._was_up:
+            await self._reach_for_the_first_time(name)
+        if not self.is_up or name in self._confirmed:
+            return
+        try:
+            async with asyncio.timeout(self._timing.command):
+                await self._request(name)
+        except TimeoutError:
+            # What is published from now on may be missed. With a new connection the loss is known, and told.
+            logger.warning("Redis at %s did not confirm a subscription; connecting again.", self._host)
+            await self._disconnect()
+
+    def unsubscribe(self, name: str) -> None:
+        """Stop hearing ``name`` some seconds later, if it is deserted then.
+
+        A new member may have come before this call, which comes from another thread or a later turn of the loop.
+        """
+        if name in self._wanted:
+            self._leaving.pop(name, None)  # kept in the order of the deadlines
+            self._leaving[name] = self._loop.time() + self._timing.linger
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        attempt = 0
+        while True:
+            try:
+                await self._session()
+            except (RedisError, OSError) as error:  # TimeoutError is an OSError
+                attempt = 0 if self._was_up_in_session else attempt
+                self._lost(error)
+            delay = BACK_OFF[min(attempt, len(BACK_OFF) - 1)]
+            attempt += 1
+            # Spread, so that a hundred processes do not come at the same instant.
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311
+
+    async def _reach_for_the_first_time(self, name: str) -> None:
+        if self._failure is None:
+            await self.wait_for_first_attempt()
+        if self._failure is not None:
+            self._wanted.discard(name)
+            raise self._failure
+
+    async def _session(self) -> None:
+        """Connect, subscribe and read until the connection is lost."""
+        self._was_up_in_session = False
+        pool = self._host.pool()
+        try:
+            async with asyncio.timeout(self._timing.connect):
+                self._connection = await pool.get_connection()
+                await self._subscribe_to_all()
+            await self._announce()
+            while True:
+                await self._handle(await self._read())
+        finally:
+            self._is_up.clear()
+            # Nobody waits for a confirmation that cannot come: what is missed is told at the next connection.
+            self._confirmed.clear()
+            for future in self._waiting.values():
+                future.set_result(None)
+            self._waiting.clear()
+            await self._disconnect()
+            self._connection = None
+            await pool.aclose()
+
+    async def _subscribe_to_all(self) -> None:
+        names = sorted(self._wanted)
+        for start in range(0, len(names), NAMES_PER_COMMAND):
+            await self._send("SUBSCRIBE", *names[start : start + NAMES_PER_COMMAND])
+        while not self._confirmed.issuperset(names):
+            await self._handle(await self._connection.read_response(disconnect_on_error=False))
+
+    async def _announce(self) -> None:
+        self._statistics.connects += 1
+        self._failure = None
+        was_up, self._was_up = self._was_up, True
+        self._was_up_in_session = True
+        self._is_up.set()
+        if not self._first_attempt.done():
+            self._first_attempt.set_result(None)
+        # Names that were wanted while the list of them was on its way.
+        for name in self._wanted - self._confirmed:
+            await self._send("SUBSCRIBE", name)
+        if was_up:
+            logger.warning("Redis at %s is back.", self._host)
+            await self._on_back()
+
+    def _lost(self, error: BaseException) -> None:
+        failure = UpstreamUnavailable(str(self._host), error)
+        if self._was_up_in_session:
+            self._statistics.disconnects += 1
+            logger.warning("The connection to Redis was lost; connecting again: %s", failure)
+        elif self._failure is None and not self._was_up:
+            logger.error("%s -- messages stay within this process until it can; trying again.", failure)
+        self._failure = failure
+        if not self._first_attempt.done():
+            self._first_attempt.set_result(None)
+
+    async def _read(self) -> Any:
+        """Return the server's next word.
+
+        Raises:
+            TimeoutError: if it is silent although it was asked.
+        """
+        await self._leave_deserted()
+        silence = self._timing.silence
+        response = await self._connection.read_response(timeout=silence, disconnect_on_error=False)
+        if response is None:
+            await self._send("PING")
+            response = await self._connection.read_response(timeout=silence, disconnect_on_error=False)
+        if response is None:
+            raise TimeoutError(f"no answer for {2 * silence:g} s")
+        return response
+
+    async def _handle(self, response: Any) -> None:
+        match response:
+            case [b"message", _, payload]:
+                await self._on_message(payload)
+            case [b"subscribe", name, _]:
+                channel = name.decode()
+                self._confirmed.add(channel)
+                waiting = self._waiting.pop(channel, None)
+                if waiting is not None:
+                    waiting.set_result(None)
+
+    async def _request(self, name: str) -> None:
+        waiting = self._waiting.get(name)
+        if waiting is None:
+            waiting = self._waiting[name] = self._loop.create_future()
+            await self._send("SUBSCRIBE", name)
+        await asyncio.shield(waiting)
+
+    async def _leave_deserted(self) -> None:
+        names = []
+        while self._leaving and next(iter(self._leaving.values())) <= self._loop.time():
+            name = next(iter(self._leaving))
+            del self._leaving[name]
+            if not self._is_deserted(name):
+                continue
+            self._wanted.discard(name)
+            self._confirmed.discard(name)
+            names.append(name)
+        if names:
+            await self._send("UNSUBSCRIBE", *names)
+
+    async def _send(self, *command: str) -> None:
+        """Write a command, if the connection is there; one that is gone must not be opened again by this."""
+        connection = self._connection
+        if connection is not None and connection.is_connected:
+            await connection.send_command(*command, check_health=False)
+
+    async def _disconnect(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)

@@ -1,0 +1,1 @@
+"""Counters, metrics, health, logs and traces of this process."""

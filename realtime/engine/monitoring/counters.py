@@ -1,0 +1,148 @@
+"""What this process counts, in plain integers: the wire, the channel layer and the consumers add, ``/metrics`` reads.
+
+An increment costs some ten nanoseconds. What Prometheus needs around the numbers is made when it asks, in
+``realtime.engine.monitoring.metrics``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+__all__ = [
+    "BROADCAST_SECONDS",
+    "HANDLER_SECONDS",
+    "LOOP_LAG_SECONDS",
+    "UNROUTED",
+    "Histogram",
+    "HistogramFamily",
+    "Traffic",
+    "all_traffic",
+    "traffic_of",
+]
+
+#: The endpoint of a handshake that no route has been found for.
+UNROUTED = "none"
+
+#: Upper bounds in seconds. The first ones tell an endpoint that only answers from one that computes.
+BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+#: Close codes that are counted by themselves. A client may send any of 3000 to 4999: those share one label each
+#: thousand, or a stranger could make as many time series as there are codes.
+COUNTED_CODES = frozenset([*range(1000, 1004), 1005, 1006, *range(1007, 1015), 3000, 3003, 3008])
+
+
+class Histogram:
+    """How often something took how long.
+
+    Args:
+        bounds: upper bounds of the buckets in seconds, rising; a last bucket without a bound is added.
+
+    Attributes:
+        counts: observations in each bucket.
+        total: sum of all observations, in seconds.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+class HistogramFamily(dict[str, Histogram]):
+    """A histogram for each label; made when it is first asked for."""
+
+    def __missing__(self, label: str) -> Histogram:
+        histogram = self[label] = Histogram()
+        return histogram
+
+
+class Traffic:
+    """What went through one endpoint.
+
+    Attributes:
+        endpoint: the route, such as ``ws/rooms/<slug:room>``; never a path, of which there are too many.
+        connections: how many are open now.
+        messages_in: messages from clients.
+        messages_out: messages to clients; a broadcast to 500 is 500.
+        bytes_in: bytes read from the sockets since the upgrade request.
+        bytes_out: bytes written to them.
+        handshakes: by outcome, ``accepted``, the status of a refusal, or ``abandoned`` by the client.
+        closes: by close code and by who closed: ``client``, ``server``, or ``network`` where nobody said anything.
+    """
+
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "closes",
+        "connections",
+        "endpoint",
+        "handshakes",
+        "messages_in",
+        "messages_out",
+    )
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.connections = 0
+        self.messages_in = self.messages_out = 0
+        self.bytes_in = self.bytes_out = 0
+        self.handshakes: dict[str, int] = {}
+        self.closes: dict[tuple[str, str], int] = {}
+
+    def answered(self, outcome: str) -> None:
+        """Count a handshake."""
+        self.handshakes[outcome] = self.handshakes.get(outcome, 0) + 1
+
+    def opened(self) -> None:
+        """Count a connection that was accepted."""
+        self.connections += 1
+        self.answered("accepted")
+
+    def closed(self, code: int, by: str) -> None:
+        """Count the end of an accepted connection."""
+        self.connections -= 1
+        key = _code_label(code), by
+        self.closes[key] = self.closes.get(key, 0) + 1
+
+
+def _code_label(code: int) -> str:
+    if code in COUNTED_CODES:
+        return str(code)
+    return f"{code // 1000}xxx"
+
+
+_traffic: dict[str, Traffic] = {}
+
+
+def traffic_of(endpoint: str) -> Traffic:
+    """Return the counters of an endpoint.
+
+    Args:
+        endpoint: a route of the project: there is a time series for each one.
+    """
+    traffic = _traffic.get(endpoint)
+    if traffic is None:
+        traffic = _traffic[endpoint] = Traffic(endpoint)
+    return traffic
+
+
+def all_traffic() -> list[Traffic]:
+    """Return the counters of every endpoint that has been asked for."""
+    return list(_traffic.values())
+
+
+#: How long consumers took to handle a client's message, by endpoint: a sample, see ``consumers.serving``.
+HANDLER_SECONDS = HistogramFamily()
+
+#: How long ``group_send`` took.
+BROADCAST_SECONDS = Histogram()
+
+#: How late the event loop called back, observed twice a second.
+LOOP_LAG_SECONDS = Histogram()

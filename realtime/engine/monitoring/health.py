@@ -1,0 +1,125 @@
+"""``/healthz`` and ``/readyz``: is the process alive, and should it get traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.layers import get_channel_layer
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from realtime.engine.connections.models import Process
+from realtime.engine.database import DatabaseThreads
+from realtime.engine.server.drain import is_draining
+
+__all__ = ["DatabaseCheck", "healthz", "readyz"]
+
+#: Seconds that one check may take; a hung database is an answer, not a hung request.
+CHECK_TIMEOUT = 1.5
+
+Check = Callable[[], Awaitable[None]]
+
+
+class Draining(Exception):
+    """The process is stopping."""
+
+
+@require_safe
+async def healthz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 while the event loop turns; restart the process when this does not answer."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_safe
+async def readyz(request: HttpRequest) -> JsonResponse:
+    """Answer 200 when every check passes, else 503; each with its outcome and time in milliseconds."""
+    names = list(CHECKS)
+    results = await asyncio.gather(*(_run(CHECKS[name]) for name in names))
+    ready = all(result["ok"] for result in results)
+    return JsonResponse(
+        {"ready": ready, "checks": dict(zip(names, results, strict=True))},
+        status=200 if ready else 503,
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+async def _run(check: Check) -> dict[str, Any]:
+    start = time.perf_counter()
+    problem = None
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            await check()
+    except TimeoutError:
+        problem = f"no answer within {CHECK_TIMEOUT} s"
+    except Exception as error:  # noqa: BLE001  whatever a check raises is its outcome, and is reported
+        problem = type(error).__name__
+    result: dict[str, Any] = {"ok": problem is None, "ms": round((time.perf_counter() - start) * 1000, 1)}
+    return result if problem is None else {**result, "problem": problem}
+
+
+class DatabaseCheck:
+    """Asks the database something, in a thread of its own.
+
+    A thread that waits for a hung database cannot be cancelled. So there is one for all checks, which nobody else
+    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a
+    connection for each check: that is what a new request would have to do.
+
+    Args:
+        ask: what runs in the thread.
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._threads = DatabaseThreads("health", 1)
+        self._asking: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        """Return when the database has answered.
+
+        Raises:
+            Exception: whatever the database driver raises.
+        """
+        if self._asking is None or self._asking.done() or self._asking.get_loop() is not asyncio.get_running_loop():
+            self._asking = asyncio.create_task(self._threads.run(self._ask))
+            # The one who asked may be gone by the time it fails.
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._asking)
+
+
+def _write() -> None:
+    """Commit something, and leave nothing behind: a full disk and a server that can only be read answer queries."""
+    try:
+        with transaction.atomic():
+            now = timezone.now()
+            Process.objects.create(id=uuid.uuid4(), host="health", pid=os.getpid(), expires_at=now).delete()
+    finally:
+        connections["default"].close()
+
+
+async def _check_channel_layer() -> None:
+    """Send a message to a channel of our own and get it back; ask the layer for its upstream, where it has one."""
+    layer = get_channel_layer()
+    if hasattr(layer, "check"):
+        await layer.check()
+    channel = await layer.new_channel()
+    await layer.send(channel, {"type": "health.check"})
+    await layer.receive(channel)
+
+
+async def _check_draining() -> None:
+    if is_draining():
+        raise Draining
+
+
+CHECKS: dict[str, Check] = {
+    "database": DatabaseCheck(_write),
+    "channel_layer": _check_channel_layer,
+    "draining": _check_draining,
+}

@@ -1,0 +1,197 @@
+"""Logs: one line for each event, with the connection it belongs to, and without anybody's secrets.
+
+::
+
+    event(logger, logging.INFO, "closed", code=1000, by="client", path="/ws")
+
+    12:00:00 INFO realtime.access connection=9f2c closed code=1000 by=client path=/ws           text
+    time=2026-05-01T12:00:00.000Z level=INFO logger=realtime.access connection=9f2c event=closed code=1000 ...  keyvalue
+    {"time": "2026-05-01T12:00:00.000Z", "level": "INFO", "logger": "realtime.access", "connection": "9f2c", ...}  json
+
+What is logged while a connection's application runs carries the connection's id by itself, whoever logs it; what is
+logged within a span carries ``trace_id`` and ``span_id``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from realtime.engine.monitoring.tracing.hook import TRACING
+
+__all__ = [
+    "ACCESS",
+    "CONNECTION_ID",
+    "JsonFormatter",
+    "KeyValueFormatter",
+    "TextFormatter",
+    "WithoutQuery",
+    "event",
+    "log_action",
+    "log_close",
+    "new_connection_id",
+    "redact",
+    "without_query",
+]
+
+#: One line for each request and connection.
+ACCESS = logging.getLogger("realtime.access")
+
+#: The connection whose application is running; empty outside of one.
+CONNECTION_ID: ContextVar[str] = ContextVar("connection_id", default="")
+
+#: Closes that somebody should look at, if there are many of them: the peer broke a rule or could not keep up.
+NOTABLE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1013})
+
+#: Requests of monitors, every few seconds.
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_SECRET = re.compile(
+    r"""((?:[?&\s"']|^)(?:ticket|token|access|refresh|access_token|password)=)[^&\s"']+|(\bBearer\s+)[\w\-.~+/]+=*""",
+    re.IGNORECASE,
+)
+_PLAIN = re.compile(r"[^\s\"=]+")
+
+
+def new_connection_id() -> str:
+    """Return an id that is unique in practice: 48 bits in hexadecimal."""
+    return secrets.token_hex(6)
+
+
+def redact(line: str) -> str:
+    """Return a line without tickets, tokens and passwords, should something have logged one."""
+    return _SECRET.sub(lambda match: (match[1] or match[2]) + "[removed]", line)
+
+
+def without_query(target: str) -> str:
+    """Return a request target without its query, which may carry a ticket."""
+    return target.partition("?")[0]
+
+
+def event(logger: logging.Logger, level: int, name: str, /, **fields: Any) -> None:
+    """Log one event.
+
+    Args:
+        logger: where to.
+        level: a level of ``logging``.
+        name: what happened, in a word or two.
+        fields: what else is known; strings of clients are quoted, so that they cannot forge a field or a line.
+    """
+    if logger.isEnabledFor(level):
+        message = " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
+        logger.log(level, "%s", message, extra={"event": name, "fields": fields}, stacklevel=2)
+
+
+def log_close(connection: str, path: str, code: int, reason: str, by: str, seconds: float) -> None:
+    """Log the end of an accepted connection."""
+    level = logging.WARNING if code in NOTABLE_CODES and by == "server" else logging.INFO
+    event(ACCESS, level, "closed", connection=connection, code=code, reason=reason, by=by, seconds=seconds, path=path)
+
+
+def log_action(protocol: str, action: str, details: Mapping[str, Any]) -> None:
+    """Log an HTTP request: Daphne's action logger. WebSockets have lines of their own."""
+    if protocol != "http" or action != "complete":
+        return
+    path = without_query(details["path"])
+    event(
+        ACCESS,
+        logging.DEBUG if path in QUIET_PATHS else logging.INFO,
+        "request",
+        method=details["method"],
+        path=path,
+        status=details["status"],
+        bytes=details["size"],
+        seconds=round(details["time_taken"], 4),
+        client=details["client"],
+    )
+
+
+class WithoutQuery(logging.Filter):
+    """Cuts the query off every request target in a record's arguments: for the access logs of other servers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record, and let it pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                without_query(value) if isinstance(value, str) and value.startswith("/") else value
+                for value in record.args
+            )
+        return True
+
+
+class TextFormatter(logging.Formatter):
+    """Lines for people, tracebacks as usual."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s%(context)s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or the lines where there is a traceback."""
+        identity = _connection(record)
+        fields = {"connection": identity} if identity and not _has_own_connection(record) else {}
+        record.context = "".join(f" {name}={value}" for name, value in {**fields, **_span()}.items())
+        return redact(super().format(record))
+
+
+class KeyValueFormatter(logging.Formatter):
+    """``key=value`` pairs on one line; a traceback is one quoted value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return redact(" ".join(f"{key}={_word(value)}" for key, value in _entry(self, record).items()))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object on each line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return redact(json.dumps(_entry(self, record), default=str))
+
+
+def _entry(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+    entry: dict[str, Any] = {
+        "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname,
+        "logger": record.name,
+    }
+    if identity := _connection(record):
+        entry["connection"] = identity
+    entry |= _span()
+    fields = getattr(record, "fields", None)
+    if fields is None:
+        entry["message"] = record.getMessage()
+    else:
+        entry |= {"event": getattr(record, "event", ""), **fields}
+    if record.exc_info and record.exc_info[0] is not None:
+        entry["exception"] = formatter.formatException(record.exc_info)
+    return entry
+
+
+def _connection(record: logging.LogRecord) -> str:
+    fields: Mapping[str, Any] = getattr(record, "fields", {})
+    return str(fields.get("connection") or CONNECTION_ID.get())
+
+
+def _span() -> Mapping[str, str]:
+    return {} if TRACING.tracer is None else TRACING.tracer.identifiers()
+
+
+def _has_own_connection(record: logging.LogRecord) -> bool:
+    return "connection" in getattr(record, "fields", {})
+
+
+def _word(value: Any) -> str:
+    """Return a value as one word: quoted and escaped unless it is one already."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if value < sys.maxsize else str(value)
+    text = str(value)
+    return text if text.isascii() and text.isprintable() and _PLAIN.fullmatch(text) else json.dumps(text)

@@ -1,0 +1,219 @@
+"""What one endpoint allows: a frozen value, checked once, where it is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from realtime.engine.errors import PolicyError
+from realtime.engine.protocol.upgrade import is_token
+
+__all__ = ["OriginPredicate", "SocketPolicy"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+DEFAULT_MESSAGE_SIZE = 64 * MIB
+DEFAULT_FRAME_SIZE = 16 * MIB
+#: A message of 4 MiB in frames of 64 bytes, as the Autobahn test suite sends it, is half of that.
+DEFAULT_FRAGMENTS = 131_072
+
+#: No character takes more bytes in UTF-8; shorter texts need not be encoded to be measured.
+MAX_UTF8_BYTES = 4
+
+#: Decides about an ``Origin`` header: called with its value, None for none, and the ASGI scope.
+OriginPredicate = Callable[[str | None, Mapping[str, Any]], bool]
+
+#: The fields that the server enforces; the others are enforced by the consumer.
+_WIRE_FIELDS = (
+    "max_message_size",
+    "max_frame_size",
+    "write_buffer_size",
+    "max_write_buffer_size",
+    "accept_unmasked_frames",
+    "ping_interval",
+    "ping_timeout",
+    "idle_timeout",
+    "compression",
+    "max_fragments",
+    "message_timeout",
+    "close_timeout",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketPolicy:
+    """Limits and choices of one WebSocket endpoint.
+
+    Sizes are in bytes, times in seconds. The defaults are generous; state tighter ones for an endpoint of your
+    own (``manage.py check --deploy`` reminds you).
+
+    Args:
+        subprotocols: names that this endpoint speaks; the first that the *client* lists and that stands
+            here is selected (RFC 6455, 4.2.2). Without an overlap the connection goes on without one.
+        accept_any_subprotocol: select whatever the client lists first; overrides ``subprotocols``.
+        max_message_size: largest message after reassembly and decompression; None for no limit.
+        max_frame_size: largest frame payload, read from the frame header; None for no limit. Left at its
+            default, it follows a smaller ``max_message_size``.
+        write_buffer_size: outgoing frames are gathered up to this many bytes and always written by the
+            end of the event-loop iteration; 0 writes every message at once.
+        max_write_buffer_size: what may be pending to a peer that does not read before a fan-out to it
+            ends the connection with 1013; None for no limit. A consumer's own ``send`` waits instead.
+        accept_unmasked_frames: accept frames without a mask, which RFC 6455, 5.1 forbids to clients.
+        allowed_origins: None accepts the request's own host and ``ALLOWED_HOSTS``; else a collection of
+            origins (``"https://example.com"``, ``"https://*.example.com"`` or ``"*"``) or a predicate that
+            is called with the ``Origin`` header, None for none, and the scope.
+        require_origin: refuse a client that sends no ``Origin`` header, which every browser does.
+        ping_interval: a protocol ping is sent this often; None sends none.
+        ping_timeout: a peer that does not answer a ping within this time is closed with 1011.
+        idle_timeout: a peer that sends no message for this long is closed with 3008; None allows it.
+        max_messages_per_second: a peer that sends more is closed with 1008; a burst of up to one
+            second's worth is allowed. None for no limit.
+        compression: offer permessage-deflate (RFC 7692); costs memory for each connection.
+        max_fragments: largest number of frames in one message.
+        message_timeout: an unfinished fragmented message or frame is closed with 1008 after this time;
+            None waits for ever.
+        close_timeout: how long the peer has to answer a close frame before the TCP connection is ended.
+
+    Raises:
+        PolicyError: names the field whose value cannot be enforced.
+    """
+
+    subprotocols: tuple[str, ...] = ()
+    accept_any_subprotocol: bool = False
+    max_message_size: int | None = DEFAULT_MESSAGE_SIZE
+    max_frame_size: int | None = DEFAULT_FRAME_SIZE
+    write_buffer_size: int = 128 * KIB
+    max_write_buffer_size: int | None = None
+    accept_unmasked_frames: bool = False
+    allowed_origins: tuple[str, ...] | OriginPredicate | None = None
+    require_origin: bool = False
+    ping_interval: float | None = None
+    ping_timeout: float = 20
+    idle_timeout: float | None = None
+    max_messages_per_second: float | None = None
+    compression: bool = False
+    max_fragments: int = DEFAULT_FRAGMENTS
+    message_timeout: float | None = 60
+    close_timeout: float = 10
+
+    def __post_init__(self) -> None:
+        self._freeze("subprotocols")
+        self._freeze("allowed_origins")
+        self._check_flags()
+        self._follow_message_size()
+        self._check_sizes()
+        self._check_times()
+        self._check_subprotocols()
+        self._check_origins()
+
+    @property
+    def has_default_sizes(self) -> bool:
+        """Whether both size limits are the generous defaults, which no endpoint should ship with."""
+        return (self.max_message_size, self.max_frame_size) == (DEFAULT_MESSAGE_SIZE, DEFAULT_FRAME_SIZE)
+
+    def select_subprotocol(self, offered: Iterable[str]) -> str | None:
+        """Return the subprotocol for a handshake, None to go on without one.
+
+        Args:
+            offered: the client's subprotocols in the client's order of preference.
+        """
+        for name in offered:
+            if self.accept_any_subprotocol or name in self.subprotocols:
+                return name
+        return None
+
+    def is_too_big(self, payload: str | bytes) -> bool:
+        """Tell whether a message is over ``max_message_size``, for servers that do not enforce it themselves."""
+        limit = self.max_message_size
+        if limit is None or len(payload) * MAX_UTF8_BYTES <= limit:
+            return False
+        return len(payload.encode() if isinstance(payload, str) else payload) > limit
+
+    def for_wire(self) -> dict[str, Any]:
+        """Return what the server enforces, as it stands in ``websocket.accept`` under ``policy``."""
+        return {name: getattr(self, name) for name in _WIRE_FIELDS}
+
+    # Validation, one subject each.
+
+    def _freeze(self, field: str) -> None:
+        value = getattr(self, field)
+        if isinstance(value, str):
+            raise PolicyError(field, f"takes a collection of strings, not the string {value!r}")
+        if value is None or callable(value):
+            return
+        if not isinstance(value, Iterable):
+            raise PolicyError(field, f"takes a collection of strings, not {value!r}")
+        object.__setattr__(self, field, tuple(value))
+
+    def _follow_message_size(self) -> None:
+        if self.max_frame_size == DEFAULT_FRAME_SIZE and isinstance(self.max_message_size, int):
+            object.__setattr__(self, "max_frame_size", min(DEFAULT_FRAME_SIZE, self.max_message_size))
+
+    def _check_sizes(self) -> None:
+        for name, smallest, optional in (
+            ("max_message_size", 1, True),
+            ("max_frame_size", 1, True),
+            ("write_buffer_size", 0, False),
+            ("max_write_buffer_size", 1, True),
+            ("max_fragments", 1, False),
+        ):
+            value = getattr(self, name)
+            if value is None and optional:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+                or_none = " or None" if optional else ""
+                raise PolicyError(name, f"must be an integer of at least {smallest}{or_none}, not {value!r}")
+        message, frame = self.max_message_size, self.max_frame_size
+        if message is not None and frame is not None and frame > message:
+            raise PolicyError(
+                "max_frame_size",
+                f"{frame} is over max_message_size={message}; no frame can be larger than its message",
+            )
+        if self.max_write_buffer_size is not None and self.max_write_buffer_size < self.write_buffer_size:
+            raise PolicyError(
+                "max_write_buffer_size",
+                f"{self.max_write_buffer_size} is under write_buffer_size={self.write_buffer_size}; "
+                "what is gathered for one write would already be too much",
+            )
+
+    def _check_times(self) -> None:
+        for name, optional in (
+            ("ping_interval", True),
+            ("ping_timeout", False),
+            ("idle_timeout", True),
+            ("max_messages_per_second", True),
+            ("message_timeout", True),
+            ("close_timeout", False),
+        ):
+            value = getattr(self, name)
+            if value is None and optional:
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
+                or_none = " or None" if optional else ""
+                raise PolicyError(name, f"must be a number over 0{or_none}, not {value!r}")
+
+    def _check_flags(self) -> None:
+        for name in ("accept_any_subprotocol", "accept_unmasked_frames", "require_origin", "compression"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise PolicyError(name, f"must be True or False, not {value!r}")
+
+    def _check_subprotocols(self) -> None:
+        seen: set[str] = set()
+        for name in self.subprotocols:
+            if not isinstance(name, str) or not is_token(name):
+                raise PolicyError("subprotocols", f"{name!r} is not a token (RFC 6455, 4.1; RFC 9110, 5.6.2)")
+            if name in seen:
+                raise PolicyError("subprotocols", f"{name!r} stands twice")
+            seen.add(name)
+
+    def _check_origins(self) -> None:
+        if self.allowed_origins is None or callable(self.allowed_origins):
+            return
+        for origin in self.allowed_origins:
+            if origin != "*" and (not isinstance(origin, str) or "://" not in origin):
+                raise PolicyError(
+                    "allowed_origins", f"{origin!r} is no origin; write a scheme and a host, like 'https://example.com'"
+                )

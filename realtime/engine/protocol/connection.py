@@ -1,0 +1,501 @@
+"""One WebSocket connection without I/O: bytes and ASGI events in, bytes and ASGI events out, and the time as a number.
+
+::
+
+    receive_data(data, now) ----> next_event(now)        what the application receives
+    send(event, now), send_shared(message, now)          what it sends
+    data_to_send() <-----------------------------------  what goes to the peer
+    next_deadline, expire(now)                           when to come back, and coming back
+    wants_turn, go_on(now)                               coming back at once, when others have had their turn
+
+The caller reads from the peer only while ``wants_data`` is true: a connection whose application does not take its
+events stops parsing, and what it holds stays within bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realtime.engine.close import CloseCode, is_sendable, truncate_reason
+from realtime.engine.errors import PeerViolation
+from realtime.engine.messages import MAX_CONTROL_PAYLOAD, SharedMessage
+from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.protocol.deadlines import Deadline
+from realtime.engine.protocol.deflate import Deflate
+from realtime.engine.protocol.frames import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    ControlFrame,
+    encode_close,
+    encode_frame,
+    parse_close,
+)
+from realtime.engine.protocol.http import Request
+from realtime.engine.protocol.limits import Limits
+from realtime.engine.protocol.reader import Item, MessageReader
+from realtime.engine.protocol.receive_queue import Inbox
+from realtime.engine.protocol.response import Answer
+from realtime.engine.protocol.send_buffer import Output
+from realtime.engine.protocol.state import Event, State, next_state
+from realtime.engine.protocol.timeouts import Timekeeper
+
+__all__ = ["BY_APPLICATION", "Connection"]
+
+#: Cause of a refusal that the application has sent; it knows, and logs, the real one.
+BY_APPLICATION = "refused by the application"
+#: What may arrive before the application has accepted, in bytes.
+MAX_EARLY_DATA = 64 * 1024
+#: States in which the application is given the messages of the peer.
+_DELIVERING = (State.OPEN, State.LOST)
+
+
+class Connection:
+    """The protocol of one connection, from the request to the end.
+
+    Args:
+        request: a request whose upgrade headers have been checked.
+        now: the time in seconds; the clock is the caller's.
+        defaults: limits for an application that accepts without a policy.
+        answer_timeout: seconds that the application has to answer the handshake, None for no limit.
+        lifetime: seconds after which the connection is closed with 1001, None for no limit.
+        headers: headers of every answer, such as ``Server``.
+
+    Attributes:
+        state: read it, never set it.
+        out: the bytes for the peer.
+        limits: what is enforced since the accept.
+        refusal: HTTP status and cause of a refused handshake, None for none.
+        closed_with: code and reason that the application's ``websocket.disconnect`` carries, None before the end.
+        closed_by: who ended it: ``client``, ``server``, or ``network`` where the transport was lost.
+        traffic: where messages are counted; those of its endpoint once that is known.
+    """
+
+    __slots__ = (
+        "_announces_pongs",
+        "_answer",
+        "_close_sent",
+        "_defaults",
+        "_deflate",
+        "_dry",
+        "_early",
+        "_inbox",
+        "_owed_pong",
+        "_reader",
+        "_time",
+        "closed_by",
+        "closed_with",
+        "limits",
+        "out",
+        "refusal",
+        "state",
+        "traffic",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        now: float,
+        *,
+        defaults: Limits,
+        answer_timeout: float | None = None,
+        lifetime: float | None = None,
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.state = State.CONNECTING
+        self.out = Output()
+        self.limits = defaults
+        self.refusal: tuple[int, str] | None = None
+        self.closed_with: tuple[int, str] | None = None
+        self.closed_by = "network"
+        self.traffic = traffic_of(UNROUTED)
+        self._answer: Answer | None = Answer(request, headers)
+        self._defaults = defaults
+        self._inbox = Inbox()
+        self._inbox.add_event({"type": "websocket.connect"})
+        self._early = bytearray()
+        self._reader: MessageReader | None = None
+        self._deflate: Deflate | None = None
+        self._time = Timekeeper(now, answer_timeout, lifetime)
+        self._announces_pongs = False
+        self._owed_pong: bytes | None = None
+        self._close_sent = False
+        self._dry = True
+
+    # What the caller looks at
+
+    @property
+    def has_events(self) -> bool:
+        """Whether ``next_event()`` will return one without further data."""
+        return len(self._inbox) > 0
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether the peer should be read from."""
+        if self.state is State.OPEN:
+            return self._dry
+        return self.state is not State.CONNECTING or len(self._early) < MAX_EARLY_DATA
+
+    @property
+    def wants_turn(self) -> bool:
+        """Whether ``go_on()`` is to be called in the next turn of the event loop."""
+        reader = self._reader
+        if reader is None or not reader.is_inflating:
+            return False
+        return self._inbox.has_room or self.state not in _DELIVERING
+
+    @property
+    def next_deadline(self) -> float:
+        """When ``expire()`` has to be called at the latest; infinite for never."""
+        return self._time.next
+
+    # From the peer
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Take bytes of the peer; what they mean is found in ``next_event()`` and ``data_to_send()``."""
+        reader = self._reader
+        if reader is not None:
+            reader.feed(data)
+            if not reader.is_inflating:
+                self._read(reader, now)
+        elif self.state is State.CONNECTING:
+            self._early += data
+
+    def go_on(self, now: float) -> None:
+        """Go on to inflate a message of the peer, for one turn."""
+        if self._reader is not None:
+            self._reader.begin_turn()
+            self._read(self._reader, now)
+
+    def connection_lost(self, now: float) -> None:
+        """Say that the transport is gone; the application gets its ``websocket.disconnect``."""
+        if self.state is State.OPEN and not self._dry:
+            self.state = next_state(self.state, Event.LOST_UNREAD)
+            self._time.clear_all()
+            self.out.clear()
+        else:
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        self.state = next_state(self.state, Event.LOST)
+        self._disconnected(CloseCode.ABNORMAL, "", "network")
+        self._stop_reading()
+        self._time.clear_all()
+        self.out.clear()
+
+    def _read(self, reader: MessageReader, now: float) -> None:
+        """Parse until the bytes run out, the queue is full, or the connection ends."""
+        inbox, take, traffic, time = self._inbox, reader.next, self.traffic, self._time
+        item: Item | None
+        try:
+            while inbox.has_room or self.state not in _DELIVERING:
+                item = take()
+                if item is None:
+                    if reader.is_inflating:
+                        break
+                    self._dry = True
+                    if reader.unfinished:
+                        time.message_begun(reader.completed, now)
+                    elif time.is_timing:
+                        time.message_ended()
+                    if self.state is State.LOST:
+                        self._end(now)
+                    return
+                if type(item) is ControlFrame:
+                    self._receive_control(item, now)
+                    if self._reader is None:
+                        return
+                elif self.state in _DELIVERING:
+                    inbox.add_message(item)  # type: ignore[arg-type]  # a str or bytes
+                    traffic.messages_in += 1
+                    time.last_message = now
+        except PeerViolation as violation:
+            self._fail(violation, now)
+            return
+        self._dry = False
+
+    def _receive_control(self, frame: ControlFrame, now: float) -> None:
+        if frame.opcode == CLOSE:
+            self._receive_close(frame.payload, now)
+        elif self.state is not State.OPEN:
+            return
+        elif frame.opcode == PING:
+            # A peer that does not read gets one answer for all its pings (RFC 6455, 5.5.3).
+            if self.out.blocked:
+                self._owed_pong = frame.payload
+            else:
+                self.out.append(encode_frame(PONG, frame.payload))
+        else:
+            latency = self._time.ponged(frame.payload, now)
+            if latency is not None and self._announces_pongs:
+                self._inbox.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
+
+    def _receive_close(self, payload: bytes, now: float) -> None:
+        code, reason = parse_close(payload)
+        self.state = next_state(self.state, Event.PEER_CLOSE)
+        self._disconnected(code, reason, "client")
+        self._send_close(None if code == CloseCode.NO_STATUS else code, reason)
+        self._linger(now)
+
+    def _fail(self, violation: PeerViolation, now: float) -> None:
+        """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
+        self.state = next_state(self.state, Event.FAIL)
+        self._disconnected(violation.code, violation.reason, "server")
+        self._send_close(violation.code, violation.reason)
+        self._linger(now)
+
+    # To the application
+
+    def next_event(self, now: float) -> dict[str, Any] | None:
+        """Return the next ASGI event for the application, None while there is none."""
+        event = self._inbox.take()
+        reader = self._reader
+        if not self._dry and reader is not None and not reader.is_inflating:
+            self._read(reader, now)  # there is room now
+        return event
+
+    def _disconnected(self, code: int, reason: str, by: str) -> None:
+        if self.closed_with is None:
+            self.closed_by = by
+            self.closed_with = (int(code), reason)
+            self._inbox.add_event({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+
+    # From the application
+
+    def send(self, event: dict[str, Any], now: float) -> None:
+        """Take an ASGI event of the application. After the end it is ignored.
+
+        Raises:
+            ProtocolStateError: for an event that is not legal now.
+            ValueError: for an event with impossible values.
+            TypeError: for values of a wrong type.
+        """
+        kind = event["type"]
+        if kind == "websocket.send":
+            if self.state is not State.OPEN:
+                next_state(self.state, Event.SEND)
+                return
+            self._send_message(event)
+            return
+        try:
+            step = Event(kind)
+            handle = _HANDLERS[step]
+        except (ValueError, KeyError):
+            raise ValueError(f"{kind!r} is no event that an application sends to a WebSocket") from None
+        if next_state(self.state, step) is self.state and self.state not in (State.OPEN, State.DENYING):
+            return
+        handle(self, event, now)
+
+    def _send_message(self, event: dict[str, Any]) -> None:
+        text, data = event.get("text"), event.get("bytes")
+        if (text is None) == (data is None):
+            raise ValueError("websocket.send: exactly one of 'text' and 'bytes' is given")
+        opcode, payload = (TEXT, text.encode()) if text is not None else (BINARY, bytes(data))  # type: ignore[arg-type]
+        self.out.append(
+            encode_frame(opcode, payload) if self._deflate is None else self._deflate.encode(opcode, payload)
+        )
+        self.traffic.messages_out += 1
+
+    def send_shared(self, message: SharedMessage, now: float) -> None:
+        """Queue a message that goes to many sockets; a no-op unless the connection is open.
+
+        Its frame is encoded once and never compressed, which RFC 7692, 6 leaves to the sender. A peer that does
+        not read is closed with 1013 when more than ``max_write_buffer_size`` is pending.
+        """
+        if self.state is not State.OPEN:
+            return
+        frame = message.frame
+        if frame is None:
+            if message.text is not None:
+                frame = encode_frame(TEXT, message.text.encode("utf-8", "replace"))
+            else:
+                assert message.data is not None
+                frame = encode_frame(BINARY, message.data)
+            message.frame = frame
+        self.out.append(frame)
+        self.traffic.messages_out += 1
+
+    def overflow(self, now: float) -> None:
+        """Close a peer that reads too slowly for what is sent to it with 1013; what is pending is dropped."""
+        self.out.drop_unsent()
+        self._fail(PeerViolation(CloseCode.TRY_AGAIN_LATER, "reading too slowly"), now)
+
+    def _accept(self, event: dict[str, Any], now: float) -> None:
+        assert self._answer is not None
+        answer, self.limits, self._deflate = self._answer.upgrade(event, self._defaults)
+        self.state = next_state(self.state, Event.ACCEPT)
+        self.out.append(answer)
+        self._announces_pongs = event.get("policy") is not None
+        self._answer = None
+        self._open(now)
+
+    def _open(self, now: float) -> None:
+        self._time.opened(self.limits, now)
+        self._reader = MessageReader(self.limits, self._deflate)
+        early, self._early = bytes(self._early), bytearray()
+        if early:
+            self.receive_data(early, now)
+
+    def _ping(self, event: dict[str, Any], now: float) -> None:
+        payload = bytes(event.get("bytes") or b"")
+        if len(payload) > MAX_CONTROL_PAYLOAD:
+            raise ValueError(f"websocket.ping: at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
+        self._announces_pongs = True
+        self._time.pinged(payload, now)
+        self.out.append(encode_frame(PING, payload))
+
+    def _close(self, event: dict[str, Any], now: float) -> None:
+        if self.state is State.CONNECTING:
+            self._refuse(Event.CLOSE, 403, event.get("reason") or "The application refused the connection.", now)
+            return
+        given = event.get("code")
+        code = int(CloseCode.NORMAL if given is None else given)
+        if not is_sendable(code):
+            raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
+        # An application that has closed is not given the messages that it had not taken yet.
+        self._inbox.clear()
+        self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
+
+    def _start_response(self, event: dict[str, Any], now: float) -> None:
+        assert self._answer is not None
+        self._answer.start(event)
+        self.state = next_state(self.state, Event.RESPONSE_START)
+        self._time.answered()
+
+    def _send_response_body(self, event: dict[str, Any], now: float) -> None:
+        assert self._answer is not None
+        self.out.append(self._answer.body(event))
+        if not event.get("more_body"):
+            assert self._answer.status is not None
+            self.refusal = (self._answer.status, BY_APPLICATION)
+            self.state = next_state(self.state, Event.RESPONSE_END)
+            self._disconnected(CloseCode.ABNORMAL, "", "server")
+            self._linger(now)
+
+    # From the server
+
+    def application_failed(self, now: float) -> None:
+        """Say that the application has raised an exception."""
+        self._application_ended(CloseCode.INTERNAL_ERROR, "The application failed.", now)
+
+    def application_returned(self, now: float) -> None:
+        """Say that the application has returned; a connection that it left open is closed with 1000."""
+        self._application_ended(CloseCode.NORMAL, "The application did not answer the handshake.", now)
+
+    def _application_ended(self, code: int, detail: str, now: float) -> None:
+        match self.state:
+            case State.CONNECTING:
+                self._refuse(Event.REFUSE, 500, detail, now)
+            case State.DENYING:
+                assert self._answer is not None
+                if self._answer.has_begun:  # half a response has been sent, there is no repairing it
+                    self._end(now)
+                else:
+                    self._refuse(Event.REFUSE, 500, detail, now)
+            case State.OPEN | State.LOST:
+                self.shut(code, "", now)
+        self._inbox.clear()  # nobody takes them any more
+
+    def shut(self, code: int, reason: str, now: float) -> None:
+        """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
+        if self.state in _DELIVERING:
+            self._begin_close(Event.SHUT, int(code), reason, now)
+        elif self.state is State.CONNECTING:
+            self._refuse(Event.REFUSE, 503, "The server is shutting down or busy.", now)
+
+    def expire(self, now: float) -> None:
+        """Do what is due. Call it at ``next_deadline``; calling it earlier does no harm."""
+        for deadline in self._time.take_due(now, is_reading=self.wants_data):
+            _EXPIRED[deadline](self, now)
+
+    def _answer_expired(self, now: float) -> None:
+        self._refuse(Event.REFUSE, 503, "The application took too long to answer the handshake.", now)
+
+    def _lifetime_expired(self, now: float) -> None:
+        self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
+
+    def _ping_due(self, now: float) -> None:
+        self.out.append(encode_frame(PING, self._time.beat(now)))
+
+    def _pong_expired(self, now: float) -> None:
+        self._fail(PeerViolation(CloseCode.INTERNAL_ERROR, "no answer to a ping"), now)
+
+    def _idle_expired(self, now: float) -> None:
+        if self._time.is_idle(now):
+            self.shut(CloseCode.TIMEOUT, "no message for too long", now)
+
+    def _message_expired(self, now: float) -> None:
+        self._fail(PeerViolation(CloseCode.POLICY_VIOLATION, "the message took too long"), now)
+
+    def _give_up(self, now: float) -> None:
+        self._end(now)
+
+    # The ends
+
+    def unblocked(self) -> None:
+        """Say that the peer reads again: a pong that was kept back is sent."""
+        self.out.blocked = False
+        if self._owed_pong is not None:
+            payload, self._owed_pong = self._owed_pong, None
+            if self.state is State.OPEN:
+                self.out.append(encode_frame(PONG, payload))
+
+    def _begin_close(self, event: Event, code: int, reason: str, now: float) -> None:
+        self.state = next_state(self.state, event)
+        self._disconnected(code, reason, "server")
+        if self.state is State.CLOSED:
+            self._end(now)
+            return
+        self._send_close(code, reason)
+        self._time.closing(now)
+        if self._reader is not None:
+            self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
+
+    def _refuse(self, event: Event, status: int, detail: str, now: float) -> None:
+        assert self._answer is not None
+        self.state = next_state(self.state, event)
+        self.refusal = (status, detail)
+        self.out.append(self._answer.problem(status, detail))
+        self._disconnected(CloseCode.ABNORMAL, "", "server")
+        self._linger(now)
+
+    def _send_close(self, code: int | None, reason: str = "") -> None:
+        if not self._close_sent:
+            self._close_sent = True
+            self.out.append(encode_close(code, reason))
+
+    def _linger(self, now: float) -> None:
+        if self.state is State.CLOSED:
+            self._end(now)
+            return
+        self._stop_reading()
+        self._time.lingering(now)
+
+    def _stop_reading(self) -> None:
+        self._reader = None
+        self._deflate = None
+        self._answer = None
+        self._early = bytearray()
+        self._dry = True
+
+
+_HANDLERS = {
+    Event.ACCEPT: Connection._accept,
+    Event.PING: Connection._ping,
+    Event.CLOSE: Connection._close,
+    Event.RESPONSE_START: Connection._start_response,
+    Event.RESPONSE_BODY: Connection._send_response_body,
+}
+
+_EXPIRED = {
+    Deadline.ANSWER: Connection._answer_expired,
+    Deadline.LIFETIME: Connection._lifetime_expired,
+    Deadline.PING: Connection._ping_due,
+    Deadline.PONG: Connection._pong_expired,
+    Deadline.IDLE: Connection._idle_expired,
+    Deadline.MESSAGE: Connection._message_expired,
+    Deadline.CLOSE: Connection._give_up,
+    Deadline.LINGER: Connection._give_up,
+}

@@ -1,0 +1,1 @@
+"""Sockets and tasks: what carries a connection between the protocol and an ASGI application."""

@@ -1,0 +1,420 @@
+"""What every adapter shares: the application's task, its ``receive`` and ``send``, and one timer.
+
+An adapter gives a session a ``Transport`` and tells it what happens there; the session drives the connection and the
+application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from realtime.engine.close import CloseCode
+from realtime.engine.messages import SharedMessage
+from realtime.engine.monitoring.logs import CONNECTION_ID
+from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.protocol.connection import BY_APPLICATION, Connection
+from realtime.engine.protocol.state import State
+from realtime.engine.server.connection_metrics import Account
+from realtime.engine.server.drain import Drain
+from realtime.engine.server.extension import PolicyExtension
+from realtime.engine.server.flush import Flusher
+from realtime.engine.server.interfaces import Application, Observer, Transport
+
+__all__ = ["Session"]
+
+logger = logging.getLogger("realtime.wire")
+
+#: An application that takes or sends so much without ever waiting gives the others a turn.
+TURN = 64
+
+
+class Session:
+    """One connection with its application.
+
+    Args:
+        connection: the protocol.
+        scope: the ASGI scope; the extensions are added here.
+        drain: where living sessions are registered.
+        observer: is told what becomes of the connection.
+        application_timeout: seconds that the application has to return after the end of the connection.
+
+    Attributes:
+        is_flushing: whether what is pending is written by the end of the event-loop iteration.
+    """
+
+    __slots__ = (
+        "_account",
+        "_alarm",
+        "_alarm_at",
+        "_application_timeout",
+        "_blocked",
+        "_connection",
+        "_drain",
+        "_finished",
+        "_flusher",
+        "_has_turn_coming",
+        "_is_accepted",
+        "_loop",
+        "_observer",
+        "_patience",
+        "_reading",
+        "_receiver",
+        "_scope",
+        "_senders",
+        "_state",
+        "_task",
+        "_transport",
+        "_turn",
+        "is_flushing",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        scope: dict[str, Any],
+        *,
+        drain: Drain,
+        observer: Observer | None = None,
+        application_timeout: float = 10,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._connection = connection
+        self._scope: dict[str, Any] | None = scope
+        self._drain = drain
+        self._observer = observer
+        self._application_timeout = application_timeout
+        self._flusher = Flusher.of(self._loop)
+        self._transport: Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self._senders: list[asyncio.Future[None]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._state = State.CONNECTING
+        self._reading = True
+        self._finished = False
+        self._is_accepted = False
+        self._has_turn_coming = False
+        self._turn = 0
+        self._account = Account(connection, scope, self._loop.time())
+        self.is_flushing = False
+        extensions = scope.setdefault("extensions", {})
+        extensions["websocket.http.response"] = {}
+        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self._account.count_as)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection.state.value}>"
+
+    @property
+    def state(self) -> State:
+        """Where the connection stands."""
+        return self._connection.state
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the peer, here and in the transport."""
+        return self._connection.out.size + (0 if self._transport is None else self._transport.pending())
+
+    def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Run the application.
+
+        Args:
+            application: an ASGI 3 application.
+            opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the session.
+        """
+        self._drain.add(self)
+        context = contextvars.copy_context()
+        context.run(CONNECTION_ID.set, self._account.id)
+        self._task = self._loop.create_task(self._run(application, opening), context=context)
+
+    # From the adapter
+
+    def connected(self, transport: Transport) -> None:
+        """Say that bytes can be sent."""
+        self._transport = transport
+        self._settle()
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes of the peer."""
+        connection = self._connection
+        connection.traffic.bytes_in += len(data)
+        connection.receive_data(data, self._loop.time())
+        self._after_reading()
+
+    def _after_reading(self) -> None:
+        connection = self._connection
+        if self._receiver is not None and connection.has_events:
+            self._wake_receiver()
+        size = connection.out.size
+        if size and size >= connection.limits.write_buffer_size:
+            self.flush()  # libuv reads megabytes in one iteration of the loop; their pongs must not wait for its end
+        elif size and not self.is_flushing:
+            self._flusher.add(self)
+        if (
+            connection.state is not self._state
+            or connection.next_deadline < self._alarm_at
+            or not connection.wants_data
+        ):
+            self._settle()
+
+    def connection_lost(self) -> None:
+        """Say that the transport is gone."""
+        self._transport = None
+        self._connection.connection_lost(self._loop.time())
+        self._settle()
+        observer, self._observer = self._observer, None
+        if observer is not None:
+            observer.ended()
+        self._forget()
+
+    def pause_writing(self) -> None:
+        """Say that the transport has enough to send."""
+        self._connection.out.blocked = True
+
+    def resume_writing(self) -> None:
+        """Say that the transport takes bytes again."""
+        self._connection.unblocked()
+        self.flush()
+        if not self._connection.out.blocked:
+            self._wake_senders()
+
+    # From the application
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI ``receive``; after ``websocket.disconnect`` it waits until the application is cancelled.
+
+        Raises:
+            RuntimeError: while another ``receive()`` of the same connection is waiting.
+        """
+        self._turn += 1
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)  # before an event is taken, which a cancellation would lose
+        connection = self._connection
+        event = connection.next_event(self._loop.time())
+        while event is None:
+            if self._receiver is not None:
+                raise RuntimeError("another receive() of this connection is waiting")
+            self._turn = 0
+            self._receiver = self._loop.create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+            event = connection.next_event(self._loop.time())
+        if not self._reading or connection.state is not self._state:
+            self._settle()
+            if connection.out.size and not self.is_flushing:
+                self._flusher.add(self)  # a pong: its ping lay behind a full queue
+        return event
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """ASGI ``send``; waits while the peer does not read.
+
+        Raises:
+            ProtocolStateError: for an event that is not legal in the state of the connection.
+            ValueError: for an event with impossible values.
+        """
+        connection = self._connection
+        connection.send(event, self._loop.time())
+        if connection.state is not self._state or connection.next_deadline < self._alarm_at:
+            self._settle()
+        out = connection.out
+        if out.size >= connection.limits.write_buffer_size:
+            self.flush()
+        elif not self.is_flushing:
+            self._flusher.add(self)
+        while out.blocked and connection.state is State.OPEN:
+            await self._writable()
+        self._turn += 1
+        if self._turn >= TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
+
+    def send_nowait(self, message: SharedMessage) -> None:
+        """Queue one message that goes to many connections; never waits and never raises."""
+        connection = self._connection
+        connection.send_shared(message, 0)
+        if not self.is_flushing:
+            self._flusher.add(self)
+        out, limits = connection.out, connection.limits
+        if not out.blocked and self._transport is not None:
+            if out.size >= limits.write_buffer_size:
+                self.flush()
+        elif limits.max_write_buffer_size is not None and self.pending > limits.max_write_buffer_size:
+            connection.overflow(self._loop.time())
+            self._settle()
+
+    # From the server
+
+    def restart(self) -> None:
+        """Close the connection because the server is being stopped: 1012, or 503 before the accept."""
+        self._connection.shut(CloseCode.SERVICE_RESTART, "the server is restarting", self._loop.time())
+        self._settle()
+
+    def kill(self) -> None:
+        """End the connection and the application at once."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def flush(self) -> None:
+        """Write what is pending, as far as the transport takes it."""
+        self.is_flushing = False
+        transport, out = self._transport, self._connection.out
+        if transport is None:
+            return
+        while out.size and not out.blocked:
+            data = out.take()
+            self._connection.traffic.bytes_out += len(data)
+            transport.write(data)
+        if self._state is State.LINGERING and not out.size and not self._finished:
+            self._finished = True
+            transport.finish()
+
+    # Inside
+
+    async def _run(self, application: Application, opening: Callable[[], Awaitable[None]] | None) -> None:
+        connection = self._connection
+        try:
+            if opening is None or await self._open(opening):
+                opening = None  # what it holds on to is not needed for as long as the connection lives
+                assert self._scope is not None
+                await application(self._scope, self.receive, self.send)
+        except asyncio.CancelledError:
+            connection.application_returned(self._loop.time())
+            raise
+        except Exception:
+            logger.exception("The application failed path=%s", json.dumps(self._path()))
+            connection.application_failed(self._loop.time())
+        else:
+            connection.application_returned(self._loop.time())
+        finally:
+            self._task = None
+            if self._patience is not None:
+                self._patience.cancel()
+            self._settle()
+            self._forget()
+
+    async def _open(self, opening: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await opening()
+        except OSError:  # the peer has gone meanwhile
+            self.connection_lost()
+            return False
+        return True
+
+    def _path(self) -> str:
+        return "" if self._scope is None else self._scope["raw_path"].decode("latin-1")
+
+    def _settle(self) -> None:
+        """Bring everything outside the connection in line with it."""
+        connection = self._connection
+        if connection.state is not self._state:
+            self._state = connection.state
+            self._state_changed()
+        if self._receiver is not None and connection.has_events:
+            self._wake_receiver()
+        transport = self._transport
+        if transport is not None and self._reading is not connection.wants_data and self._state is not State.CLOSED:
+            self._reading = connection.wants_data
+            (transport.resume_reading if self._reading else transport.pause_reading)()
+        if connection.next_deadline < self._alarm_at:
+            self._set_alarm()
+        if connection.wants_turn and not self._has_turn_coming:
+            self._has_turn_coming = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._has_turn_coming = False
+        self._connection.go_on(self._loop.time())
+        self._after_reading()
+        self._settle()
+
+    def _state_changed(self) -> None:
+        connection, observer = self._connection, self._observer
+        self._account.update(self._loop.time())
+        if connection.refusal is not None and self._state is State.LINGERING:
+            status, cause = connection.refusal
+            assert self._scope is not None
+            if cause is not BY_APPLICATION:
+                log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self._account.id)
+            if observer is not None:
+                observer.refused(status)
+        elif not self._is_accepted and self._state not in (State.CONNECTING, State.DENYING, State.CLOSED):
+            # Not only OPEN: a peer's close frame may have waited for the accept.
+            self._is_accepted = True
+            if observer is not None:
+                observer.accepted()
+        if self._state is not State.OPEN:
+            self._wake_senders()
+            if connection.closed_with is not None or self._state is State.LOST:
+                self._limit_application()
+        if self._state is State.CLOSED:
+            self._close_transport()
+        elif self._state is not State.OPEN or connection.limits.write_buffer_size == 0:
+            self.flush()
+
+    def _close_transport(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _forget(self) -> None:
+        """Break the cycles once both the application and the transport are gone."""
+        if self._task is None and self._transport is None:
+            self._scope = None
+            self._drain.discard(self)
+
+    def _limit_application(self) -> None:
+        if self._task is not None and self._patience is None:
+            self._patience = self._loop.call_later(self._application_timeout, self._cancel_application)
+
+    def _cancel_application(self) -> None:
+        if self._task is not None:
+            logger.warning(
+                "The application did not return within %s s of the connection's end and is cancelled path=%s",
+                self._application_timeout,
+                json.dumps(self._path()),
+            )
+            self._task.cancel()
+
+    async def _writable(self) -> None:
+        waiter = self._loop.create_future()
+        self._senders.append(waiter)
+        await waiter
+
+    def _wake_receiver(self) -> None:
+        assert self._receiver is not None
+        if not self._receiver.done():
+            self._receiver.set_result(None)
+
+    def _wake_senders(self) -> None:
+        senders, self._senders = self._senders, []
+        for waiter in senders:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = self._connection.next_deadline
+        self._alarm = self._loop.call_at(self._alarm_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._alarm_at = math.inf
+        self._connection.expire(self._loop.time())
+        if self._connection.out.size and not self.is_flushing:
+            self._flusher.add(self)
+        self._settle()

@@ -1,0 +1,176 @@
+"""Daphne's HTTP request, which becomes a session of the wire when it asks for a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from daphne.http_protocol import WebRequest
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES, parse_x_forwarded_for
+from twisted.internet.interfaces import ISSLTransport
+from twisted.web.http_headers import Headers
+
+from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.http import Request, build_scope, wants_websocket
+from realtime.engine.protocol.upgrade import upgrade_problem
+from realtime.engine.server.asgi_connection import Session
+from realtime.engine.server.daphne.daphne_connection import Books
+from realtime.engine.server.daphne.http_channel import raw_headers
+from realtime.engine.server.drain import DRAIN
+from realtime.engine.server.options import OPTIONS
+from realtime.engine.server.twisted_transport import can_detach, open_detached, open_in_place
+
+__all__ = ["WireRequest"]
+
+logger = logging.getLogger("realtime.wire")
+
+
+class WireRequest(WebRequest):
+    """One HTTP request."""
+
+    _body_size = 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+        """Keep a part of the body; that of a request without ``Content-Length`` is counted as it comes."""
+        self._body_size += len(data)
+        if self._body_size > OPTIONS.max_request_body:
+            self.channel.refuse_body()
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        """Serve the request; one that asks for a WebSocket leaves HTTP here."""
+        self._distrust_headers()
+        headers = raw_headers(self)
+        if not wants_websocket(headers):
+            return super().process()
+        problem = self._problem(headers)
+        if problem is None:
+            self._upgrade(Request(self.uri, headers))
+        else:
+            status, detail, answer = problem
+            traffic_of(UNROUTED).answered(str(status))
+            self.channel.refuse(status, detail, answer)
+        return None
+
+    def _distrust_headers(self) -> None:
+        """Drop what only a trusted proxy may say."""
+        if not self.server.believes_root_path:
+            self.requestHeaders.removeHeader(b"daphne-root-path")
+        name = self.server.proxy_forwarded_address_header
+        values = self.requestHeaders.getRawHeaders(name) if name else None
+        if values:
+            # Each proxy appends the address that it saw: what stands further left was sent by the client.
+            hops = [hop.strip() for value in values for hop in value.split(",")]
+            self.requestHeaders.setRawHeaders(name, [", ".join(hops[-max(1, OPTIONS.trusted_proxies) :])])
+
+    def _problem(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, str, tuple[tuple[str, str], ...]] | None:
+        """Return what keeps the request from being upgraded: status, detail and headers of the answer."""
+        for name, value in headers:
+            if not HEADER_NAME_RE.fullmatch(name) or INVALID_HEADER_VALUE_BYTES.intersection(value):
+                return 400, "A header has characters that are not allowed.", ()
+        if not self.uri.isascii():
+            return 400, "The request target has characters that are not ASCII.", ()
+        version = self.clientproto.partition(b"/")[2].decode("latin-1")
+        problem = upgrade_problem(self.method.decode("latin-1"), version, headers)
+        if problem is not None:
+            return 400, problem.detail, problem.headers
+        if DRAIN.draining:
+            return 503, "The server is shutting down; connect again.", (("Retry-After", "1"),)
+        return None
+
+    def _upgrade(self, request: Request) -> None:
+        self.channel.upgraded = []
+        self.server.protocol_disconnected(self)
+        # Bytes behind the request are delivered to the channel after this method returns.
+        self.transport.pauseProducing()
+        asyncio.get_running_loop().call_soon(self._take_over, request)
+
+    def _take_over(self, request: Request) -> None:
+        channel = self.channel
+        if channel is None or channel.transport is None or not channel.transport.connected:
+            return
+        transport = channel.transport
+        try:
+            self._start(request, transport)
+        except Exception:
+            logger.exception("A connection could not be taken over from Twisted")
+            transport.abortConnection()
+
+    def _start(self, request: Request, transport: Any) -> None:
+        channel, server = self.channel, self.server
+        is_secure = ISSLTransport.providedBy(transport)
+        scope = self._scope(request, secure=is_secure)
+        books = Books(server, request, scope["client"])
+        with contextlib.ExitStack() as failure:
+            failure.callback(books.ended)
+            session = Session(
+                Connection(request, asyncio.get_running_loop().time(), **books.connection_options()),
+                scope,
+                drain=DRAIN,
+                observer=books,
+                application_timeout=server.application_close_timeout,
+            )
+            session.receive_data(channel.leave())
+            if not is_secure and can_detach(transport):
+                session.start(server.application, open_detached(transport, session))
+            else:
+                open_in_place(transport, session)
+                session.start(server.application)
+            failure.pop_all()
+
+    def _scope(self, request: Request, *, secure: bool) -> dict[str, Any]:
+        server = self.server
+        peer, host = self.channel.transport.getPeer(), self.channel.transport.getHost()
+        is_tcp = hasattr(peer, "host")
+        client: Any = [str(peer.host), peer.port] if is_tcp else None
+        scheme = "https" if secure else "http"
+        root_path = server.root_path
+        if server.proxy_forwarded_address_header:
+            client, scheme = parse_x_forwarded_for(
+                _lower(self.requestHeaders),
+                server.proxy_forwarded_address_header,
+                server.proxy_forwarded_port_header,
+                server.proxy_forwarded_proto_header,
+                client,
+                scheme,
+            )
+            root_path = (request.values(b"daphne-root-path") or [root_path])[-1]
+        return build_scope(
+            request,
+            scheme="wss" if scheme in ("https", "wss") else "ws",
+            client=client,
+            server=[str(host.host), host.port] if is_tcp else None,
+            root_path=root_path,
+            extensions={},
+        )
+
+    # Daphne's loops call these unguarded, and one exception ends the loop for the whole server.
+
+    def check_timeouts(self) -> None:
+        """Enforce ``--http-timeout``, unless the request is over already."""
+        if self.finished or self._disconnected or self.channel is None:
+            return
+        try:
+            super().check_timeouts()
+        except Exception:
+            logger.exception("The time-out of a request failed")
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """Answer with 500; half a response that has been sent can only be broken off."""
+        if self.finished or self._disconnected or self.channel is None:
+            return
+        if self._response_started:
+            self.channel.loseConnection()
+            return
+        try:
+            super().handle_exception(exception)
+        except Exception:
+            logger.exception("The answer to a failed request failed")
+
+
+def _lower(headers: Headers) -> Headers:
+    return headers

@@ -1,0 +1,169 @@
+"""The adapter for Twisted's transports, and the way to take a socket away from Twisted.
+
+A plain TCP or UNIX socket is given to the event loop, which is more than three times as fast. A TLS
+endpoint keeps its keys in user space: there is nothing to take over, and the session runs on Twisted's transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.interfaces import ISSLTransport, ISystemHandle
+from twisted.internet.protocol import Protocol
+from twisted.protocols.policies import ProtocolWrapper
+
+from realtime.engine.server.asgi_connection import Session
+from realtime.engine.server.asyncio_transport import AsyncioAdapter
+
+__all__ = ["TwistedAdapter", "can_detach", "open_detached", "open_in_place"]
+
+logger = logging.getLogger("realtime.wire")
+
+#: What is called, read or set when a socket is taken away from a transport.
+_NEEDED = (
+    "_tempDataBuffer",
+    "connected",
+    "dataBuffer",
+    "disconnected",
+    "getHandle",
+    "protocol",
+    "stopReading",
+    "stopWriting",
+)
+
+
+def can_detach(transport: Any) -> bool:
+    """Tell whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent.
+
+    A transport of another release of Twisted may lack what is needed for that, which is told once.
+    """
+    if not ISystemHandle.providedBy(transport) or ISSLTransport.providedBy(transport):
+        return False
+    missing = tuple(name for name in _NEEDED if not hasattr(transport, name))
+    if missing:
+        _tell_once(missing)
+        return False
+    return isinstance(transport.getHandle(), socket.socket) and not (transport.dataBuffer or transport._tempDataBuffer)
+
+
+@functools.cache
+def _tell_once(missing: tuple[str, ...]) -> None:
+    logger.warning("WebSockets are served on Twisted's transport, which is slower: it has no %s", ", ".join(missing))
+
+
+def open_detached(transport: Any, session: Session) -> Callable[[], Awaitable[None]]:
+    """Take the socket from Twisted and return what opens it on the event loop.
+
+    The transport is left without a descriptor, a protocol and a producer, and unknown to the reactor, so that nothing
+    keeps it alive.
+    """
+    transport.stopReading()
+    transport.stopWriting()
+    transport.connected = 0
+    transport.disconnected = 1
+    transport.protocol = None
+    old = transport.getHandle()
+    sock = socket.socket(old.family, old.type, old.proto, old.detach())
+    sock.setblocking(False)
+
+    async def open_socket() -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: AsyncioAdapter(session), sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    return open_socket
+
+
+def open_in_place(transport: Any, session: Session) -> None:
+    """Run a session on Twisted's own transport."""
+    adapter = TwistedAdapter(session)
+    if isinstance(transport, ProtocolWrapper):  # TLS wraps its protocol
+        transport.wrappedProtocol = adapter
+    else:
+        transport.protocol = adapter
+    adapter.makeConnection(transport)
+
+
+class TwistedAdapter(Protocol):
+    """Connects a session to a Twisted transport.
+
+    Args:
+        session: the session.
+    """
+
+    transport: Any
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    # twisted.internet.interfaces.IProtocol
+
+    def connectionMade(self) -> None:  # noqa: N802
+        """Start the conversation."""
+        self.transport.registerProducer(self, True)
+        self._session.connected(self)
+        self.transport.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Pass on what the peer sent."""
+        self._session.receive_data(data)
+
+    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
+        """Pass on the end."""
+        if self.transport is not None:
+            self.transport = None
+            self._session.connection_lost()
+
+    # twisted.internet.interfaces.IPushProducer: Twisted says when its buffer is full
+
+    def pauseProducing(self) -> None:  # noqa: N802
+        """Pass on that the peer does not read."""
+        self._session.pause_writing()
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        """Pass on that it reads again."""
+        self._session.resume_writing()
+
+    def stopProducing(self) -> None:  # noqa: N802
+        """Do nothing: the end is told by ``connectionLost``."""
+
+    # realtime.engine.server.asgi_connection.Transport
+
+    def write(self, data: bytes) -> None:
+        """See ``Transport``."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pending(self) -> int:
+        """See ``Transport``: Twisted does not say, but it pauses its producer before it holds much."""
+        return 0
+
+    def pause_reading(self) -> None:
+        """See ``Transport``."""
+        if self.transport is not None:
+            self.transport.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """See ``Transport``."""
+        if self.transport is not None:
+            self.transport.resumeProducing()
+
+    def finish(self) -> None:
+        """See ``Transport``; TLS has no half of a connection to close."""
+        if self.transport is not None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """See ``Transport``."""
+        if self.transport is not None:
+            self.transport.unregisterProducer()
+            self.transport.abortConnection()

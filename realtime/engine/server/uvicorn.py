@@ -1,0 +1,142 @@
+"""The adapter for uvicorn.
+
+``uvicorn --ws realtime.engine.server.uvicorn:WebSocketProtocol project.asgi:application``
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import unquote
+
+from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer
+from realtime.engine.protocol.limits import DEFAULT_LIMITS, Limits
+from realtime.engine.protocol.upgrade import upgrade_problem
+from realtime.engine.server.asgi_connection import Session
+from realtime.engine.server.asyncio_transport import AsyncioAdapter
+from realtime.engine.server.drain import DRAIN
+from realtime.engine.server.options import OPTIONS
+
+__all__ = ["WebSocketProtocol"]
+
+#: uvicorn's own default for ``--ws-max-size``. Where it was left alone, the wire's default applies.
+UVICORN_DEFAULT_SIZE = 16 * 1024 * 1024
+#: Seconds that the application has to answer the handshake; uvicorn has no option for it.
+ANSWER_TIMEOUT = 20
+
+
+class WebSocketProtocol(AsyncioAdapter):
+    """What uvicorn makes for each upgrade request, whose head it passes as the first data.
+
+    Args:
+        config: uvicorn's configuration.
+        server_state: connections, tasks and default headers of the server.
+        app_state: the lifespan state, copied into the scope.
+    """
+
+    __slots__ = ("_app_state", "_config", "_server_state")
+
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._transport = None
+        self._session: Session | None = None  # type: ignore[assignment]  # until the request has come
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport from uvicorn's HTTP protocol."""
+        self._transport = transport  # type: ignore[assignment]
+        self._server_state.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Start with the request head; what follows are frames."""
+        if self._session is None:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            self._start(parse_request(head + end))
+            data = rest
+        if data and self._session is not None:
+            self._session.receive_data(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Pass on the end."""
+        self._server_state.connections.discard(self)
+        self._transport = None
+        if self._session is not None:
+            self._session.connection_lost()
+
+    def shutdown(self) -> None:
+        """Close the connection because uvicorn is stopping; the first one that is asked closes all, one by one."""
+        if not DRAIN.draining:
+            task = asyncio.get_running_loop().create_task(DRAIN.run(OPTIONS.drain_seconds))
+            self._server_state.tasks.add(task)
+            task.add_done_callback(self._server_state.tasks.discard)
+
+    def _start(self, request: Request) -> None:
+        problem = upgrade_problem("GET", "1.1", request.headers)
+        if problem is not None:
+            self._refuse(request, 400, problem.detail, problem.headers)
+        elif DRAIN.draining:
+            self._refuse(request, 503, "The server is shutting down; connect again.", (("Retry-After", "1"),))
+        else:
+            self._run(request)
+
+    def _run(self, request: Request) -> None:
+        now = asyncio.get_running_loop().time()
+        connection = Connection(
+            request,
+            now,
+            defaults=_limits(self._config),
+            answer_timeout=ANSWER_TIMEOUT,
+            headers=tuple(self._server_state.default_headers),
+        )
+        self._session = Session(connection, self._scope(request), drain=DRAIN)
+        self._session.connected(self)
+        self._session.start(self._config.loaded_app)
+
+    def _scope(self, request: Request) -> dict[str, Any]:
+        assert self._transport is not None
+        root_path = self._config.root_path
+        scope = build_scope(
+            request,
+            scheme="wss" if self._transport.get_extra_info("sslcontext") else "ws",
+            client=_address(self._transport.get_extra_info("peername")),
+            server=_address(self._transport.get_extra_info("sockname")),
+            root_path=root_path,
+            extensions={},
+        )
+        # uvicorn mounts the application: the path has the prefix.
+        scope["path"] = root_path + unquote(request.path.decode("ascii"))
+        scope["raw_path"] = root_path.encode("ascii") + request.path
+        scope["state"] = self._app_state.copy()
+        return scope
+
+    def _refuse(self, request: Request, status: int, detail: str, headers: tuple[tuple[str, str], ...]) -> None:
+        log_refusal(status, detail, request.path, request.headers)
+        traffic_of(UNROUTED).answered(str(status))
+        assert self._transport is not None
+        self._transport.write(problem_answer(status, detail, headers))
+        self._transport.close()
+
+
+def _address(name: Any) -> tuple[str, int] | None:
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
+
+
+def _limits(config: Any) -> Limits:
+    """Return the limits for an application that accepts without a policy."""
+    size = config.ws_max_size
+    return Limits(
+        max_message_size=DEFAULT_LIMITS.max_message_size if size == UVICORN_DEFAULT_SIZE else size,
+        max_frame_size=DEFAULT_LIMITS.max_frame_size if size == UVICORN_DEFAULT_SIZE else size,
+        ping_interval=config.ws_ping_interval or None,
+        ping_timeout=config.ws_ping_timeout or DEFAULT_LIMITS.ping_timeout,
+    )

@@ -1,4 +1,0 @@
-"""WebSocket connections as this project serves them: policies are enforced on the frame.
-
-``install()`` puts the wire into Daphne; ``realtime.wire.uvicorn:WebSocketProtocol`` is for ``uvicorn --ws``.
-"""

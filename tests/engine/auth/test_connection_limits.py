@@ -1,0 +1,191 @@
+"""Limits on connections, by what clients of real servers notice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+from rest_framework_simplejwt.tokens import AccessToken
+from websockets.exceptions import InvalidStatus
+
+from realtime.engine.testing.server import RedisProcess, ServerProcess
+
+LIMIT = 10
+
+LIMITS = {
+    "REALTIME_CONNECTIONS_PER_USER": str(LIMIT),
+    "REALTIME_CONNECTIONS_PER_ADDRESS": str(LIMIT),
+    "REALTIME_TRUSTED_PROXIES": "1",
+}
+
+#: Of the demo users.
+ADMIN, ANN = 1, 2
+
+_hosts = itertools.count(1)
+
+
+def new_address() -> str:
+    return f"198.51.100.{next(_hosts)}"
+
+
+def token(user_id: int) -> str:
+    token = AccessToken()
+    token["user_id"] = str(user_id)
+    return str(token)
+
+
+class Visitors:
+    """Opens connections, and closes them after the test."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.AsyncExitStack()
+
+    async def status(self, server: ServerProcess, user_id: int | None = None, *, address: str = "") -> int:
+        """Return what a handshake is answered; an accepted connection stays open."""
+        headers = {"X-Forwarded-For": address or new_address()}
+        if user_id is not None:
+            headers["Authorization"] = f"Bearer {token(user_id)}"
+        connection = websockets.connect(server.ws("/ws/rooms"), additional_headers=headers, open_timeout=30)
+        try:
+            await self._stack.enter_async_context(connection)
+        except InvalidStatus as refusal:
+            if "Retry-After" not in refusal.response.headers:
+                raise
+            return refusal.response.status_code
+        return 101
+
+    async def together(self, count: int, servers: list[ServerProcess], **options: object) -> Counter[int]:
+        """Make handshakes at the same time, in turns to each server, and count the answers."""
+        attempts = (self.status(servers[number % len(servers)], **options) for number in range(count))
+        return Counter(await asyncio.gather(*attempts))
+
+    async def close(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def visitors() -> AsyncIterator[Visitors]:
+    made = Visitors()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def start(database_copy: Path) -> Iterator[Callable[..., list[ServerProcess]]]:
+    """Start server processes that share a database and, where one is given, a Redis."""
+    with contextlib.ExitStack() as stack:
+
+        def start(count: int, redis: RedisProcess | None = None) -> list[ServerProcess]:
+            environment = {**LIMITS, "REDIS_URL": redis.url if redis else None, "WEB_CONCURRENCY": str(count)}
+            servers = [ServerProcess(env=environment, database=database_copy) for _ in range(count)]
+            return [stack.enter_context(server) for server in servers]
+
+        yield start
+
+
+@pytest.fixture(params=[1, 2])
+def servers(request: pytest.FixtureRequest, start: Callable[..., list[ServerProcess]]) -> list[ServerProcess]:
+    """One process without Redis, or two with it."""
+    return start(request.param, request.getfixturevalue("redis_server") if request.param > 1 else None)
+
+
+async def test_parallel_handshakes_of_one_user_pass_the_limit_exactly(servers, visitors) -> None:
+    assert await visitors.together(60, servers, user_id=ANN) == {101: LIMIT, 429: 60 - LIMIT}
+    assert await visitors.status(servers[0], ADMIN) == 101
+
+
+async def test_parallel_handshakes_of_one_address_pass_the_limit_exactly(servers, visitors) -> None:
+    assert await visitors.together(60, servers, address="192.0.2.7") == {101: LIMIT, 429: 60 - LIMIT}
+    assert await visitors.status(servers[0], address="192.0.2.8") == 101
+
+
+async def test_connections_that_have_ended_make_room(servers, visitors) -> None:
+    await visitors.together(LIMIT, servers, user_id=ANN)
+    assert await visitors.status(servers[0], ANN) == 429
+    await visitors.close()
+    # A server notices the end of a connection a moment after its client.
+    while (answers := await visitors.together(LIMIT, servers, user_id=ANN)) != {101: LIMIT}:
+        assert answers[101] + answers[429] == LIMIT
+        await visitors.close()
+
+
+async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visitors) -> None:
+    for number in range(3 * LIMIT):
+        server = servers[number % len(servers)]
+        with socket.create_connection(("127.0.0.1", server.port)) as raw:
+            raw.sendall(
+                b"GET /ws/rooms HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                b"X-Forwarded-For: 192.0.2.9\r\n\r\n"
+            )
+    while await visitors.together(LIMIT, servers, address="192.0.2.9") != {101: LIMIT}:
+        await visitors.close()
+
+
+@pytest.mark.soak
+async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors) -> None:
+    doomed, survivor = start(2, redis_server)
+    await visitors.together(LIMIT, [doomed], user_id=ANN)
+    assert await visitors.status(survivor, ANN) == 429
+    redis_server.command("CONFIG SET notify-keyspace-events Ex")
+    with socket.create_connection(("127.0.0.1", redis_server.port)) as events:
+        events.sendall(b"SUBSCRIBE __keyevent@0__:expired\r\n")
+        doomed.kill()
+        events.settimeout(20)  # a lease is 15 s
+        while b":slots:" not in events.recv(4096):
+            pass
+    assert await visitors.together(2 * LIMIT, [survivor], user_id=ANN) == {101: LIMIT, 429: LIMIT}
+
+
+async def test_without_redis_each_process_counts_for_itself_and_afterwards_together_again(
+    start, redis_server: RedisProcess, visitors
+) -> None:
+    first, second = start(2, redis_server)
+    assert await visitors.status(second, ADMIN) == 101
+    assert await visitors.together(6, [first], user_id=ANN) == {101: 6}
+    redis_server.kill()
+    assert await visitors.together(6, [first], user_id=ANN) == {101: LIMIT - 6, 429: 2}
+    assert await visitors.together(2, [second], user_id=ANN) == {101: 2}
+    redis_server.start()
+    while await asyncio.to_thread(redis_server.command, "SCARD realtime:slots") != b":2\r\n":
+        pass
+    # Redis has forgotten everything, and knows all that is open: the twelve of ann.
+    assert await visitors.status(second, ANN) == 429
+    assert await visitors.status(second, ADMIN) == 101
+
+
+async def test_a_visitor_that_becomes_a_user_takes_one_of_the_users_slots(servers, visitors) -> None:
+    await visitors.together(LIMIT - 1, servers, user_id=ANN)
+    clients = [
+        await visitors._stack.enter_async_context(websockets.connect(server.ws("/ws/rooms")))
+        for server in (servers[0], servers[-1])
+    ]
+    answers = []
+    for client in clients:
+        await client.send(json.dumps({"type": "Authenticate", "token": token(ANN), "ref": "a"}))
+        answers.append(await client.recv())
+    assert '"Authenticated"' in answers[0]
+    assert '"rate_limited"' in answers[1]
+    assert '"ref":"a"' in answers[1]
+    assert await visitors.status(servers[0], ANN) == 429
+    await clients[1].send('{"type":"Ping"}')
+    assert await clients[1].recv() == '{"type":"Pong"}'
+
+
+async def test_addresses_of_one_ipv6_network_share_its_slots(servers, visitors) -> None:
+    statuses = [await visitors.status(servers[0], address=f"2001:db8::{number:x}") for number in range(LIMIT + 1)]
+    assert statuses == [101] * LIMIT + [429]
+    assert await visitors.status(servers[0], address="2001:db8:0:1::1") == 101
+
+
+async def test_ipv4_addresses_are_told_apart_on_a_server_that_listens_on_ipv6(servers, visitors) -> None:
+    statuses = [await visitors.status(servers[0], address=f"::ffff:192.0.2.{number}") for number in range(LIMIT + 1)]
+    assert statuses == [101] * (LIMIT + 1)

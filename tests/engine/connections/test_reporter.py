@@ -1,0 +1,107 @@
+"""What the database knows of the connections of a process."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import pytest
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from realtime.engine.auth.revocation import revocation_event
+from realtime.engine.connections import lease as lease_module
+from realtime.engine.connections import reporter as reporter_module
+from realtime.engine.connections.lease import current_lease
+from realtime.engine.connections.models import LiveConnection, Process, Revocation
+from realtime.engine.connections.registry import Connection, Registry
+from realtime.engine.connections.reporter import Reporter
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def registry(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
+    """A registry whose reporter hurries."""
+    monkeypatch.setattr(reporter_module, "INTERVAL", 0)
+    monkeypatch.setattr(lease_module, "RENEWAL", 0)
+    registry = Registry()
+    reporter = Reporter(registry)
+    reporter.start()
+    yield registry
+    await reporter.stop()
+    await current_lease().close()
+
+
+def connection(channel: str, user_id: int | None = None) -> Connection:
+    """A connection of this moment."""
+    return Connection(channel, user_id, "/ws", "127.0.0.1", timezone.now())
+
+
+async def until(condition: Callable[[set[str]], bool]) -> None:
+    """Wait until the channels that the database knows fulfil a condition."""
+    while not condition(await sync_to_async(set)(LiveConnection.objects.values_list("channel", flat=True))):
+        pass
+
+
+async def test_connections_appear_and_vanish(registry: Registry) -> None:
+    registry.add(connection("a"))
+    registry.add(connection("b"))
+    await until(lambda channels: channels == {"a", "b"})
+    registry.discard("a")
+    await until(lambda channels: channels == {"b"})
+    registry.discard("b")
+    await until(lambda channels: channels == set())
+    while await Process.objects.aexists():
+        pass  # a process without connections gives its lease back
+
+
+async def test_a_connection_that_gets_a_user_is_reported_again(registry: Registry) -> None:
+    user = await User.objects.acreate(username="bob")
+    registry.add(connection("a"))
+    await until(lambda channels: channels == {"a"})
+    registry.add(connection("a", user.pk))
+    while not await LiveConnection.objects.filter(channel="a", user=user).aexists():
+        pass
+
+
+async def test_what_a_process_that_has_ended_left_behind_is_removed(registry: Registry) -> None:
+    await LiveConnection.objects.acreate(
+        channel="left behind", process="00000000-0000-0000-0000-000000000001", endpoint="/ws", since=timezone.now()
+    )
+    registry.add(connection("a"))
+    await until(lambda channels: channels == {"a"})
+
+
+async def test_rows_that_others_have_removed_are_written_again(registry: Registry) -> None:
+    registry.add(connection("a"))
+    await until(lambda channels: channels == {"a"})
+    await LiveConnection.objects.all().adelete()
+    while not await LiveConnection.objects.aexists():
+        await Process.objects.aupdate(expires_at=timezone.now() - datetime.timedelta(seconds=1))
+
+
+async def test_a_revocation_whose_event_was_lost_is_found(registry: Registry) -> None:
+    layer = get_channel_layer()
+    channel = await layer.new_channel()
+    user = await User.objects.acreate(username="bob")
+    registry.add(connection(channel, user.pk))
+    registry.add(connection("a bystander"))
+    await Revocation.objects.acreate(pk=user.pk, at=timezone.now() + datetime.timedelta(seconds=1), reason="gone")
+    assert await layer.receive(channel) == revocation_event("gone")
+
+
+async def test_an_account_that_is_gone_is_told_why_where_that_is_known(registry: Registry) -> None:
+    layer = get_channel_layer()
+    deleted, vanished = await layer.new_channel(), await layer.new_channel()
+    user = await User.objects.acreate(username="carol")
+    number = user.pk
+    registry.add(connection(deleted, number))
+    await user.adelete()
+    assert await layer.receive(deleted) == revocation_event("the account was deleted")
+    registry.discard(deleted)
+    registry.add(replace(connection(vanished, number), generation=1))
+    assert await layer.receive(vanished) == revocation_event("the account is not active")

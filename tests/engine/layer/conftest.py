@@ -1,0 +1,138 @@
+"""Layers on both backends, and what tests wait for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from realtime.engine.layer import FanoutChannelLayer, Subscription
+from realtime.engine.messages import SharedMessage
+from realtime.engine.testing.server import RedisProcess
+
+#: Seconds after which a test gives up waiting for something that should come at once.
+PATIENCE = 10
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisProcess]:
+    """A Redis server for tests that leave it running; each test has a prefix of its own."""
+    if shutil.which("redis-server") is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
+    server = RedisProcess()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def layers() -> AsyncIterator[Callable[..., FanoutChannelLayer]]:
+    """Make layers, and close them after the test."""
+    made: list[FanoutChannelLayer] = []
+
+    def make(*args: Any, **options: Any) -> FanoutChannelLayer:
+        made.append(FanoutChannelLayer(*args, **options))
+        return made[-1]
+
+    yield make
+    for layer in made:
+        await layer.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_layer(
+    request: pytest.FixtureRequest, layers: Callable[..., FanoutChannelLayer]
+) -> Callable[..., FanoutChannelLayer]:
+    """Make layers of one process each: on each backend in turn."""
+    if request.param == "memory":
+        return layers
+    hosts, prefix = [request.getfixturevalue("shared_redis").url], uuid.uuid4().hex
+    return lambda **options: layers(hosts, prefix=prefix, **options)
+
+
+@pytest.fixture
+def make_process(
+    shared_redis: RedisProcess, layers: Callable[..., FanoutChannelLayer]
+) -> Callable[..., FanoutChannelLayer]:
+    """Make layers that share one Redis, as the processes of one project do."""
+    prefix = uuid.uuid4().hex
+    return lambda **options: layers([shared_redis.url], **{"prefix": prefix, **options})
+
+
+class Consumer:
+    """What an attached consumer does with its mail and its direct messages, and a way to wait for them."""
+
+    def __init__(self, layer: FanoutChannelLayer, channel_name: str, **options: Any) -> None:
+        self.layer = layer
+        self.channel_name = channel_name
+        self.loop = asyncio.get_running_loop()
+        self.wakes = 0
+        self.shared: list[SharedMessage] = []
+        self.mail: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.frames: asyncio.Queue[SharedMessage] = asyncio.Queue()
+        self.subscription: Subscription = layer.attach(channel_name, wake=self._wake, **options)
+
+    def accept(self) -> Consumer:
+        """Take ``websocket.send`` messages directly from now on."""
+        self.subscription.direct = self._take
+        return self
+
+    async def next_mail(self) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            return await self.mail.get()
+
+    async def next_frame(self) -> SharedMessage:
+        async with asyncio.timeout(PATIENCE):
+            return await self.frames.get()
+
+    def _wake(self) -> None:
+        assert asyncio.get_running_loop() is self.loop
+        self.wakes += 1
+        mailbox = self.subscription.mailbox
+        while mailbox:
+            self.mail.put_nowait(mailbox.get_nowait())
+
+    def _take(self, message: SharedMessage) -> None:
+        assert asyncio.get_running_loop() is self.loop
+        self.shared.append(message)
+        self.frames.put_nowait(message)
+
+
+@pytest.fixture
+def attach() -> Callable[..., Any]:
+    """Attach a consumer to a layer, in some groups."""
+
+    async def attach(layer: FanoutChannelLayer, *groups: str, **options: Any) -> Consumer:
+        consumer = Consumer(layer, await layer.new_channel(), **options)
+        for group in groups:
+            await layer.group_add(group, consumer.channel_name)
+        return consumer
+
+    return attach
+
+
+@pytest.fixture
+def taken() -> Callable[..., Any]:
+    """Take the next message of a channel; fails where none comes."""
+
+    async def taken(layer: FanoutChannelLayer, channel: str) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            return await layer.receive(channel)
+
+    return taken
+
+
+@pytest.fixture
+def until() -> Callable[..., Any]:
+    """Wait until a condition holds that nothing announces, like a counter of the layer."""
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+    return until

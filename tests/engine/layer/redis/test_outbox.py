@@ -1,0 +1,210 @@
+"""What waits to be published: bounded, in order, and never lost without a count."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+from redis.asyncio import Redis
+
+from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.redis import outbox as outbox_module
+from realtime.engine.layer.redis.hosts import Hosts
+from realtime.engine.layer.redis.outbox import Outbox
+
+
+class Gate:
+    """A server that can be reached when the gate is open."""
+
+    def __init__(self):
+        self.event = asyncio.Event()
+
+    async def wait(self):
+        await self.event.wait()
+
+
+@pytest.fixture
+async def gate():
+    return Gate()
+
+
+@pytest.fixture
+async def client(shared_redis):
+    client = Redis.from_url(shared_redis.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def heard(client):
+    """Subscribe to ``out`` and return a way to take the next payload."""
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("out")
+        await pubsub.get_message(timeout=10)
+
+        async def heard():
+            async with asyncio.timeout(10):
+                while (message := await pubsub.get_message(timeout=1)) is None:
+                    pass
+            return message["data"]
+
+        yield heard
+
+
+async def no_members(name, payload, channels):
+    raise AssertionError(f"{name} is no group")
+
+
+def new_outbox(url, gate, **options):
+    return Outbox(Hosts([url], 2.0)[0], gate.wait, on_members=no_members, statistics=Statistics(), **options)
+
+
+@pytest.fixture
+async def make_outbox(shared_redis, gate):
+    tasks = []
+
+    def make(url=shared_redis.url, *, expiry=60.0, patience=3.0):
+        outbox = new_outbox(url, gate, expiry=expiry, patience=patience)
+        tasks.append(asyncio.create_task(outbox.run()))
+        return outbox
+
+    yield make
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def test_messages_are_published_in_their_order(make_outbox, gate, heard):
+    outbox = make_outbox()
+    gate.event.set()
+    for number in range(600):
+        await outbox.publish("out", str(number).encode())
+    assert [int(await heard()) for _ in range(600)] == list(range(600))
+
+
+async def test_messages_wait_while_the_server_cannot_be_reached(make_outbox, gate, heard):
+    outbox = make_outbox()
+    for number in range(3):
+        await outbox.publish("out", str(number).encode())
+    gate.event.set()
+    assert [int(await heard()) for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_full_outbox_makes_the_sender_wait_and_then_loses_its_message(make_outbox, gate, caplog, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox(patience=0.05)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(4):
+            await outbox.publish("out", b"x" * 50)
+    assert outbox.statistics.unpublished == 2
+    assert len([record for record in caplog.records if "are lost" in record.message]) == 1
+
+
+async def test_a_sender_that_waits_goes_on_when_there_is_room(make_outbox, gate, heard, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    await outbox.publish("out", b"1" * 60)
+    waiting = asyncio.create_task(outbox.publish("out", b"2" * 60))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    gate.event.set()
+    await waiting
+    assert [await heard() for _ in range(2)] == [b"1" * 60, b"2" * 60]
+
+
+async def test_a_message_larger_than_the_outbox_goes_alone(make_outbox, gate, heard, monkeypatch):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    gate.event.set()
+    await outbox.publish("out", b"x" * 1000)
+    assert len(await heard()) == 1000
+
+
+async def test_a_message_that_waited_too_long_is_counted_as_lost(make_outbox, gate, heard, caplog, until):
+    outbox = make_outbox(expiry=0.05)
+    await outbox.publish("out", b"old")
+    await asyncio.sleep(0.1)  # the expiry itself
+    gate.event.set()
+    await outbox.publish("out", b"new")
+    assert await heard() == b"new"
+    await until(lambda: outbox.statistics.published == 1)  # when the server has confirmed it
+    assert outbox.statistics.unpublished == 1
+    assert "have waited for more than 0.05 s" in caplog.text
+
+
+async def test_another_thread_publishes(make_outbox, gate, heard):
+    outbox = make_outbox()
+    gate.event.set()
+    await asyncio.to_thread(asyncio.run, outbox.publish("out", b"from a thread"))
+    assert await heard() == b"from a thread"
+
+
+class StoppingLock:
+    """A lock that stops a thread when it has released the lock for the n-th time."""
+
+    def __init__(self, releases: int) -> None:
+        self._lock = threading.Lock()
+        self._releases = releases
+        self.thread: int | None = None
+        self.released = threading.Event()
+        self.go_on = threading.Event()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        if threading.get_ident() != self.thread:
+            return
+        self._releases -= 1
+        if self._releases == 0:
+            self.released.set()
+            self.go_on.wait(10)
+
+
+@pytest.mark.parametrize("releases", [1, 2, 3])
+async def test_room_that_comes_just_after_a_thread_found_none_wakes_it(
+    make_outbox, gate, heard, until, monkeypatch, releases
+):
+    monkeypatch.setattr(outbox_module, "OUTBOX_BYTES", 100)
+    outbox = make_outbox()
+    lock = outbox._lock = StoppingLock(releases)
+    await outbox.publish("out", b"1" * 60)
+
+    def publish_from_a_thread():
+        lock.thread = threading.get_ident()
+        asyncio.run(outbox.publish("out", b"2" * 60))
+
+    publishing = asyncio.create_task(asyncio.to_thread(publish_from_a_thread))
+    await until(lambda: lock.released.is_set() or outbox._room)  # it has found no room
+    gate.event.set()
+    assert await heard() == b"1" * 60  # there is room, and nothing more is taken
+    lock.go_on.set()
+    await publishing
+    assert outbox.statistics.unpublished == 0
+    assert await heard() == b"2" * 60
+
+
+async def test_what_is_left_is_published_at_the_end(shared_redis, gate, heard):
+    outbox = new_outbox(shared_redis.url, gate, expiry=60, patience=3)
+    running = asyncio.create_task(outbox.run())
+    await asyncio.sleep(0)
+    await outbox.publish("out", b"farewell")
+    running.cancel()
+    await asyncio.wait([running])
+    assert await heard() == b"farewell"
+
+
+async def test_messages_that_the_server_refuses_are_counted_as_lost_and_the_others_not(
+    redis_server, gate, make_outbox, caplog, until
+):
+    outbox = make_outbox(redis_server.url)
+    redis_server.command("ACL SETUSER default resetchannels &out")
+    for channel in ("out", "forbidden", "out"):
+        await outbox.publish(channel, b"x")
+    gate.event.set()
+    await until(lambda: outbox.statistics.published == 2)
+    assert outbox.statistics.unpublished == 1
+    assert f"127.0.0.1:{redis_server.port}/0 refuses them" in caplog.text

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from django.test import AsyncClient
+
+from realtime.engine.monitoring import health
+from realtime.engine.server.drain import DRAIN
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_healthz_answers() -> None:
+    response = await AsyncClient().get("/healthz")
+    assert (response.status_code, response.content) == (200, b"ok\n")
+
+
+async def test_readyz_names_each_check_with_its_time() -> None:
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 200
+    assert report["ready"] is True
+    assert set(report["checks"]) == {"database", "channel_layer", "draining"}
+    assert all(check["ok"] and check["ms"] >= 0 for check in report["checks"].values())
+
+
+async def failing() -> None:
+    raise ConnectionError("password=hunter2")
+
+
+async def hanging() -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("check", "problem"), [(failing, "ConnectionError"), (hanging, "no answer within 0.05 s")])
+async def test_readyz_is_503_when_a_check_fails_or_hangs_and_tells_no_secret(monkeypatch, check, problem) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.05)
+    monkeypatch.setitem(health.CHECKS, "database", check)
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 503
+    assert report["ready"] is False
+    assert report["checks"]["database"]["problem"] == problem
+    assert report["checks"]["channel_layer"]["ok"] is True
+    assert b"hunter2" not in response.content
+
+
+async def test_a_stopping_process_is_not_ready(monkeypatch) -> None:
+    monkeypatch.setattr(DRAIN, "draining", True)
+    response = await AsyncClient().get("/readyz")
+    report = response.json()
+    assert response.status_code == 503
+    assert report["checks"]["draining"] == {**report["checks"]["draining"], "ok": False, "problem": "Draining"}
+
+
+async def test_checks_of_a_hung_database_take_one_thread_however_many_ask() -> None:
+    began, release = threading.Event(), threading.Event()
+    calls = []
+
+    def hang() -> None:
+        calls.append(threading.current_thread())
+        began.set()
+        release.wait()
+
+    check = health.DatabaseCheck(hang)
+    waiting = [asyncio.create_task(check()) for _ in range(20)]
+    await asyncio.to_thread(began.wait)
+    waiting[0].cancel()
+    await asyncio.wait(waiting[:1])
+    release.set()
+    await asyncio.gather(*waiting[1:])
+    assert len(calls) == 1
+    await check()
+    assert len(calls) == 2
+
+
+async def test_a_check_that_fails_after_everybody_has_left_disturbs_nobody() -> None:
+    release = threading.Event()
+
+    def fail() -> None:
+        release.wait()
+        raise ConnectionError
+
+    check = health.DatabaseCheck(fail)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(check(), 0.01)
+    release.set()
+    with pytest.raises(ConnectionError):
+        await check()

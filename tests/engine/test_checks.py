@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.core.management import call_command
+from django.urls import path, re_path
+
+from realtime import routing
+from realtime.engine import checks
+from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.policy import KIB, SocketPolicy
+from realtime.engine.testing.server import PROJECT_ROOT
+
+
+class Sized(PolicyConsumer):
+    policy = SocketPolicy(max_message_size=KIB)
+
+
+class Unsized(PolicyConsumer):
+    pass
+
+
+class Wrong(PolicyConsumer):
+    policy = {"max_message_size": 5}  # type: ignore[assignment]
+
+
+@pytest.fixture
+def routes(monkeypatch):
+    def use(*patterns):
+        monkeypatch.setattr(routing, "websocket_urlpatterns", list(patterns))
+
+    return use
+
+
+def ids(messages) -> list[str]:
+    return [message.id for message in messages]
+
+
+def test_the_project_itself_is_clean() -> None:
+    call_command("check")
+
+
+def test_a_policy_that_is_none_is_an_error_that_names_the_consumer(routes) -> None:
+    routes(path("ws", Wrong.as_asgi()), path("ok", Sized.as_asgi()))
+    [error] = checks.check_policies(None)
+    assert error.id == "realtime.E001"
+    assert "Wrong.policy is a dict" in error.msg
+
+
+def test_an_application_without_a_consumer_class_needs_no_policy(routes) -> None:
+    async def application(scope, receive, send): ...
+
+    routes(path("ws", application))
+    assert checks.check_policies(None) == checks.check_deployment(None) == []
+
+
+SHADOWS = [
+    ("the same path twice", ["ws", "ws"], True),
+    ("a parameter before a literal", ["ws/<str:room>", "ws/lobby"], True),
+    ("a parameter before a parameter", ["ws/<room>", "ws/<int:number>"], True),
+    ("a literal before a parameter", ["ws/lobby", "ws/<str:room>"], False),
+    ("a narrower parameter first", ["ws/<int:number>", "ws/<str:room>"], False),
+    ("different paths", ["ws", "ws/chat"], False),
+]
+
+
+@pytest.mark.parametrize(("paths", "shadowed"), [row[1:] for row in SHADOWS], ids=[row[0] for row in SHADOWS])
+def test_a_shadowed_route_is_an_error(routes, paths, shadowed) -> None:
+    routes(*(path(route, Sized.as_asgi()) for route in paths))
+    assert ids(checks.check_routes(None)) == (["realtime.E003"] if shadowed else [])
+
+
+def test_a_regular_expression_shadows_too(routes) -> None:
+    routes(re_path(r"^ws/.*$", Sized.as_asgi()), path("ws/chat", Sized.as_asgi()))
+    [error] = checks.check_routes(None)
+    assert "'ws/chat'" in error.msg
+
+
+@pytest.mark.parametrize(
+    ("processes", "redis_url", "found"),
+    [(1, "", []), (2, "redis://localhost", []), (2, "", ["realtime.E002"])],
+)
+def test_several_processes_need_redis(settings, processes, redis_url, found) -> None:
+    settings.WEB_CONCURRENCY, settings.REDIS_URL = processes, redis_url
+    assert ids(checks.check_processes(None)) == found
+
+
+def test_default_sizes_are_a_warning_before_deployment(routes) -> None:
+    routes(path("ws", Unsized.as_asgi()), path("ok", Sized.as_asgi()))
+    [warning] = checks.check_deployment(None)
+    assert warning.id == "realtime.W003"
+    assert "Unsized" in warning.msg
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_check_deploy_is_clean_with_production_settings() -> None:
+    result = manage(
+        "check",
+        "--deploy",
+        "--fail-level",
+        "WARNING",
+        DJANGO_SECRET_KEY="k7Zq" * 16 + "-unlike-the-others",
+        DJANGO_ALLOWED_HOSTS="app.example",
+        REDIS_URL="redis://localhost:6379/0",
+        WEB_CONCURRENCY="4",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "no issues" in result.stdout + result.stderr
+
+
+def test_production_without_a_secret_key_says_what_to_do() -> None:
+    result = manage("check", DJANGO_DEBUG="0")
+    assert result.returncode != 0
+    assert "DJANGO_SECRET_KEY is not set" in result.stderr
+
+
+def test_processes_without_redis_fail_the_check() -> None:
+    result = manage("check", WEB_CONCURRENCY="2")
+    assert result.returncode != 0
+    assert "realtime.E002" in result.stderr
