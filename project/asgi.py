@@ -12,8 +12,9 @@ from django.urls import get_resolver
 
 django_application = get_asgi_application()  # loads the apps, which the imports below need
 
+from realtime.engine import SocketRouter, UpgradeRequired
 from realtime.engine.connections.reporter import report_connections
-from realtime.engine.handshake.router import BodyLimit, SocketRouter, UpgradeRequired
+from realtime.engine.handshake.router import BodyLimit
 from realtime.engine.monitoring.tracing import trace_handshakes
 from realtime.routing import websocket_urlpatterns
 

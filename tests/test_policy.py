@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.engine import KIB, MIB, SocketPolicy
 from realtime.engine.errors import PolicyError
-from realtime.engine.policy import KIB, MIB, SocketPolicy
 
 
 def test_the_defaults_are_those_of_the_design() -> None:

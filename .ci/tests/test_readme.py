@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.engine.policy import SocketPolicy
+from realtime.engine import SocketPolicy
 from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 from realtime.routing import websocket_urlpatterns
 

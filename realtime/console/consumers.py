@@ -10,9 +10,17 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
-from realtime.engine.auth import Authentication
+from realtime.engine import (
+    KIB,
+    MIB,
+    Authentication,
+    CloseCode,
+    HandshakeRejected,
+    Message,
+    PolicyConsumer,
+    SocketPolicy,
+)
 from realtime.engine.auth.revocation import disconnect_channel
-from realtime.engine.close import CloseCode
 from realtime.engine.connections.monitor import (
     Announce,
     Disconnect,
@@ -22,11 +30,7 @@ from realtime.engine.connections.monitor import (
     Refused,
     overview,
 )
-from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.database import in_monitor_thread
-from realtime.engine.errors import HandshakeRejected
-from realtime.engine.messages import Message
-from realtime.engine.policy import KIB, MIB, SocketPolicy
 from realtime.rooms.access import Refusal
 from realtime.rooms.models import Room
 from realtime.rooms.people import Person

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.endpoints.echo import EchoConsumer
-from realtime.engine.policy import MIB, SocketPolicy
+from realtime.engine import MIB, SocketPolicy
 
 __all__ = ["AnyProtocolConsumer"]
 

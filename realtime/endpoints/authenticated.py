@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.endpoints.echo import EchoConsumer
-from realtime.engine.auth import Authentication
+from realtime.engine import Authentication
 
 __all__ = ["AuthenticatedConsumer"]
 

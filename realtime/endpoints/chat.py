@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.policy import KIB, MIB, SocketPolicy
+from realtime.engine import KIB, MIB, PolicyConsumer, SocketPolicy
 
 __all__ = ["ChatConsumer"]
 

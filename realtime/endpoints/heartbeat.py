@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 
 from realtime.endpoints.echo import EchoConsumer
-from realtime.engine.policy import KIB, SocketPolicy
+from realtime.engine import KIB, SocketPolicy
 
 __all__ = ["HeartbeatConsumer"]
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.messages import Message
-from realtime.engine.policy import MIB, SocketPolicy
+from realtime.engine import MIB, Message, PolicyConsumer, SocketPolicy
 
 __all__ = ["MessagesConsumer"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.endpoints.echo import EchoConsumer
-from realtime.engine.policy import KIB, MIB, SocketPolicy
+from realtime.engine import KIB, MIB, SocketPolicy
 
 __all__ = ["PolicyEchoConsumer"]
 

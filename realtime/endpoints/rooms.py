@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from realtime.engine import KIB, MIB, CloseCode, Message, PolicyConsumer, SocketPolicy
 from realtime.engine.addresses import client_address, network_of
-from realtime.engine.close import CloseCode
-from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.messages import Message
-from realtime.engine.policy import KIB, MIB, SocketPolicy
 from realtime.rooms.hub import current_hub
 from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session

@@ -1,1 +1,64 @@
-"""Real-time endpoints for Django: policies, the server that enforces them, and fan-out. Never edited by an owner."""
+"""The engine: policies, the server that enforces them, fan-out, authentication. Its owner never edits this folder.
+
+The names below are what a project uses. Each is loaded when it is first asked for: some of them need Django's app
+registry, and settings import this package before it is ready.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from realtime.engine.auth import Authentication as Authentication
+    from realtime.engine.close import Advice as Advice
+    from realtime.engine.close import CloseCode as CloseCode
+    from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
+    from realtime.engine.errors import HandshakeRejected as HandshakeRejected
+    from realtime.engine.errors import InvalidMessage as InvalidMessage
+    from realtime.engine.errors import TokenRejected as TokenRejected
+    from realtime.engine.handshake.router import SocketRouter as SocketRouter
+    from realtime.engine.handshake.router import UpgradeRequired as UpgradeRequired
+    from realtime.engine.layer import FanoutChannelLayer as FanoutChannelLayer
+    from realtime.engine.messages import Message as Message
+    from realtime.engine.messages import SharedMessage as SharedMessage
+    from realtime.engine.policy import KIB as KIB
+    from realtime.engine.policy import MIB as MIB
+    from realtime.engine.policy import SocketPolicy as SocketPolicy
+    from realtime.engine.rates import MessageRate as MessageRate
+
+__version__ = "0.2.0"
+
+#: Public names, and the module of each below this package.
+_MODULES = {
+    "Advice": "close",
+    "Authentication": "auth",
+    "CloseCode": "close",
+    "FanoutChannelLayer": "layer",
+    "HandshakeRejected": "errors",
+    "InvalidMessage": "errors",
+    "KIB": "policy",
+    "MIB": "policy",
+    "Message": "messages",
+    "MessageRate": "rates",
+    "PolicyConsumer": "consumers.consumer",
+    "SharedMessage": "messages",
+    "SocketPolicy": "policy",
+    "SocketRouter": "handshake.router",
+    "TokenRejected": "errors",
+    "UpgradeRequired": "handshake.router",
+}
+
+__all__ = [*_MODULES, "__version__"]  # noqa: PLE0604  names from the table
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

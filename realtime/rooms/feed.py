@@ -21,7 +21,7 @@ from typing import Protocol, TypeVar
 
 from django.db import DatabaseError, InterfaceError
 
-from realtime.engine.messages import SharedMessage
+from realtime.engine import SharedMessage
 from realtime.rooms.access import Action, Standing, decide, standing_from
 from realtime.rooms.attendance import Transition, read_roster
 from realtime.rooms.history import AccessState, Entry, RoomState, read_access, read_between, read_tail

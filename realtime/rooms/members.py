@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from realtime.engine.messages import SharedMessage
+from realtime.engine import SharedMessage
 from realtime.rooms.access import RoomFacts, Standing
 from realtime.rooms.admission import Admission
 from realtime.rooms.history import Entry

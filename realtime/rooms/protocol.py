@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from realtime.engine.errors import ErrorCode, InvalidMessage
+from realtime.engine import InvalidMessage
+from realtime.engine.errors import ErrorCode
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
 __all__ = [

@@ -18,10 +18,9 @@ from typing import Protocol
 from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
+from realtime.engine import HandshakeRejected, InvalidMessage, Message, MessageRate, SharedMessage, TokenRejected
 from realtime.engine.auth.tokens import VerifiedToken, verify_access_token
-from realtime.engine.errors import ErrorCode, HandshakeRejected, InvalidMessage, TokenRejected
-from realtime.engine.messages import Message, SharedMessage
-from realtime.engine.rates import MessageRate
+from realtime.engine.errors import ErrorCode
 from realtime.rooms import protocol
 from realtime.rooms.access import Action, AnyUser, Refusal, decide, unknown_room
 from realtime.rooms.admission import Admission, admit

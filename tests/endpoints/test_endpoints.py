@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from realtime.engine.policy import KIB, MIB
+from realtime.engine import KIB, MIB
 from realtime.engine.testing.server import ServerProcess
 
 LARGE = 64 * MIB

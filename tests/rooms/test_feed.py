@@ -13,7 +13,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import OperationalError
 from django.test import override_settings
 
-from realtime.engine.messages import SharedMessage
+from realtime.engine import SharedMessage
 from realtime.rooms.access import RoomFacts, Standing
 from realtime.rooms.attendance import Transition, read_roster
 from realtime.rooms.feed import Feed

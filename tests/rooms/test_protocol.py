@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.errors import InvalidMessage
+from realtime.engine import InvalidMessage
 from realtime.rooms.protocol import Authenticate, History, Join, Leave, Ping, Position, Post, decode
 
 DEEP = 100_000

@@ -16,9 +16,7 @@ _CONSUMER = Template('''\
 
 from __future__ import annotations
 
-from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.messages import Message
-from realtime.engine.policy import SocketPolicy
+from realtime.engine import Message, PolicyConsumer, SocketPolicy
 
 __all__ = ["$class_name"]
 
