@@ -14,12 +14,11 @@ django_application = get_asgi_application()  # loads the apps, which the imports
 
 from realtime.engine import SocketRouter, UpgradeRequired
 from realtime.engine.connections.reporter import report_connections
-from realtime.engine.handshake.router import BodyLimit
+from realtime.engine.handshake.router import BodyLimit, websocket_urlpatterns
 from realtime.engine.monitoring.tracing import trace_handshakes
-from realtime.routing import websocket_urlpatterns
 
 report_connections()
-sockets = SocketRouter(websocket_urlpatterns)
+sockets = SocketRouter(websocket_urlpatterns())
 
 application = ProtocolTypeRouter(
     {

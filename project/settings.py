@@ -108,6 +108,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "project.urls"
+#: The module whose ``websocket_urlpatterns`` lead to the WebSocket endpoints.
+REALTIME_ROUTING = "realtime.routing"
 ASGI_APPLICATION = "project.asgi.application"
 
 TEMPLATES = [

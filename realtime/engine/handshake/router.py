@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 from channels.routing import URLRouter
+from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.urls import URLPattern
 
@@ -20,10 +22,15 @@ from realtime.engine.handshake.checks import check_host, check_same_origin, deny
 from realtime.engine.problems import problem_response
 from realtime.engine.protocol.upgrade import upgrade_problem
 
-__all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired"]
+__all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]
 
 #: Where middleware keeps the application that it wraps: that of Channels, its origin validator, and most others.
 _WRAPPED = ("inner", "application", "app")
+
+
+def websocket_urlpatterns() -> Sequence[URLPattern]:
+    """Return the project's WebSocket routes, from the module that ``settings.REALTIME_ROUTING`` names."""
+    return import_module(settings.REALTIME_ROUTING).websocket_urlpatterns
 
 
 @dataclass(frozen=True, slots=True)
