@@ -16,14 +16,14 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.channel_queue import ChannelMessage, MailboxRules
 from realtime.engine.layer.group_message import Parcel, carry, seal, unseal
 from realtime.engine.layer.local import LocalMembers
-from realtime.engine.layer.mailbox import ChannelMessage, MailboxRules
 from realtime.engine.layer.members import Subscription
 from realtime.engine.layer.redis.broker import Upstream
 from realtime.engine.layer.redis.envelope import Envelope, Kind
 from realtime.engine.layer.redis.subscriber import Timing
+from realtime.engine.layer.statistics import Statistics
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
 

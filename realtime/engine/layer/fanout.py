@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.group_message import Parcel
+from realtime.engine.layer.statistics import Statistics
 from realtime.engine.messages import SharedMessage
 
 __all__ = ["DELIVERIES_PER_ITERATION", "Deliverer", "Recipient"]

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from realtime.engine.layer.channel_queue import ChannelMessage, Mailbox, MailboxRules
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import Parcel
 from realtime.engine.layer.groups import Groups
-from realtime.engine.layer.mailbox import ChannelMessage, Mailbox, MailboxRules
 from realtime.engine.layer.members import Member, Queue, Subscription
 
 __all__ = ["LocalMembers"]

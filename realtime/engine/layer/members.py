@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from realtime.engine.layer.mailbox import Mailbox, MailboxRules
+from realtime.engine.layer.channel_queue import Mailbox, MailboxRules
 from realtime.engine.messages import SharedMessage
 
 __all__ = ["Member", "Queue", "Subscription"]

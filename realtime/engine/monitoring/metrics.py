@@ -1,7 +1,7 @@
 """``/metrics``: what this process has counted, in Prometheus' format.
 
 Every process answers for itself; Prometheus asks each one. The counters are the plain integers of
-``monitoring.counters``, ``layer.counters_of_layer`` and the wire; nothing is kept here twice.
+``monitoring.counters``, ``layer.statistics`` and the wire; nothing is kept here twice.
 """
 
 from __future__ import annotations

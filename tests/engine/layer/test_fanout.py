@@ -8,9 +8,9 @@ import logging
 import pytest
 
 from realtime.engine.layer import fanout as delivery
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import Parcel
+from realtime.engine.layer.statistics import Statistics
 
 
 class Member:

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from realtime.engine.layer.counters_of_layer import Statistics
-from realtime.engine.layer.mailbox import Mailbox, MailboxRules
+from realtime.engine.layer.channel_queue import Mailbox, MailboxRules
 from realtime.engine.layer.members import Queue
+from realtime.engine.layer.statistics import Statistics
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.members import Queue
 from realtime.engine.layer.redis.clients import Clients
 from realtime.engine.layer.redis.envelope import Codec, Envelope, Kind, UndecodableEnvelope
@@ -18,6 +17,7 @@ from realtime.engine.layer.redis.named_channels import WorkQueues
 from realtime.engine.layer.redis.numbers import Numbers
 from realtime.engine.layer.redis.subscriber import Timing
 from realtime.engine.layer.redis.workgroups import WorkGroups
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["Upstream"]
 

@@ -8,10 +8,10 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.layer.redis.outbox import Outbox
 from realtime.engine.layer.redis.subscriber import Subscriber, Timing
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["Link"]
 

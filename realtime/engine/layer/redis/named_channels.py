@@ -9,13 +9,13 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.group_message import Parcel, carry, unseal
 from realtime.engine.layer.members import Queue
 from realtime.engine.layer.redis.clients import Clients
 from realtime.engine.layer.redis.envelope import Codec, Envelope, Kind, UndecodableEnvelope
 from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.layer.redis.workgroups import WorkGroups
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["WorkQueues"]
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.redis.hosts import Host
 from realtime.engine.layer.redis.publisher import Publisher
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["OUTBOX_BYTES", "Outbox"]
 

@@ -17,8 +17,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["Subscriber", "Timing"]
 

@@ -9,10 +9,10 @@ import threading
 import pytest
 from redis.asyncio import Redis
 
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.redis import outbox as outbox_module
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.layer.redis.outbox import Outbox
+from realtime.engine.layer.statistics import Statistics
 
 
 class Gate:

@@ -8,10 +8,10 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
-from realtime.engine.layer.counters_of_layer import Statistics
 from realtime.engine.layer.redis import subscriber as subscriber_module
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.layer.redis.subscriber import Subscriber, Timing
+from realtime.engine.layer.statistics import Statistics
 
 
 class Heard:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.engine.layer.counters_of_layer import Statistics
+from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["RESYNCHRONISE", "Mailbox", "MailboxRules"]
 

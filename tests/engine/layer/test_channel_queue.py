@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from realtime.engine.layer.counters_of_layer import Statistics
-from realtime.engine.layer.mailbox import RESYNCHRONISE, Mailbox, MailboxRules
+from realtime.engine.layer.channel_queue import RESYNCHRONISE, Mailbox, MailboxRules
+from realtime.engine.layer.statistics import Statistics
 
 
 class Clock:
