@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from realtime.engine.consumers.admission import OUTAGES, RETRY_AFTER
 from realtime.engine.monitoring.health import healthz, readyz
 from realtime.engine.monitoring.metrics import metrics
-from realtime.engine.problems import CONTENT_TYPE, problem_body
+from realtime.engine.protocol.problems import CONTENT_TYPE, problem_body
 
 __all__ = [
     "CONTENT_SECURITY_POLICY",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.engine import KIB, MIB, CloseCode, Message, PolicyConsumer, SocketPolicy
-from realtime.engine.addresses import client_address, network_of
+from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.rooms.hub import current_hub
 from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session

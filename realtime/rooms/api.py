@@ -17,8 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
-from realtime.engine.addresses import network_of, request_address
 from realtime.engine.cache import limit_cache
+from realtime.engine.handshake.addresses import network_of, request_address
 from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
 from realtime.rooms.admission import create_within_quota
 from realtime.rooms.limits import MAX_PAGE

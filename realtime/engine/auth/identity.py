@@ -21,7 +21,7 @@ from realtime.engine.auth.tokens import verify_access_token
 from realtime.engine.connections.registry import LoginSession
 from realtime.engine.database import in_handshake_thread
 from realtime.engine.errors import HandshakeRejected, TokenRejected
-from realtime.engine.handshake.checks import header_values, is_same_origin
+from realtime.engine.handshake.origin import header_values, is_same_origin
 
 __all__ = ["Authentication", "Identity", "identify"]
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from django.conf import settings
 
-from realtime.engine.addresses import client_address, limited_network
 from realtime.engine.connections.slots import Place
 from realtime.engine.counts import Count
 from realtime.engine.errors import HandshakeRejected
+from realtime.engine.handshake.addresses import client_address, limited_network
 
 __all__ = ["check_failures", "check_handshakes", "count_failure", "failures_of", "take_place"]
 

@@ -20,9 +20,9 @@ from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 from rest_framework.exceptions import Throttled
 
-from realtime.engine.addresses import limited_network, request_address
 from realtime.engine.auth.limits import failures_of
 from realtime.engine.counts import Count
+from realtime.engine.handshake.addresses import limited_network, request_address
 from realtime.engine.monitoring.logs import event
 
 __all__ = ["ACCOUNT_WINDOW", "PasswordBackend", "TooManyAttempts", "TooManyAttemptsMiddleware"]

@@ -15,7 +15,7 @@ from realtime.engine.auth import Authentication, Identity, identify
 from realtime.engine.auth.limits import check_handshakes, take_place
 from realtime.engine.connections.slots import Place
 from realtime.engine.errors import HandshakeRejected, UpstreamUnavailable
-from realtime.engine.handshake.checks import check_host, check_origin, parse_query
+from realtime.engine.handshake.origin import check_host, check_origin, parse_query
 from realtime.engine.policy import SocketPolicy
 from realtime.engine.protocol.upgrade import offered_subprotocols
 

@@ -16,7 +16,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
-from realtime.engine.addresses import client_address, network_of
 from realtime.engine.auth import Authentication
 from realtime.engine.auth.revocation import current_generation, user_group
 from realtime.engine.auth.rights import rights_of
@@ -28,6 +27,7 @@ from realtime.engine.consumers.mailbox import OutboxFull
 from realtime.engine.consumers.serving import ServedConsumer
 from realtime.engine.database import in_handshake_thread
 from realtime.engine.errors import HandshakeRejected
+from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.engine.messages import CloseFrame, Kind, Message, SharedMessage
 from realtime.engine.rates import MessageRate
 

@@ -22,7 +22,7 @@ from channels.layers import get_channel_layer
 from realtime.engine.close import CloseCode
 from realtime.engine.consumers.mailbox import Delivery
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.checks import deny
+from realtime.engine.handshake.origin import deny
 from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.counters import HANDLER_SECONDS, UNROUTED
 from realtime.engine.monitoring.tracing import UNTRACED, ConnectionTracer

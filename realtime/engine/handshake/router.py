@@ -18,8 +18,8 @@ from django.core.exceptions import RequestAborted
 from django.urls import URLPattern
 
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.checks import check_host, check_same_origin, deny, refusing
-from realtime.engine.problems import problem_response
+from realtime.engine.handshake.origin import check_host, check_same_origin, deny, refusing
+from realtime.engine.protocol.problems import problem_response
 from realtime.engine.protocol.upgrade import upgrade_problem
 
 __all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from websockets.utils import accept_key
 
-from realtime.engine.problems import problem_response
+from realtime.engine.protocol.problems import problem_response
 from realtime.engine.protocol.upgrade import offered_subprotocols
 
 __all__ = [

@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import DisallowedHost
 
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.checks import check_host, check_origin, deny, is_same_origin, parse_query
+from realtime.engine.handshake.origin import check_host, check_origin, deny, is_same_origin, parse_query
 from realtime.engine.policy import SocketPolicy
 
 

@@ -21,7 +21,7 @@ from realtime.engine.close import CloseCode
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.refusals import log_refusal
 from realtime.engine.policy import SocketPolicy
-from realtime.engine.problems import problem_response
+from realtime.engine.protocol.problems import problem_response
 
 __all__ = [
     "check_host",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from realtime.engine.problems import problem_response
+from realtime.engine.protocol.problems import problem_response
 
 
 def test_a_problem_has_title_status_and_detail() -> None:
