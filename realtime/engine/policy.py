@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from realtime.engine.errors import PolicyError
-from realtime.engine.protocol.upgrade import is_token
 
-__all__ = ["OriginPredicate", "SocketPolicy"]
+__all__ = ["Limits", "OriginPredicate", "SocketPolicy", "is_token"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -25,34 +25,44 @@ MAX_UTF8_BYTES = 4
 #: Decides about an ``Origin`` header: called with its value, None for none, and the ASGI scope.
 OriginPredicate = Callable[[str | None, Mapping[str, Any]], bool]
 
-#: The fields that the server enforces; the others are enforced by the consumer.
-_WIRE_FIELDS = (
-    "max_message_size",
-    "max_frame_size",
-    "write_buffer_size",
-    "max_write_buffer_size",
-    "accept_unmasked_frames",
-    "ping_interval",
-    "ping_timeout",
-    "idle_timeout",
-    "compression",
-    "max_fragments",
-    "message_timeout",
-    "close_timeout",
-)
+#: RFC 9110, 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def is_token(name: str) -> bool:
+    """Tell whether a name is a token, which a subprotocol must be (RFC 6455, 4.1)."""
+    return _TOKEN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SocketPolicy:
+class Limits:
+    """What the server enforces on one connection; ``SocketPolicy`` explains the fields and checks their values.
+
+    The sizes are Daphne's own; they hold for an application that accepts without a policy.
+    """
+
+    max_message_size: int | None = MIB
+    max_frame_size: int | None = MIB
+    write_buffer_size: int = 128 * KIB
+    max_write_buffer_size: int | None = None
+    accept_unmasked_frames: bool = False
+    ping_interval: float | None = None
+    ping_timeout: float = 20
+    idle_timeout: float | None = None
+    compression: bool = False
+    max_fragments: int = DEFAULT_FRAGMENTS
+    message_timeout: float | None = 60
+    close_timeout: float = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketPolicy(Limits):
     """Limits and choices of one WebSocket endpoint.
 
     Sizes are in bytes, times in seconds. The defaults are generous; state tighter ones for an endpoint of your
     own (``manage.py check --deploy`` reminds you).
 
     Args:
-        subprotocols: names that this endpoint speaks; the first that the *client* lists and that stands
-            here is selected (RFC 6455, 4.2.2). Without an overlap the connection goes on without one.
-        accept_any_subprotocol: select whatever the client lists first; overrides ``subprotocols``.
         max_message_size: largest message after reassembly and decompression; None for no limit.
         max_frame_size: largest frame payload, read from the frame header; None for no limit. Left at its
             default, it follows a smaller ``max_message_size``.
@@ -61,42 +71,35 @@ class SocketPolicy:
         max_write_buffer_size: what may be pending to a peer that does not read before a fan-out to it
             ends the connection with 1013; None for no limit. A consumer's own ``send`` waits instead.
         accept_unmasked_frames: accept frames without a mask, which RFC 6455, 5.1 forbids to clients.
-        allowed_origins: None accepts the request's own host and ``ALLOWED_HOSTS``; else a collection of
-            origins (``"https://example.com"``, ``"https://*.example.com"`` or ``"*"``) or a predicate that
-            is called with the ``Origin`` header, None for none, and the scope.
-        require_origin: refuse a client that sends no ``Origin`` header, which every browser does.
         ping_interval: a protocol ping is sent this often; None sends none.
         ping_timeout: a peer that does not answer a ping within this time is closed with 1011.
         idle_timeout: a peer that sends no message for this long is closed with 3008; None allows it.
-        max_messages_per_second: a peer that sends more is closed with 1008; a burst of up to one
-            second's worth is allowed. None for no limit.
         compression: offer permessage-deflate (RFC 7692); costs memory for each connection.
         max_fragments: largest number of frames in one message.
         message_timeout: an unfinished fragmented message or frame is closed with 1008 after this time;
             None waits for ever.
         close_timeout: how long the peer has to answer a close frame before the TCP connection is ended.
+        subprotocols: names that this endpoint speaks; the first that the *client* lists and that stands
+            here is selected (RFC 6455, 4.2.2). Without an overlap the connection goes on without one.
+        accept_any_subprotocol: select whatever the client lists first; overrides ``subprotocols``.
+        allowed_origins: None accepts the request's own host and ``ALLOWED_HOSTS``; else a collection of
+            origins (``"https://example.com"``, ``"https://*.example.com"`` or ``"*"``) or a predicate that
+            is called with the ``Origin`` header, None for none, and the scope.
+        require_origin: refuse a client that sends no ``Origin`` header, which every browser does.
+        max_messages_per_second: a peer that sends more is closed with 1008; a burst of up to one
+            second's worth is allowed. None for no limit.
 
     Raises:
         PolicyError: names the field whose value cannot be enforced.
     """
 
-    subprotocols: tuple[str, ...] = ()
-    accept_any_subprotocol: bool = False
     max_message_size: int | None = DEFAULT_MESSAGE_SIZE
     max_frame_size: int | None = DEFAULT_FRAME_SIZE
-    write_buffer_size: int = 128 * KIB
-    max_write_buffer_size: int | None = None
-    accept_unmasked_frames: bool = False
+    subprotocols: tuple[str, ...] = ()
+    accept_any_subprotocol: bool = False
     allowed_origins: tuple[str, ...] | OriginPredicate | None = None
     require_origin: bool = False
-    ping_interval: float | None = None
-    ping_timeout: float = 20
-    idle_timeout: float | None = None
     max_messages_per_second: float | None = None
-    compression: bool = False
-    max_fragments: int = DEFAULT_FRAGMENTS
-    message_timeout: float | None = 60
-    close_timeout: float = 10
 
     def __post_init__(self) -> None:
         self._freeze("subprotocols")
@@ -133,7 +136,7 @@ class SocketPolicy:
 
     def for_wire(self) -> dict[str, Any]:
         """Return what the server enforces, as it stands in ``websocket.accept`` under ``policy``."""
-        return {name: getattr(self, name) for name in _WIRE_FIELDS}
+        return {name: getattr(self, name) for name in Limits.__slots__}
 
     # Validation, one subject each.
 

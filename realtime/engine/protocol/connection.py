@@ -20,6 +20,7 @@ from realtime.engine.close import CloseCode, is_sendable, truncate_reason
 from realtime.engine.errors import PeerViolation
 from realtime.engine.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.deadlines import Deadline
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.frames import (
@@ -34,7 +35,6 @@ from realtime.engine.protocol.frames import (
     parse_close,
 )
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.limits import Limits
 from realtime.engine.protocol.reader import Item, MessageReader
 from realtime.engine.protocol.receive_queue import Inbox
 from realtime.engine.protocol.response import Answer

@@ -10,6 +10,7 @@ import codecs
 
 from realtime.engine.close import CloseCode
 from realtime.engine.errors import PeerViolation
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.frames import (
     BINARY,
@@ -23,7 +24,6 @@ from realtime.engine.protocol.frames import (
     apply_mask,
     read_header,
 )
-from realtime.engine.protocol.limits import Limits
 
 __all__ = ["INFLATED_PER_TURN", "Item", "MessageReader"]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any
 
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.deflate import Deflate, negotiate
 from realtime.engine.protocol.http import Headers, Request, problem_answer, response_head, upgrade_answer
-from realtime.engine.protocol.limits import Limits, limits_from_policy
 
 __all__ = ["Answer"]
 
@@ -40,7 +42,7 @@ class Answer:
             ValueError: for a subprotocol or headers that are not legal.
         """
         policy = event.get("policy")
-        limits = defaults if policy is None else limits_from_policy(policy, defaults)
+        limits = defaults if policy is None else _limits(defaults, tuple(policy.items()))
         agreed = negotiate(self._request.values(b"sec-websocket-extensions")) if limits.compression else None
         extension, deflate = (None, None) if agreed is None else agreed
         answer = upgrade_answer(
@@ -78,3 +80,9 @@ class Answer:
         """Return a whole problem response (RFC 9457)."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
         return problem_answer(status, detail, headers)
+
+
+@functools.lru_cache(maxsize=256)
+def _limits(defaults: Limits, fields: tuple[tuple[str, Any], ...]) -> Limits:
+    """Return the limits of an endpoint; its connections share one object."""
+    return replace(defaults, **dict(fields))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.deadlines import Deadline, Deadlines
 from realtime.engine.protocol.heartbeat import Heartbeat
-from realtime.engine.protocol.limits import Limits
 
 __all__ = ["LINGER_SECONDS", "Timekeeper"]
 

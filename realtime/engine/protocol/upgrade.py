@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["UpgradeProblem", "is_token", "offered_subprotocols", "upgrade_problem"]
+from realtime.engine.policy import is_token
+
+__all__ = ["UpgradeProblem", "offered_subprotocols", "upgrade_problem"]
 
 #: The only version of the protocol that was ever standardised (RFC 6455, 4.1).
 VERSION = b"13"
 
 #: Decoded length in bytes of ``Sec-WebSocket-Key`` (RFC 6455, 4.1).
 KEY_LENGTH = 16
-
-#: RFC 9110, 5.6.2.
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +61,6 @@ def upgrade_problem(method: str, http_version: str, headers: Iterable[tuple[byte
     if not _is_key(values.get(b"sec-websocket-key", ())):
         return UpgradeProblem("The request needs one 'Sec-WebSocket-Key' header: 16 random bytes in base64.")
     return None
-
-
-def is_token(name: str) -> bool:
-    """Tell whether a name is a token, which a subprotocol must be (RFC 6455, 4.1)."""
-    return _TOKEN.fullmatch(name) is not None
 
 
 def offered_subprotocols(scope: Mapping[str, Any]) -> list[str]:

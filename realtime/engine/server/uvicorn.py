@@ -11,9 +11,9 @@ from urllib.parse import unquote
 
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer
-from realtime.engine.protocol.limits import DEFAULT_LIMITS, Limits
 from realtime.engine.protocol.upgrade import upgrade_problem
 from realtime.engine.server.asgi_connection import Session
 from realtime.engine.server.asyncio_transport import AsyncioAdapter
@@ -135,8 +135,8 @@ def _limits(config: Any) -> Limits:
     """Return the limits for an application that accepts without a policy."""
     size = config.ws_max_size
     return Limits(
-        max_message_size=DEFAULT_LIMITS.max_message_size if size == UVICORN_DEFAULT_SIZE else size,
-        max_frame_size=DEFAULT_LIMITS.max_frame_size if size == UVICORN_DEFAULT_SIZE else size,
+        max_message_size=Limits().max_message_size if size == UVICORN_DEFAULT_SIZE else size,
+        max_frame_size=Limits().max_frame_size if size == UVICORN_DEFAULT_SIZE else size,
         ping_interval=config.ws_ping_interval or None,
-        ping_timeout=config.ws_ping_timeout or DEFAULT_LIMITS.ping_timeout,
+        ping_timeout=config.ws_ping_timeout or Limits().ping_timeout,
     )

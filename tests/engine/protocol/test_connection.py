@@ -10,9 +10,9 @@ import pytest
 
 from realtime.engine.errors import ProtocolStateError
 from realtime.engine.messages import SharedMessage
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import MAX_EARLY_DATA, Connection
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.limits import DEFAULT_LIMITS
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.receive_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.state import State
@@ -63,7 +63,7 @@ def deflate(payload: bytes) -> bytes:
 
 
 def connecting(**options: Any) -> Connection:
-    connection = Connection(Request(b"/ws?x=1", list(HEADERS)), 0, defaults=DEFAULT_LIMITS, **options)
+    connection = Connection(Request(b"/ws?x=1", list(HEADERS)), 0, defaults=Limits(), **options)
     assert connection.next_event(0) == {"type": "websocket.connect"}
     return connection
 

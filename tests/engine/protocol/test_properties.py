@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.limits import DEFAULT_LIMITS
 from realtime.engine.protocol.receive_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.state import State
 
@@ -36,7 +36,7 @@ SEEDS = [
 
 
 def opened(**policy: Any) -> Connection:
-    connection = Connection(Request(b"/", [KEY, OFFER]), 0, defaults=DEFAULT_LIMITS)
+    connection = Connection(Request(b"/", [KEY, OFFER]), 0, defaults=Limits())
     connection.next_event(0)
     connection.send({"type": "websocket.accept", "policy": policy}, 0)
     take(connection)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.deadlines import Deadline
-from realtime.engine.protocol.limits import Limits
 from realtime.engine.protocol.timeouts import LINGER_SECONDS, Timekeeper
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from realtime.engine.errors import ProtocolStateError
 from realtime.engine.messages import SharedMessage
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Headers, Request
-from realtime.engine.protocol.limits import DEFAULT_LIMITS
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
 from realtime.engine.server.asgi_connection import Session
@@ -80,7 +80,7 @@ class Bench:
         self, application: Any, *, patience: float = 10, opening: Any = None, headers: Headers = HEADERS
     ) -> Session:
         scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": [], "client": None}
-        connection = Connection(Request(b"/ws", headers), 0, defaults=DEFAULT_LIMITS)
+        connection = Connection(Request(b"/ws", headers), 0, defaults=Limits())
         self.session = Session(connection, scope, drain=self.drain, observer=self.notes, application_timeout=patience)
         self.session.start(application, opening)
         if opening is None:
@@ -161,8 +161,8 @@ async def test_pongs_are_written_while_a_long_read_goes_on(bench: Bench) -> None
     bench.notes.written.clear()
     for _ in range(40):  # without the event loop's having a turn
         session.receive_data(masked(PING, bytes(100)) * 100)
-    assert sum(map(len, bench.notes.written)) >= 2 * DEFAULT_LIMITS.write_buffer_size
-    assert session.pending < DEFAULT_LIMITS.write_buffer_size
+    assert sum(map(len, bench.notes.written)) >= 2 * Limits().write_buffer_size
+    assert session.pending < Limits().write_buffer_size
 
 
 async def test_send_waits_while_the_peer_does_not_read(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.policy import Limits, SocketPolicy
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.limits import DEFAULT_LIMITS
 from realtime.engine.protocol.response import Answer
 
 KEY = (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")
@@ -27,7 +27,7 @@ def parsed(data: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
 
 
 def upgraded(each: Answer, **event: Any) -> dict[bytes, bytes]:
-    line, headers, body = parsed(each.upgrade(event, DEFAULT_LIMITS)[0])
+    line, headers, body = parsed(each.upgrade(event, Limits())[0])
     assert (line, body) == (b"HTTP/1.1 101 Switching Protocols", b"")
     return headers
 
@@ -58,16 +58,16 @@ def test_upgrade_names_the_subprotocol_and_headers_of_the_application() -> None:
 )
 def test_upgrade_that_is_not_legal_says_why(event: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        answer((b"sec-websocket-protocol", b"a, b")).upgrade(event, DEFAULT_LIMITS)
+        answer((b"sec-websocket-protocol", b"a, b")).upgrade(event, Limits())
 
 
 def test_compression_is_agreed_on_where_both_sides_want_it() -> None:
     offer = (b"sec-websocket-extensions", b"permessage-deflate; client_max_window_bits")
-    _, limits, deflate = answer(offer).upgrade({"policy": {"compression": True}}, DEFAULT_LIMITS)
+    _, limits, deflate = answer(offer).upgrade({"policy": {"compression": True}}, Limits())
     assert limits.compression
     assert deflate is not None
-    assert answer(offer).upgrade({}, DEFAULT_LIMITS)[2] is None
-    assert answer().upgrade({"policy": {"compression": True}}, DEFAULT_LIMITS)[2] is None
+    assert answer(offer).upgrade({}, Limits())[2] is None
+    assert answer().upgrade({"policy": {"compression": True}}, Limits())[2] is None
 
 
 def test_response_of_the_application_has_its_length_where_it_is_known() -> None:
@@ -102,3 +102,25 @@ def test_problem_is_a_whole_response() -> None:
     assert line == b"HTTP/1.1 503 Service Unavailable"
     assert headers[b"content-type"] == b"application/problem+json"
     assert json.loads(body) == {"title": "Service Unavailable", "status": 503, "detail": "busy"}
+
+
+def limits_for(policy: dict[str, Any], defaults: Limits | None = None) -> Limits:
+    return answer().upgrade({"policy": policy}, defaults or Limits())[1]
+
+
+def test_connections_of_one_policy_share_their_limits() -> None:
+    policy = SocketPolicy(max_message_size=1000)
+    assert limits_for(policy.for_wire()) is limits_for(policy.for_wire())
+
+
+def test_defaults_are_those_of_a_policy_that_states_daphne_s_sizes() -> None:
+    assert limits_for(SocketPolicy(max_message_size=1024 * 1024).for_wire()) == Limits()
+
+
+def test_fields_that_a_policy_does_not_name_are_the_server_s() -> None:
+    assert limits_for({"max_message_size": 5}, Limits(ping_interval=7)) == Limits(ping_interval=7, max_message_size=5)
+
+
+def test_unknown_field_of_a_policy_is_an_error_that_names_it() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        limits_for({"colour": 1})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Books"]
 
@@ -82,6 +82,6 @@ def _limits(server: Any) -> Limits:
             max_message_size=server.websocket_max_message_size or None,
             max_frame_size=server.websocket_max_frame_size or None,
             ping_interval=_positive(server.ping_interval),
-            ping_timeout=_positive(server.ping_timeout) or DEFAULT_LIMITS.ping_timeout,
+            ping_timeout=_positive(server.ping_timeout) or Limits().ping_timeout,
         )
     return limits
