@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from realtime.engine.testing.server import ServerProcess
 
 HANDSHAKES = 20
-COMMAND = (*ServerProcess.DAPHNE[:-1], "tests.api.blocking:application")
+COMMAND = (*ServerProcess.DAPHNE[:-1], "tests.rooms.api.blocking:application")
 
 
 @pytest.fixture
