@@ -1,4 +1,4 @@
-"""System checks: wrong use is told by ``manage.py check``, before a client finds out."""
+"""System checks: ``manage.py check`` reports wrong use before a client meets it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.core import checks
 from django.urls import URLPattern
 from django.urls.exceptions import Resolver404
 
+from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.policy import SocketPolicy
 
 __all__ = ["check_deployment", "check_policies", "check_processes", "check_routes"]
@@ -68,7 +69,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
     return [
         checks.Warning(
             f"{consumer.__name__} ({path}) leaves max_message_size and max_frame_size at their defaults of 64 and "
-            "16 MiB: a stranger may make the server hold that much for each connection.",
+            "16 MiB: any client may make the server hold that much for each connection.",
             hint="State what the endpoint needs: policy = SocketPolicy(max_message_size=64 * KIB, ...).",
             obj=consumer,
             id="realtime.W003",
@@ -80,9 +81,7 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
 
 def _routes() -> Iterator[Route]:
     """Yield path, consumer class (or application) and pattern of every WebSocket route."""
-    from realtime.routing import websocket_urlpatterns
-
-    for pattern in websocket_urlpatterns:
+    for pattern in websocket_urlpatterns():
         application = pattern.callback
         yield str(pattern.pattern), getattr(application, "consumer_class", application), pattern
 
@@ -95,7 +94,7 @@ def _shadowed_routes(routes: Sequence[Route]) -> Iterator[checks.CheckMessage]:
                 yield checks.Error(
                     f"The WebSocket route {path!r} can never be reached: {earlier_path!r} stands before it "
                     f"and matches {sample!r} too.",
-                    hint="Put the more specific route first, in realtime/routing.py.",
+                    hint="Put the more specific route first.",
                     obj=consumer,
                     id="realtime.E003",
                 )

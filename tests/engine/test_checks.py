@@ -3,12 +3,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import call_command
 from django.urls import path, re_path
 
-from realtime import routing
 from realtime.engine import checks
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.policy import KIB, SocketPolicy
@@ -28,9 +28,10 @@ class Wrong(PolicyConsumer):
 
 
 @pytest.fixture
-def routes(monkeypatch):
+def routes(monkeypatch, settings):
     def use(*patterns):
-        monkeypatch.setattr(routing, "websocket_urlpatterns", list(patterns))
+        monkeypatch.setitem(sys.modules, "routes_of_a_test", SimpleNamespace(websocket_urlpatterns=list(patterns)))
+        settings.REALTIME_ROUTING = "routes_of_a_test"
 
     return use
 
