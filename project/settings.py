@@ -202,13 +202,13 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["realtime.engine.api.JSONParser"],
-    "EXCEPTION_HANDLER": "realtime.engine.api.exception_handler",
+    "DEFAULT_PARSER_CLASSES": ["realtime.engine.rest.exceptions.JSONParser"],
+    "EXCEPTION_HANDLER": "realtime.engine.rest.exceptions.exception_handler",
     # Requests to /api/rooms/ by one user, or by one address of visitors.
     "DEFAULT_THROTTLE_RATES": {"rooms": "600/min"},
     # Whose address counts for a throttle: the last that a trusted proxy has seen.
     "NUM_PROXIES": REALTIME_TRUSTED_PROXIES,
-    "DEFAULT_SCHEMA_CLASS": "realtime.engine.openapi.Schema",
+    "DEFAULT_SCHEMA_CLASS": "realtime.engine.rest.schema.Schema",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Rooms",

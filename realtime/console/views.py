@@ -15,11 +15,11 @@ from django.urls import Resolver404, resolve, reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
+from realtime.console.examples import presets_for
 from realtime.engine import Advice
 from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
-from realtime.engine.describe.examples import presets_for
 from realtime.engine.describe.scaffold import consumer_source, route_source
 from realtime.engine.describe.schemas import describe_messages
 from realtime.rooms.access import Action, AnyUser, RoomFacts, decide, may_create, standing_of

@@ -12,7 +12,7 @@ from realtime.engine.protocol.problems import CONTENT_TYPE
 
 __all__ = ["Schema"]
 
-#: The body of every refusal, as ``realtime.engine.api.exception_handler`` makes it.
+#: The body of every refusal, as ``realtime.engine.rest.exceptions.exception_handler`` makes it.
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "Why a request was refused (RFC 9457).",

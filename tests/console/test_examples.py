@@ -7,12 +7,12 @@ import json
 import pytest
 from django.urls import path
 
+from realtime.console.examples import presets_for
 from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.query import QueryConsumer
 from realtime.endpoints.rooms import RoomsConsumer
 from realtime.engine.describe.endpoints import describe_endpoints
-from realtime.engine.describe.examples import presets_for
 from realtime.engine.policy import MIB, SocketPolicy
 
 

@@ -1,0 +1,1 @@
+"""What the settings of Django REST framework name: parser, exception handler, schema."""
