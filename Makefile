@@ -16,7 +16,7 @@ ifneq ($(HOST),127.0.0.1)
 export DJANGO_DEVELOPMENT_HOST = $(HOST)
 endif
 
-.PHONY: help run test soak bench lint format audit constraints clean
+.PHONY: help run test soak bench lint format upgrade audit constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,14 @@ lint: $(VENV)/.installed-dev ## Check style, types and import rules
 format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+upgrade: $(VENV)/.installed ## Replace realtime/engine by a newer one (FROM=path or git URL, VERSION=tag)
+	@test -n "$(FROM)" || { echo "Say from where: make upgrade FROM=<path or git URL of the template>" >&2; exit 1; }
+	@$(BIN)/python -m realtime.engine.upgrade "$(FROM)" $(VERSION)
+	@$(MAKE) --no-print-directory $(VENV)/.installed-dev
+	@$(BIN)/python manage.py check
+	@$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(MAKE) --no-print-directory test
 
 audit: $(VENV)/.installed-dev ## Look the pinned packages up among known vulnerabilities
 	@$(BIN)/python -m pip install --quiet "pip-audit>=2.10,<3" -c constraints.txt
