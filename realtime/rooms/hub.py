@@ -19,10 +19,12 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
+from prometheus_client import Gauge
 
 from realtime.engine.connections.lease import RENEWAL, current_lease
 from realtime.engine.consumers.mailbox import Delivery
 from realtime.engine.database import DatabaseThreads
+from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
 from realtime.rooms import events
 from realtime.rooms.attendance import (
@@ -43,7 +45,7 @@ from realtime.rooms.members import Member
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
 
-__all__ = ["Hub", "all_hubs", "current_hub"]
+__all__ = ["Hub", "current_hub"]
 
 logger = logging.getLogger("realtime.rooms")
 
@@ -349,9 +351,16 @@ class Hub:
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
 
 
-def all_hubs() -> list[Hub]:
-    """Return the hubs of this process."""
-    return list(_hubs.values())
+def _feeds() -> list[Feed]:
+    return [feed for hub in list(_hubs.values()) for feed in hub.feeds]
+
+
+def _members() -> int:
+    return sum(len(feed.members) for feed in _feeds())
+
+
+Gauge("rooms_active", "Rooms with somebody from this process.", registry=REGISTRY).set_function(lambda: len(_feeds()))
+Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(_members)
 
 
 def current_hub() -> Hub:

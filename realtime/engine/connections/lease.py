@@ -12,13 +12,13 @@ import uuid
 import weakref
 from collections.abc import Callable
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.utils import timezone
 
 from realtime.engine.connections.models import Process
 from realtime.engine.database import DatabaseThreads
 
-__all__ = ["DURATION", "RENEWAL", "Lease", "alive_processes", "current_lease"]
+__all__ = ["DURATION", "RENEWAL", "Lease", "alive_processes", "check_database", "current_lease"]
 
 logger = logging.getLogger("realtime.live")
 
@@ -136,3 +136,17 @@ def current_lease() -> Lease:
     if loop not in _leases:
         _leases[loop] = Lease()
     return _leases[loop]
+
+
+def check_database() -> None:
+    """Commit something, and leave nothing behind: a full disk and a server that can only be read answer queries.
+
+    Raises:
+        DatabaseError: if the database cannot be written.
+    """
+    try:
+        with transaction.atomic():
+            probe = Process.objects.create(id=uuid.uuid4(), host="health", pid=os.getpid(), expires_at=timezone.now())
+            probe.delete()
+    finally:
+        connections["default"].close()

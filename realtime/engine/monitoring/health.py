@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.layers import get_channel_layer
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from realtime.engine.connections.models import Process
 from realtime.engine.database import DatabaseThreads
-from realtime.engine.server.drain import is_draining
 
-__all__ = ["DatabaseCheck", "healthz", "readyz"]
+__all__ = ["DatabaseCheck", "healthz", "readyz", "register_readiness_check"]
 
 #: Seconds that one check may take; a hung database is an answer, not a hung request.
 CHECK_TIMEOUT = 1.5
 
 Check = Callable[[], Awaitable[None]]
-
-
-class Draining(Exception):
-    """The process is stopping."""
 
 
 @require_safe
@@ -93,16 +83,6 @@ class DatabaseCheck:
         await asyncio.shield(self._asking)
 
 
-def _write() -> None:
-    """Commit something, and leave nothing behind: a full disk and a server that can only be read answer queries."""
-    try:
-        with transaction.atomic():
-            now = timezone.now()
-            Process.objects.create(id=uuid.uuid4(), host="health", pid=os.getpid(), expires_at=now).delete()
-    finally:
-        connections["default"].close()
-
-
 async def _check_channel_layer() -> None:
     """Send a message to a channel of our own and get it back; ask the layer for its upstream, where it has one."""
     layer = get_channel_layer()
@@ -113,13 +93,15 @@ async def _check_channel_layer() -> None:
     await layer.receive(channel)
 
 
-async def _check_draining() -> None:
-    if is_draining():
-        raise Draining
+CHECKS: dict[str, Check] = {"channel_layer": _check_channel_layer}
 
 
-CHECKS: dict[str, Check] = {
-    "database": DatabaseCheck(_write),
-    "channel_layer": _check_channel_layer,
-    "draining": _check_draining,
-}
+def register_readiness_check(name: str, check: Check) -> None:
+    """Add a check to ``/readyz``.
+
+    Args:
+        name: its key in the answer.
+        check: raises when this process should get no traffic. It fails as well after ``CHECK_TIMEOUT`` seconds. The
+            answer has the name of the exception's class and nothing else of it.
+    """
+    CHECKS[name] = check

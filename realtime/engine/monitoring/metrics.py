@@ -1,7 +1,9 @@
 """``/metrics``: what this process has counted, in Prometheus' format.
 
 Every process answers for itself; Prometheus asks each one. The counters are the plain integers of
-``monitoring.counters``, ``layer.statistics`` and the wire; nothing is kept here twice.
+``monitoring.counters`` and the channel layers; nothing is kept here twice. Other packages add figures of their own::
+
+    Gauge("rooms_active", "Rooms with members.", registry=REGISTRY).set_function(lambda: len(active_rooms))
 """
 
 from __future__ import annotations
@@ -28,8 +30,6 @@ from realtime.engine.monitoring.counters import (
     Histogram,
     all_traffic,
 )
-from realtime.engine.server.drain import DRAIN, is_draining
-from realtime.rooms.hub import all_hubs
 
 __all__ = ["REGISTRY", "LoopLag", "ProcessMetrics", "metrics"]
 
@@ -43,10 +43,8 @@ class ProcessMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Return the metrics. Call it in the event loop's thread, which owns the connections."""
         yield from _traffic()
-        yield from _pending()
         yield from _seconds()
         yield from _layer()
-        yield from _rooms()
 
 
 def _traffic() -> Iterable[Metric]:
@@ -77,19 +75,6 @@ def _traffic() -> Iterable[Metric]:
         for (code, by), count in traffic.closes.items():
             closes.add_metric([endpoint, code, by], count)
     return connections, handshakes, messages, sizes, closes
-
-
-def _pending() -> Iterable[Metric]:
-    pending = [session.pending for session in DRAIN.sessions]
-    yield GaugeMetricFamily(
-        "websocket_send_queue_bytes", "Bytes that wait for peers that read slowly.", value=sum(pending)
-    )
-    yield GaugeMetricFamily(
-        "websocket_send_queue_max_bytes", "Bytes that wait for the slowest peer.", value=max(pending, default=0)
-    )
-    yield GaugeMetricFamily(
-        "websocket_draining", "1 while the process is stopping and closes its connections.", value=int(is_draining())
-    )
 
 
 def _seconds() -> Iterable[Metric]:
@@ -124,14 +109,6 @@ def _layer() -> Iterable[Metric]:
             yield metric
 
 
-def _rooms() -> Iterable[Metric]:
-    feeds = [feed for hub in all_hubs() for feed in hub.feeds]
-    yield GaugeMetricFamily("rooms_active", "Rooms with somebody from this process.", value=len(feeds))
-    yield GaugeMetricFamily(
-        "rooms_members", "Connections of this process in rooms.", value=sum(len(feed.members) for feed in feeds)
-    )
-
-
 class LoopLag:
     """Notices what holds the event loop up: a timer that is called late was waiting for somebody.
 
@@ -160,7 +137,8 @@ class LoopLag:
 #: The event loops that are watched.
 _watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
-#: Beside this project's own metrics: memory, descriptors and processor time of the process, and its garbage collector.
+#: What ``/metrics`` shows. Beside the counters: memory, descriptors and processor time of the process, and its garbage
+#: collector. A project registers its own collectors here; they run in the event loop's thread.
 REGISTRY = CollectorRegistry(auto_describe=False)
 REGISTRY.register(ProcessMetrics())
 ProcessCollector(registry=REGISTRY)
