@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import ClassVar
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import markcoroutinefunction
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.utils.deprecation import MiddlewareMixin
 
-from realtime.engine.consumers.admission import OUTAGES, RETRY_AFTER
+from realtime.engine.handshake.denial import RETRY_AFTER, is_outage
 from realtime.engine.monitoring.health import healthz, readyz
 from realtime.engine.monitoring.metrics import metrics
 from realtime.engine.protocol.problems import CONTENT_TYPE, problem_body
@@ -45,44 +46,17 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 
-GetResponse = Callable[[HttpRequest], HttpResponse] | Callable[[HttpRequest], Awaitable[HttpResponse]]
 
-
-class _ResponseMiddleware:
-    """Looks at every response."""
-
-    sync_capable = True
-    async_capable = True
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-        self._is_async = iscoroutinefunction(get_response)
-        if self._is_async:
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> HttpResponse | Awaitable[HttpResponse]:
-        if self._is_async:
-            return self._call_async(request)
-        return self.process(request, self.get_response(request))  # type: ignore[arg-type]
-
-    async def _call_async(self, request: HttpRequest) -> HttpResponse:
-        return self.process(request, await self.get_response(request))  # type: ignore[misc]
-
-    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Return the response, or another one."""
-        raise NotImplementedError
-
-
-class ContentSecurityPolicyMiddleware(_ResponseMiddleware):
+class ContentSecurityPolicyMiddleware(MiddlewareMixin):
     """Adds ``Content-Security-Policy`` to every response that has none."""
 
-    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Add the header."""
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         return response
 
 
-class ProblemMiddleware(_ResponseMiddleware):
+class ProblemMiddleware(MiddlewareMixin):
     """Answers 503 while a service is away, and tells errors below ``/api/`` as problems (RFC 9457)."""
 
     PREFIX = "/api/"
@@ -100,13 +74,13 @@ class ProblemMiddleware(_ResponseMiddleware):
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer for a view that needs a service that is away; its clients come back."""
-        if not isinstance(error, OUTAGES):
+        if not is_outage(error):
             return None
         logger.error("%s needs a service that is away: %s: %s", request.path, type(error).__name__, error)
         page = render_to_string("realtime/unavailable.html")
         return HttpResponse(page, status=503, headers={"Retry-After": str(RETRY_AFTER), "Cache-Control": "no-store"})
 
-    def process(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Replace the page of an error."""
         status = response.status_code
         is_page = response.headers.get("Content-Type", "").startswith("text/html")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from realtime.engine.close import Advice as Advice
     from realtime.engine.close import CloseCode as CloseCode
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
+    from realtime.engine.consumers.rates import MessageRate as MessageRate
     from realtime.engine.errors import HandshakeRejected as HandshakeRejected
     from realtime.engine.errors import InvalidMessage as InvalidMessage
     from realtime.engine.errors import TokenRejected as TokenRejected
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from realtime.engine.policy import KIB as KIB
     from realtime.engine.policy import MIB as MIB
     from realtime.engine.policy import SocketPolicy as SocketPolicy
-    from realtime.engine.rates import MessageRate as MessageRate
 
 __version__ = "0.2.0"
 
@@ -40,7 +40,7 @@ _MODULES = {
     "KIB": "policy",
     "MIB": "policy",
     "Message": "messages",
-    "MessageRate": "rates",
+    "MessageRate": "consumers.rates",
     "PolicyConsumer": "consumers.consumer",
     "SharedMessage": "messages",
     "SocketPolicy": "policy",

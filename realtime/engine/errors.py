@@ -20,10 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Literal
 
 __all__ = [
-    "ErrorCode",
     "HandshakeRejected",
     "InvalidMessage",
     "NotTextError",
@@ -33,19 +31,6 @@ __all__ = [
     "RealtimeError",
     "TokenRejected",
     "UpstreamUnavailable",
-]
-
-
-#: What an ``Error`` of the rooms protocol tells a client's program.
-ErrorCode = Literal[
-    "forbidden",
-    "internal",
-    "invalid_message",
-    "not_joined",
-    "rate_limited",
-    "too_large",
-    "unauthorized",
-    "unknown_room",
 ]
 
 
@@ -119,14 +104,12 @@ class InvalidMessage(RealtimeError):
 
     Args:
         detail: what is wrong, with the name of the field.
-        code: ``invalid_message`` unless a better one applies.
         ref: the client's reference for the message, where it could be read.
     """
 
-    def __init__(self, detail: str, *, code: ErrorCode = "invalid_message", ref: str | None = None) -> None:
+    def __init__(self, detail: str, *, ref: str | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.code = code
         self.ref = ref
 
 

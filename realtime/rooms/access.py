@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from realtime.engine.errors import ErrorCode
+from realtime.rooms.errors import ErrorCode
 from realtime.rooms.models import Membership, Role, Room
 
 __all__ = [

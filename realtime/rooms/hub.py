@@ -22,7 +22,7 @@ from django.db import DatabaseError, InterfaceError
 from prometheus_client import Gauge
 
 from realtime.engine.connections.lease import RENEWAL, current_lease
-from realtime.engine.consumers.mailbox import Delivery
+from realtime.engine.consumers.mailbox import ConsumerMailbox
 from realtime.engine.database import DatabaseThreads
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
@@ -98,7 +98,7 @@ class Hub:
         self._given_up = 0
         self._publishing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
-        self._delivery: Delivery | None = None
+        self._delivery: ConsumerMailbox | None = None
         self._layer: Any = None
         self._channel = ""
         self._watching: asyncio.Task[None] | None = None
@@ -258,7 +258,7 @@ class Hub:
         if self._delivery is None:
             self._layer = get_channel_layer()
             self._channel = await self._layer.new_channel()
-            self._delivery = Delivery(
+            self._delivery = ConsumerMailbox(
                 trace_mail(self._handle), asyncio.Lock(), self._handling_failed, contextvars.Context()
             )
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from realtime.engine import InvalidMessage
-from realtime.engine.errors import ErrorCode
+from realtime.rooms.errors import ErrorCode
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
 __all__ = [

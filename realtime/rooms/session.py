@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 
 from realtime.engine import HandshakeRejected, InvalidMessage, Message, MessageRate, SharedMessage, TokenRejected
 from realtime.engine.auth.tokens import VerifiedToken, verify_access_token
-from realtime.engine.errors import ErrorCode
 from realtime.rooms import protocol
 from realtime.rooms.access import Action, AnyUser, Refusal, decide, unknown_room
 from realtime.rooms.admission import Admission, admit
+from realtime.rooms.errors import ErrorCode
 from realtime.rooms.events import members_group
 from realtime.rooms.feed import Feed
 from realtime.rooms.history import read_before, read_snapshot
@@ -115,7 +115,7 @@ class Session:
         try:
             command = protocol.decode(text)
         except InvalidMessage as error:
-            await self._send(protocol.Error(code=error.code, detail=error.detail, ref=error.ref))
+            await self._send(protocol.Error(code="invalid_message", detail=error.detail, ref=error.ref))
             return
         await self._answer(self._perform(command), command.ref)
 

@@ -73,7 +73,6 @@ def test_anything_else_is_explained(text: str, detail: str, ref: str | None) -> 
     with pytest.raises(InvalidMessage) as error:
         decode(text)
     assert detail.lower() in error.value.detail.lower()
-    assert error.value.code == "invalid_message"
     assert error.value.ref == ref
     assert len(error.value.detail) < 600
 

@@ -16,20 +16,24 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
-from realtime.engine.auth import Authentication
+from realtime.engine.auth import Authentication, identify
+from realtime.engine.auth.limits import check_handshakes, take_place
 from realtime.engine.auth.revocation import current_generation, user_group
 from realtime.engine.auth.rights import rights_of
 from realtime.engine.close import CloseCode, truncate_reason
 from realtime.engine.connections.registry import Connection, LoginSession, registry
 from realtime.engine.connections.slots import Place
-from realtime.engine.consumers.admission import OUTAGES, admit, unavailable
 from realtime.engine.consumers.mailbox import OutboxFull
+from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
 from realtime.engine.database import in_handshake_thread
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, network_of
+from realtime.engine.handshake.denial import is_outage, unavailable
+from realtime.engine.handshake.origin import check_host, check_origin
+from realtime.engine.handshake.query import parse_query
 from realtime.engine.messages import CloseFrame, Kind, Message, SharedMessage
-from realtime.engine.rates import MessageRate
+from realtime.engine.protocol.upgrade import offered_subprotocols
 
 __all__ = ["PolicyConsumer"]
 
@@ -133,7 +137,7 @@ class PolicyConsumer(ServedConsumer):
             self._write(message)
             return
         try:
-            self._delivery.put(message)
+            self._mailbox.put(message)
         except OutboxFull:
             self._spawn(self.close(CloseCode.TRY_AGAIN_LATER, "reading too slowly"))
 
@@ -221,7 +225,7 @@ class PolicyConsumer(ServedConsumer):
             event["policy"] = self.policy.for_wire()
         await self.base_send(event)
         self._accepted = True
-        self._delivery.open(self._write)
+        self._mailbox.open(self._write)
         self._note_connection()
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
@@ -238,15 +242,16 @@ class PolicyConsumer(ServedConsumer):
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         """Make every check of the handshake, then call ``connect()``, which accepts."""
         try:
-            await self._enter()
+            await self._admit()
+            await self._connect()
         except AcceptConnection:
             await self.accept()
         except DenyConnection:
             await self.close()
         except HandshakeRejected as rejection:
             await self._reject(rejection)
-        except OUTAGES as error:
-            if self._accepted:
+        except Exception as error:
+            if self._accepted or not is_outage(error):
                 raise
             await self._reject(unavailable(error))
 
@@ -288,19 +293,28 @@ class PolicyConsumer(ServedConsumer):
         self._note_connection()
         await self.access_changed()
 
-    async def _enter(self) -> None:
-        admission = await admit(
-            self.scope,
-            policy=self.policy,
-            query_type=self.query_type,
-            authentication=Authentication(self.authentication),
-        )
-        self.query, self.subprotocol, self._place = admission.query, admission.subprotocol, admission.place
-        identity = admission.identity
+    async def _admit(self) -> None:
+        """Make the checks of the handshake in their order, the cheap ones first.
+
+        Raises:
+            HandshakeRejected: with the status of the first check that failed.
+        """
+        scope = self.scope
+        check_host(scope)
+        await check_handshakes(scope)
+        check_origin(scope, self.policy)
+        if self.query_type is not None:
+            self.query = parse_query(scope, self.query_type)
+        identity = await identify(scope, Authentication(self.authentication))
+        self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(scope))
+        # After every other check, because the place has to be given back.
+        self._place = await take_place(scope, identity.user.pk)
         self._login_session = identity.session
         await self.sign_in(identity.user, identity.generation)
         self.expire_at(identity.expires_at)
         await self.handshake()
+
+    async def _connect(self) -> None:
         self._connecting = True
         for group in self.groups:
             await self.join(group)

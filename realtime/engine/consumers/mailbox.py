@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from realtime.engine.messages import SharedMessage
 
-__all__ = ["Delivery", "OutboxFull"]
+__all__ = ["ConsumerMailbox", "OutboxFull"]
 
 #: Broadcasts that may wait for a peer on a server that cannot queue them itself.
 OUTBOX_CAPACITY = 1000
@@ -43,8 +43,8 @@ class _Subscription(Protocol):
     def close(self) -> None: ...
 
 
-class Delivery:
-    """The mail of one consumer.
+class ConsumerMailbox:
+    """The channel-layer messages of one consumer.
 
     Args:
         handle: the consumer's ``dispatch``; called with one message at a time.

@@ -20,9 +20,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 
 from realtime.engine.close import CloseCode
-from realtime.engine.consumers.mailbox import Delivery
+from realtime.engine.consumers.mailbox import ConsumerMailbox
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.origin import deny
+from realtime.engine.handshake.denial import deny
 from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.counters import HANDLER_SECONDS, UNROUTED
 from realtime.engine.monitoring.tracing import UNTRACED, ConnectionTracer
@@ -82,10 +82,10 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._has_extension = extension is not None
         self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
         if not self._has_extension:
-            _tell_once_what_is_missing(type(self).__qualname__, self.policy.ping_interval)
+            _warn_once(type(self).__qualname__, self.policy.ping_interval)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
-        self._delivery = Delivery(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
+        self._mailbox = ConsumerMailbox(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
 
     async def _serve(self, receive: Any) -> None:
         turn, clock, untimed = self._turn, time.perf_counter, 0
@@ -144,7 +144,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self.channel_layer = get_channel_layer(self.channel_layer_alias)
         if self.channel_layer is not None:
             self.channel_name = await self.channel_layer.new_channel()
-            self._delivery.subscribe(
+            self._mailbox.subscribe(
                 self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
             )
 
@@ -176,12 +176,12 @@ class ServedConsumer(AsyncWebsocketConsumer):
                 steps.push_async_callback(self._disconnect)
                 self._leave_groups(steps)
             steps.callback(self._ended)
-            steps.push_async_callback(self._delivery.close)
+            steps.push_async_callback(self._mailbox.close)
             if self._failure is not None and not isinstance(self._failure, StopConsumer):
-                await self._tell_failure()
+                await self._report_failure()
                 raise self._failure
 
-    async def _tell_failure(self) -> None:
+    async def _report_failure(self) -> None:
         """Close with 1011 or answer with 500, before ``disconnect()`` takes its time.
 
         Daphne's own protocol and ``WebsocketCommunicator`` announce no denial responses. They answer a failed
@@ -207,7 +207,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
 
 
 @functools.cache
-def _tell_once_what_is_missing(consumer_name: str, ping_interval: float | None) -> None:
+def _warn_once(consumer_name: str, ping_interval: float | None) -> None:
     logger.warning(
         "this server does not announce the %s extension: of %s's policy only subprotocol, origin, "
         "message size and rate are enforced, by the consumer, once a message has arrived%s",

@@ -18,7 +18,8 @@ from django.core.exceptions import RequestAborted
 from django.urls import URLPattern
 
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.origin import check_host, check_same_origin, deny, refusing
+from realtime.engine.handshake.denial import deny, with_problem_responses
+from realtime.engine.handshake.origin import check_host, check_same_origin
 from realtime.engine.protocol.problems import problem_response
 from realtime.engine.protocol.upgrade import upgrade_problem
 
@@ -90,7 +91,7 @@ class SocketRouter:
             await receive()  # websocket.connect, which comes before every answer
             await deny(scope, send, rejection)
             return
-        await application(scope, receive, refusing(scope, send))
+        await application(scope, receive, with_problem_responses(scope, send))
 
     def _enter(self, scope: dict[str, Any]) -> Any:
         check_host(scope)

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import pytest
 from django.core.exceptions import DisallowedHost
 
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.origin import check_host, check_origin, deny, is_same_origin, parse_query
+from realtime.engine.handshake.origin import check_host, check_origin, is_same_origin
 from realtime.engine.policy import SocketPolicy
 
 
@@ -199,99 +196,3 @@ def test_two_origins_are_refused() -> None:
 def test_same_origin(address: str, origin: str | None, same: bool) -> None:
     headers = [] if origin is None else [("origin", origin)]
     assert is_same_origin(request_to(address, *headers)) is same
-
-
-class Query(msgspec.Struct):
-    user_id: Annotated[int, msgspec.Meta(ge=0, description="a number")]
-    name: str
-    limit: int | None = None
-
-
-def query_rejection(query: bytes) -> HandshakeRejected:
-    with pytest.raises(HandshakeRejected) as caught:
-        parse_query(scope_with(query=query), Query)
-    assert caught.value.status == 400
-    return caught.value
-
-
-@pytest.mark.parametrize(
-    ("query", "parsed"),
-    [
-        (b"user_id=7&name=ann", Query(7, "ann")),
-        (b"name=ann&user_id=0", Query(0, "ann")),
-        (b"user_id=7&name=", Query(7, "")),
-        (b"user_id=7&name=J%C3%B6rg+K.&more=1", Query(7, "Jörg K.")),
-        (b"user_id=7&name=a&limit=-3", Query(7, "a", -3)),
-    ],
-)
-def test_a_query_becomes_a_struct(query: bytes, parsed: Query) -> None:
-    assert parse_query(scope_with(query=query), Query) == parsed
-
-
-#: query string, what the detail names
-BAD_QUERIES = [
-    (b"", "'user_id' is missing"),
-    (b"name=ann", "'user_id' is missing"),
-    (b"user_id=7", "'name' is missing"),
-    (b"user_id=&name=a", "'user_id'"),
-    (b"user_id=-1&name=a", "'user_id'"),
-    (b"user_id=7.0&name=a", "'user_id'"),
-    (b"user_id=1e1&name=a", "'user_id'"),
-    (b"user_id=0x7&name=a", "'user_id'"),
-    (b"user_id=%207&name=a", "'user_id'"),
-    (b"user_id=%D9%A7&name=a", "'user_id'"),
-    (b"user_id=seven&name=a", "'user_id'"),
-    (b"user_id=" + b"9" * 5000 + b"&name=a", "'user_id'"),
-    (b"user_id=7&user_id=8&name=a", "'user_id' is given more than once"),
-    (b"user_id=7&name=a&name=a", "'name' is given more than once"),
-    (b"user_id=7&name=%FF", "UTF-8"),
-    (b"user_id=7&name=\xff", "UTF-8"),
-    (b"user_id=7&name=a&limit=x", "'limit'"),
-    (b"&".join(b"x%d=1" % number for number in range(200)), "100 parameters"),
-]
-
-
-@pytest.mark.parametrize(("query", "named"), BAD_QUERIES, ids=[str(row[0][:30]) for row in BAD_QUERIES])
-def test_a_bad_query_is_400_and_names_the_parameter(query: bytes, named: str) -> None:
-    assert named in query_rejection(query).detail
-
-
-async def sent_for(extensions: dict[str, Any]) -> list[dict[str, Any]]:
-    sent: list[dict[str, Any]] = []
-
-    async def send(event: dict[str, Any]) -> None:
-        sent.append(event)
-
-    rejection = HandshakeRejected(401, "No.", headers={"WWW-Authenticate": "Bearer"})
-    scope = scope_with(("host", "a"), query=b"ticket=hunter2", extensions=extensions)
-    await deny(scope, send, rejection)
-    return sent
-
-
-async def test_a_refusal_is_a_problem_where_the_server_can_send_one() -> None:
-    start, body = await sent_for({"websocket.http.response": {}})
-    assert (start["type"], start["status"]) == ("websocket.http.response.start", 401)
-    assert (b"www-authenticate", b"Bearer") in start["headers"]
-    assert body["type"] == "websocket.http.response.body"
-    assert json.loads(body["body"]) == {"title": "Unauthorized", "status": 401, "detail": "No."}
-
-
-async def test_a_refusal_is_a_close_where_it_cannot() -> None:
-    assert await sent_for({}) == [{"type": "websocket.close", "code": 3000, "reason": "No."}]
-
-
-async def test_a_refusal_is_one_log_line_with_its_cause_and_without_the_query(caplog) -> None:
-    with caplog.at_level(logging.WARNING, "realtime.handshake"):
-        await sent_for({})
-    [record] = caplog.records
-    line = record.getMessage()
-    assert "status=401" in line
-    assert "cause=No." in line
-    assert "path=/ws" in line
-    assert "hunter2" not in line
-
-
-@pytest.mark.parametrize("status", [200, 302, 399, 600])
-def test_a_rejection_is_an_error_status(status: int) -> None:
-    with pytest.raises(ValueError, match=str(status)):
-        HandshakeRejected(status, "x")

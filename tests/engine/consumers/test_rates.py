@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from realtime.engine.rates import MessageRate
+from realtime.engine.consumers.rates import MessageRate
 
 
 def test_a_burst_of_one_seconds_worth_is_allowed() -> None:

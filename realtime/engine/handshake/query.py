@@ -1,0 +1,91 @@
+"""The query string of a handshake, parsed into a struct before the upgrade."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from realtime.engine.errors import HandshakeRejected
+
+__all__ = ["parse_query"]
+
+Query = TypeVar("Query", bound=msgspec.Struct)
+
+#: More parameters than this in one query string is an attack on the parser, not a request.
+MAX_QUERY_PARAMETERS = 100
+
+_INTEGER = re.compile(r"-?[0-9]+")
+_MISSING = re.compile(r"missing required field `([^`]+)`")
+_AT = re.compile(r" - at `\$\.([^`]+)`$")
+
+
+def parse_query(scope: Mapping[str, Any], query_type: type[Query]) -> Query:
+    """Return the query string as a struct.
+
+    Args:
+        scope: the ASGI scope.
+        query_type: a ``msgspec.Struct``; parameters that it does not name are ignored.
+
+    Raises:
+        HandshakeRejected: 400; the detail names the parameter that is missing, malformed or given twice.
+    """
+    values = _query_values(scope["query_string"])
+    for name in _integer_fields(query_type) & values.keys():
+        if _INTEGER.fullmatch(values[name]) is None:
+            raise HandshakeRejected(400, f"Query parameter {name!r}: expected an integer in decimal digits.")
+    try:
+        return msgspec.convert(values, query_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise HandshakeRejected(400, _query_detail(str(error))) from None
+
+
+def _query_values(query_string: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(
+            query_string.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_QUERY_PARAMETERS,
+        )
+    except UnicodeDecodeError:
+        raise HandshakeRejected(400, "The query string is not percent-encoded UTF-8.") from None
+    except ValueError:
+        raise HandshakeRejected(400, f"The query string has more than {MAX_QUERY_PARAMETERS} parameters.") from None
+    values: dict[str, str] = {}
+    for name, value in pairs:
+        if name in values:
+            raise HandshakeRejected(400, f"Query parameter {name[:64]!r} is given more than once.")
+        values[name] = value
+    return values
+
+
+@functools.lru_cache
+def _integer_fields(query_type: type[msgspec.Struct]) -> frozenset[str]:
+    """Names of the integer fields: msgspec's lax mode would take ``7.0`` and ``1e1`` for them too."""
+    info = msgspec.inspect.type_info(query_type)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return frozenset(field.encode_name for field in info.fields if _may_be_integer(field.type))
+
+
+def _may_be_integer(kind: msgspec.inspect.Type) -> bool:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return _may_be_integer(inner)
+        case msgspec.inspect.UnionType(types=types):
+            return any(_may_be_integer(member) for member in types)
+    return isinstance(kind, msgspec.inspect.IntType)
+
+
+def _query_detail(message: str) -> str:
+    """Turn msgspec's words into a sentence that names the parameter."""
+    if missing := _MISSING.search(message):
+        return f"Query parameter {missing[1]!r} is missing."
+    if at := _AT.search(message):
+        problem = message[: at.start()]
+        return f"Query parameter {at[1]!r}: {problem[:1].lower()}{problem[1:]}."
+    return f"Query string: {message}."
