@@ -12,15 +12,15 @@ __all__ = ["hosts_of_this_machine"]
 
 LOOPBACK = ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 
-#: Of a documentation network: a socket that is "connected" there, without sending anything, has this machine's address.
+#: Addresses of documentation networks. A UDP socket "connected" there sends nothing, and has this machine's address.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
 
 
 def hosts_of_this_machine(served_on: str) -> list[str]:
-    """Return what ``ALLOWED_HOSTS`` needs; asks no name server.
+    """Return the hosts for ``ALLOWED_HOSTS``, without a name server.
 
     Args:
-        served_on: the host that the server was told to listen on.
+        served_on: the host that the server listens on.
     """
     name = socket.gethostname().lower()
     names = [name, name.partition(".")[0] + ".local"]
@@ -35,7 +35,7 @@ def _addresses() -> list[str]:
             probe.connect((elsewhere, 9))
             found.append(probe.getsockname()[0])
     program = shutil.which("hostname")
-    if program is not None:  # Linux' own lists every interface
+    if program is not None:  # that of Linux lists every interface
         done = subprocess.run([program, "-I"], capture_output=True, text=True, check=False)  # noqa: S603
         found += done.stdout.split() if done.returncode == 0 else []
     return found

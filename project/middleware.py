@@ -1,4 +1,4 @@
-"""What every HTTP answer has: security headers, problems below ``/api/``; and the way past all of it for monitors."""
+"""Middleware: security headers, problems below ``/api/``, and answers to monitors before everything else."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class ContentSecurityPolicyMiddleware(MiddlewareMixin):
 
 
 class ProblemMiddleware(MiddlewareMixin):
-    """Answers 503 while a service is away, and tells errors below ``/api/`` as problems (RFC 9457)."""
+    """Answers 503 while a service is away, and turns error pages below ``/api/`` into problems (RFC 9457)."""
 
     PREFIX = "/api/"
 
-    #: What a client is told where Django has a page only.
+    #: The detail of a problem, by status.
     DETAILS: ClassVar[dict[int, str]] = {
         400: "The request is not valid.",
         403: "The request is not allowed.",
@@ -93,7 +93,7 @@ class ProblemMiddleware(MiddlewareMixin):
 
 
 class SessionMiddleware(DjangoSessionMiddleware):
-    """Django's, for cookies that Django did not set: PostgreSQL cannot even look for a key with U+0000."""
+    """Ignores a session cookie with U+0000, for which a query on PostgreSQL fails."""
 
     def process_request(self, request: HttpRequest) -> None:
         """Open the session that the cookie names."""
@@ -105,8 +105,8 @@ class SessionMiddleware(DjangoSessionMiddleware):
 class MonitorMiddleware:
     """Answers monitors before any other middleware.
 
-    They ask each process by its address, which is in nobody's ``ALLOWED_HOSTS``, and without TLS. What they are told
-    depends on no header. And they ask when the database hangs, which sessions and users would wait for.
+    Monitors address each process by its IP address, which is not in ``ALLOWED_HOSTS``, and without TLS. They need an
+    answer while the database hangs, which sessions and users would wait for. No answer depends on a header.
     """
 
     sync_capable = False

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import get_commands
 
+import realtime.engine
 from realtime.engine.testing.server import PROJECT_ROOT
 
 #: The README has tests of its own.
@@ -48,6 +49,20 @@ def test_every_command_exists(document: Path) -> None:
         assert command in get_commands(), command
     for path in re.findall(r"`((?:realtime|project|tests|docker|benchmarks)/[\w./@-]+)`", text):
         assert (PROJECT_ROOT / path).exists() or "poll" in path, path
+
+
+#: Parts of the engine that a project imports from; all other names come from ``realtime.engine`` itself.
+SUB_PACKAGES = ("realtime.engine.testing", "realtime.engine.layer", "realtime.engine.server.uvicorn")
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, PROJECT_ROOT / "README.md"], ids=[*names, "README.md"])
+def test_documents_import_only_public_names_of_the_engine(document: Path) -> None:
+    imports = re.findall(r"^ *from (realtime\.engine[\w.]*) import (.*)$", document.read_text(), re.MULTILINE)
+    for module, imported in imports:
+        if module == "realtime.engine":
+            assert {name.strip() for name in imported.split(",")} <= set(realtime.engine.__all__)
+        else:
+            assert module.startswith(SUB_PACKAGES), module
 
 
 def test_every_file_that_a_console_command_names_exists() -> None:

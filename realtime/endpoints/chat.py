@@ -6,7 +6,7 @@ from realtime.engine import KIB, MIB, PolicyConsumer, SocketPolicy
 
 __all__ = ["ChatConsumer"]
 
-#: The channel-layer group of everybody here.
+#: The channel-layer group of every connection.
 GROUP = "chat"
 
 #: The counter of users, which all processes share.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from realtime.engine import KIB, MIB, CloseCode, Message, PolicyConsumer, SocketPolicy
-from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.rooms.hub import current_hub
 from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session
@@ -33,8 +32,7 @@ class RoomsConsumer(PolicyConsumer):
     async def connect(self) -> None:
         """Accept, and join the room that the address names."""
         await self.accept()
-        address = network_of(client_address(self.scope) or "")
-        self._session = Session(self, current_hub(), self.user, address=address, identified=self.sign_in)
+        self._session = Session(self, current_hub(), self.user, address=self.client_network, identified=self.sign_in)
         room = self.scope["url_route"]["kwargs"].get("room")
         if room is not None:
             await self._session.join_at_once(room)

@@ -1,7 +1,7 @@
 """``PolicyConsumer``: a Channels consumer that states what it allows.
 
-It is a ``channels.generic.websocket.AsyncWebsocketConsumer``: a consumer that exists gains a policy by changing its
-base class. How its connections are served stands in ``realtime/engine/consumers/serving.py``.
+It is a ``channels.generic.websocket.AsyncWebsocketConsumer``: an existing consumer gains a policy by a new base class.
+``realtime/engine/consumers/serving.py`` runs its connections.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class PolicyConsumer(ServedConsumer):
     query_type: ClassVar[type[msgspec.Struct] | None] = None
     authentication: ClassVar[str] = Authentication.NONE
 
-    #: The router asks for it: it holds every other consumer to the same origin.
+    #: ``SocketRouter`` holds a consumer without it to the same origin.
     enforces_policy: ClassVar[bool] = True
 
     query: Any = None
@@ -80,6 +80,11 @@ class PolicyConsumer(ServedConsumer):
         self._expiry: asyncio.TimerHandle | None = None
         self._place: Place | None = None
 
+    @property
+    def client_network(self) -> str:
+        """The client's IPv4 address, or the /64 of its IPv6 address; empty for a UNIX socket."""
+        return network_of(client_address(self.scope) or "")
+
     # What an endpoint overrides
 
     async def handshake(self) -> None:
@@ -95,7 +100,7 @@ class PolicyConsumer(ServedConsumer):
         """Handle a text or binary message; override this or Channels' ``receive(text_data, bytes_data)``."""
 
     async def access_changed(self) -> None:
-        """Decide anew: the rights of ``self.user``, who was just read again, may have changed.
+        """Handle changed rights: ``self.user`` has just been read again from the database.
 
         Unless you override it, ``handshake()`` decides, and its refusal closes the connection with 3003.
         """
@@ -182,7 +187,7 @@ class PolicyConsumer(ServedConsumer):
         """Give the connection a user: it is closed with 3003 when the user is deactivated, deleted or disconnected.
 
         Args:
-            user: the user.
+            user: the new user of the connection.
             generation: how often everything of the user had been revoked when the credential was checked
                 (``VerifiedToken.generation``); None reads it now.
 
@@ -271,7 +276,7 @@ class PolicyConsumer(ServedConsumer):
             await self.receive(text_data=text)
 
     async def websocket_pong(self, message: dict[str, Any]) -> None:
-        """Tell ``on_pong`` how long the peer took."""
+        """Call ``on_pong`` with the time that the answer took."""
         await self.on_pong(message["latency"])
 
     async def connection_revoked(self, message: dict[str, Any]) -> None:
@@ -284,7 +289,7 @@ class PolicyConsumer(ServedConsumer):
             await self.close(CloseCode.UNAUTHORIZED, "the session has ended")
 
     async def connection_access_changed(self, message: dict[str, Any]) -> None:
-        """Read the user again, and decide anew."""
+        """Read the user again, and call ``access_changed()``."""
         user = await in_handshake_thread(_active_user)(self.user.pk)
         if user is None:
             await self.close(CloseCode.FORBIDDEN, "the account is not active")
@@ -328,7 +333,7 @@ class PolicyConsumer(ServedConsumer):
                 channel=self.channel_name,
                 user_id=self.user.pk,
                 endpoint=self.scope["path"],
-                address=network_of(client_address(self.scope) or ""),
+                address=self.client_network,
                 since=self._since,
                 generation=self._generation,
                 rights=rights_of(self.user) if self.user.is_authenticated else None,

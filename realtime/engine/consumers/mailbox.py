@@ -1,7 +1,7 @@
-"""Brings a consumer its channel-layer messages, one at a time, in turn with its client messages.
+"""Delivers channel-layer messages to a consumer, one at a time, in turn with its client messages.
 
-On the fan-out layer a consumer is *attached*: the layer wakes it, or writes to its connection directly. On any
-other Channels backend a task waits for messages, as Channels itself does it.
+The fan-out layer wakes the consumer, or writes to its connection directly. On any other Channels backend a task waits
+for messages, as in Channels itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 class OutboxFull(Exception):
-    """More broadcasts wait for a peer than it will ever read in time."""
+    """More than ``OUTBOX_CAPACITY`` broadcasts wait for a peer."""
 
 
 class _Mailbox(Protocol):
@@ -49,8 +49,8 @@ class ConsumerMailbox:
     Args:
         handle: the consumer's ``dispatch``; called with one message at a time.
         turn: held while a message is handled; the consumer holds it for its client messages.
-        fail: called with the exception of a handler, after which no mail is handled, or of a layer's ``receive``.
-        context: what mail is handled in; that of whoever makes this by default, never that of a sender.
+        fail: called with the exception of a handler or of a layer's ``receive``; nothing is handled after it.
+        context: the context of the handlers; by default the current one. It is never that of a sender.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class ConsumerMailbox:
             self._subscription.direct = self._write
 
     def _wake(self) -> None:
-        """Start to handle mail unless that is under way: one task for a burst, none for each message."""
+        """Start one task for a burst of messages, unless it runs already."""
         if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._run(), context=self._context)
 

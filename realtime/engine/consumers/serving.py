@@ -1,7 +1,7 @@
-"""How a consumer is served: one task for each connection, from ``websocket.connect`` to its end.
+"""Runs a consumer in one task for each connection, from ``websocket.connect`` to its end.
 
-Channels' own dispatch loop costs a hop to a thread and two tasks for each client message. Here the connection's task
-reads client messages itself; channel-layer messages come by ``consumers.mailbox`` and take turns with them.
+Channels' dispatch loop costs a hop to a thread and two tasks for each client message. Here the connection's task reads
+client messages itself. Channel-layer messages come from the mailbox, and take turns with them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger("realtime.consumers")
 #: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
 POLICY_EXTENSION = "websocket.policy"
 
-#: What runs beside the handlers of any connection; the event loop itself holds tasks only weakly.
+#: Tasks that run beside the handlers of a connection. The event loop itself holds tasks only weakly.
 _background: set[asyncio.Task[None]] = set()
 
 #: Of each connection the first message is timed, and then every sixteenth: to time all would cost 4% of an echo.
@@ -43,7 +43,7 @@ MESSAGES_BETWEEN_TIMINGS = 15
 
 
 class ServedConsumer(AsyncWebsocketConsumer):
-    """A Channels consumer with a loop of its own; ``PolicyConsumer`` is the one to derive from."""
+    """A Channels consumer with its own dispatch loop: the base of ``PolicyConsumer``, which endpoints derive from."""
 
     policy: ClassVar[SocketPolicy] = SocketPolicy()
     close_reason: str = ""
@@ -66,7 +66,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         except StopConsumer:
             pass
         except asyncio.CancelledError:
-            # Either the server gives up on this application, or a handler of channel-layer mail failed.
+            # Either the server gives up on this application, or a channel-layer handler failed.
             if self._failure is None:
                 raise
             self._task.uncancel()
@@ -85,7 +85,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
             _warn_once(type(self).__qualname__, self.policy.ping_interval)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
-        self._mailbox = ConsumerMailbox(self._trace.mail(self.dispatch), self._turn, self._mail_failed)
+        self._mailbox = ConsumerMailbox(self._trace.mail(self.dispatch), self._turn, self._mailbox_failed)
 
     async def _serve(self, receive: Any) -> None:
         turn, clock, untimed = self._turn, time.perf_counter, 0
@@ -149,7 +149,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
             )
 
     def _ended(self) -> None:
-        """Forget what a subclass keeps about the connection."""
+        """Release what a subclass keeps for the connection."""
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the handlers, and keep it alive."""
@@ -157,8 +157,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
         _background.add(task)
         task.add_done_callback(_background.discard)
 
-    def _mail_failed(self, error: BaseException) -> None:
-        """Let the connection's own task raise what a handler of channel-layer mail raised, unless it is ending."""
+    def _mailbox_failed(self, error: BaseException) -> None:
+        """Raise the error of a channel-layer handler in the connection's own task, unless the connection is ending."""
         if not self._is_ending:
             self._failure = error
             self._task.cancel()
@@ -166,9 +166,9 @@ class ServedConsumer(AsyncWebsocketConsumer):
             logger.error("a handler of %s failed while its connection ended", type(self).__name__, exc_info=error)
 
     async def _finish(self) -> None:
-        """Run every step of the end, the last one first, whatever another one raises, a cancellation too.
+        """Run every step of the end, the last one first, even if another one raises or is cancelled.
 
-        An error of the consumer leaves the application, as in Channels: middleware sees it, and the server logs it.
+        As in Channels, an error of the consumer reaches the middleware, and the server logs it.
         """
         self._is_ending = True
         async with contextlib.AsyncExitStack() as steps:
@@ -182,10 +182,10 @@ class ServedConsumer(AsyncWebsocketConsumer):
                 raise self._failure
 
     async def _report_failure(self) -> None:
-        """Close with 1011 or answer with 500, before ``disconnect()`` takes its time.
+        """Close with 1011 or answer with 500, before ``disconnect()`` runs.
 
-        Daphne's own protocol and ``WebsocketCommunicator`` announce no denial responses. They answer a failed
-        application themselves, and a test awaits its error, not a message.
+        Daphne's own protocol and ``WebsocketCommunicator`` announce no denial responses. They handle a failed
+        application themselves, and a test expects its exception instead of a message.
         """
         self._close_code = int(CloseCode.INTERNAL_ERROR)
         if "websocket.http.response" not in self.scope.get("extensions", ()):

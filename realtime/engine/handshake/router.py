@@ -1,8 +1,8 @@
-"""The two ASGI applications of a site with WebSockets: what answers a handshake, and what answers HTTP.
+"""Routes handshakes to consumers, and answers HTTP requests that reach no view.
 
 ``SocketRouter`` does what Channels' ``URLRouter`` does, with a 404 for unknown paths and without a difference between
-``/ws`` and ``/ws/``. It holds a consumer that states no policy to the same origin. ``UpgradeRequired`` stands before
-Django and tells a request that asks for a WebSocket path over HTTP what it lacks.
+``/ws`` and ``/ws/``. It holds a consumer that states no policy to the same origin. ``UpgradeRequired`` runs
+before Django, and answers a plain HTTP request for a WebSocket path with the headers that it lacks.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class UpgradeRequired:
 
 
 class BodyLimit:
-    """Answers requests with a body that is too large with 413, before more of it is read; Daphne's wire does by itself.
+    """Answers 413 to a request with too large a body, before more of it is read. The engine's Daphne does so itself.
 
     Args:
         application: an HTTP application that reads the whole body before it answers, as Django does.
