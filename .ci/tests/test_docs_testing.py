@@ -22,7 +22,7 @@ def printed_test(name: str):
 
 
 async def test_the_test_of_a_refusal_passes(socket):
-    await printed_test("test_strangers_are_refused")(socket)
+    await printed_test("test_anonymous_clients_are_refused")(socket)
 
 
 async def test_the_test_of_the_channel_layer_passes(channel_layer):

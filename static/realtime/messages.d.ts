@@ -1,4 +1,4 @@
-// Made from realtime/rooms/protocol.py by `manage.py clienttypes`. Do not edit.
+// Made from the messages of /ws/rooms by `manage.py clienttypes`. Do not edit.
 
 /** Enter a room, and get what was said there since ``since``, or the newest messages. */
 export interface Join {

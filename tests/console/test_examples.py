@@ -66,3 +66,7 @@ def test_a_json_endpoint_offers_its_messages():
     assert json.loads(found["Join"]["text"])["type"] == "Join"
     assert found["Binary"] == {"hex": "00 ff"}
     assert "Empty message" not in found
+
+
+def test_the_page_shows_what_startendpoint_writes(client):
+    assert "class ShoutConsumer(PolicyConsumer):" in client.get("/").content.decode()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from django.conf import settings
 from django.contrib.admindocs.utils import (
     remove_non_capturing_groups,
     replace_metacharacters,
@@ -36,8 +37,6 @@ __all__ = [
     "policy_fields",
     "policy_values",
 ]
-
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 #: ``<room>`` and ``<str:room>`` of a Django route.
 _CONVERTER = re.compile(r"<(?:[^>:]+:)?([^>]+)>")
@@ -126,7 +125,7 @@ class Endpoint:
     def source(self) -> str:
         """File of the consumer, relative to the project."""
         path = Path(inspect.getfile(self.consumer)).resolve()
-        return str(path.relative_to(PROJECT_ROOT)) if path.is_relative_to(PROJECT_ROOT) else path.name
+        return str(path.relative_to(settings.BASE_DIR)) if path.is_relative_to(settings.BASE_DIR) else path.name
 
 
 def describe_endpoints(routes: Iterable[URLPattern]) -> list[Endpoint]:

@@ -1,17 +1,16 @@
-"""Tagged message structs read for documents: their fields, their JSON Schema, an example, a TypeScript type."""
+"""Tagged message structs read for documents: JSON Schema, an example and a TypeScript type of each."""
 
 from __future__ import annotations
 
-import inspect
+import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import inspect as msgspec_inspect
 
 __all__ = ["Field", "MessageType", "camel_case", "describe_messages", "json_schemas", "members_of", "typescript"]
 
@@ -31,19 +30,15 @@ _EXAMPLES_BY_NAME: Mapping[str, Any] = {
     "token": "eyJhbGciOi...",
     "user": "ann",
 }
+_EXAMPLES_BY_TYPE: Mapping[str, Any] = {"boolean": True, "integer": 41, "number": 41}
 
 #: Optional fields that an example shows all the same, since most clients send them.
 _USUALLY_SENT = frozenset({"room", "ref"})
 
 _REFERENCE = "#/components/schemas/{name}"
 
-_NUMBERS = (msgspec_inspect.IntType, msgspec_inspect.FloatType, msgspec_inspect.DecimalType)
-_LISTS = (
-    msgspec_inspect.ListType,
-    msgspec_inspect.SetType,
-    msgspec_inspect.FrozenSetType,
-    msgspec_inspect.VarTupleType,
-)
+#: Dates, UUIDs and bytes are strings in JSON too.
+_TYPESCRIPT = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null", "string": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +90,9 @@ def describe_messages(union: Any) -> list[MessageType]:
     Args:
         union: tagged structs, for instance ``Join | Leave``; None for none.
     """
-    return [_describe(_struct_info(struct)) for struct in members_of(union)]
+    structs = members_of(union)
+    components = _components(structs)
+    return [_describe(struct, components) for struct in structs]
 
 
 def json_schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
@@ -104,9 +101,8 @@ def json_schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
     Generators of code make a type of each enumeration and union of structs: in a field it gets a schema of its own,
     with a name made of the struct's and the field's. A tag is a constant.
     """
-    _, components = msgspec.json.schema_components(list(structs), ref_template=_REFERENCE)
     named: dict[str, Any] = {}
-    for name, schema in components.items():
+    for name, schema in _components(structs).items():
         properties = {
             field: _named_type(f"{name}{camel_case(field)}", value, named)
             for field, value in schema.get("properties", {}).items()
@@ -115,9 +111,36 @@ def json_schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
     return named
 
 
+def typescript(client_messages: Any, server_messages: Any) -> str:
+    """Return TypeScript declarations of the messages in both directions.
+
+    A field with a default may be left out by a client. The server always sends it.
+
+    Args:
+        client_messages: union of what a client sends.
+        server_messages: union of what a server sends.
+    """
+    sent, received = members_of(client_messages), members_of(server_messages)
+    of_clients, of_servers = _components(sent), _components(received)
+    blocks = [_interface(name, of_clients, may_omit=True) for name in of_clients]
+    blocks += [_interface(name, of_servers, may_omit=False) for name in of_servers if name not in of_clients]
+    blocks.append(_alias("ClientMessage", sent))
+    blocks.append(_alias("ServerMessage", received))
+    return "\n".join(block for block in blocks if block)
+
+
 def camel_case(text: str) -> str:
     """Return words that are joined by ``-`` or ``_`` as ``OneName``."""
     return "".join(word[:1].upper() + word[1:] for word in re.split("[-_]", text))
+
+
+def _components(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
+    """Return the schema of each struct and of each type that its fields hold, by name."""
+    return msgspec.json.schema_components(list(structs), ref_template=_REFERENCE)[1]
+
+
+def _referred(schema: Mapping[str, Any]) -> str:
+    return str(schema["$ref"]).rpartition("/")[2]
 
 
 def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -134,103 +157,65 @@ def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dic
     return {"$ref": _REFERENCE.format(name=name)}
 
 
-def typescript(client_messages: Any, server_messages: Any) -> str:
-    """Return TypeScript declarations of the messages in both directions.
-
-    A field with a default may be left out by a client. The server always sends it.
-
-    Args:
-        client_messages: union of what a client sends.
-        server_messages: union of what a server sends.
-    """
-    sent, received = members_of(client_messages), members_of(server_messages)
-    blocks = [_interface(info, may_omit=True) for info in _with_parts(sent)]
-    done = {info.cls for info in _with_parts(sent)}
-    blocks += [_interface(info, may_omit=False) for info in _with_parts(received) if info.cls not in done]
-    blocks.append(_alias("ClientMessage", sent))
-    blocks.append(_alias("ServerMessage", received))
-    return "\n".join(blocks)
-
-
-def _struct_info(struct: type[msgspec.Struct]) -> msgspec_inspect.StructType:
-    info = msgspec_inspect.type_info(struct)
-    assert isinstance(info, msgspec_inspect.StructType)
-    return info
-
-
-def _describe(info: msgspec_inspect.StructType) -> MessageType:
+def _describe(struct: type[msgspec.Struct], components: Mapping[str, Any]) -> MessageType:
+    schema = components[struct.__name__]
+    tag_field = struct.__struct_config__.tag_field
     return MessageType(
-        name=info.cls.__name__,
-        tag=str(info.tag),
-        summary=_summary(info.cls),
-        fields=tuple(Field(field.encode_name, _type_name(field.type), field.required) for field in info.fields),
-        example=_example(info),
+        name=struct.__name__,
+        tag=str(struct.__struct_config__.tag),
+        summary=_summary(schema),
+        fields=tuple(
+            Field(name, _type_name(value, components), name in schema["required"])
+            for name, value in schema["properties"].items()
+            if name != tag_field
+        ),
+        example=_example(schema, components),
     )
 
 
-def _summary(struct: type) -> str:
-    return " ".join(inspect.cleandoc(struct.__doc__ or "").split())
+def _summary(schema: Mapping[str, Any]) -> str:
+    return " ".join(schema.get("description", "").split())
 
 
-def _example(info: msgspec_inspect.StructType) -> dict[str, Any]:
-    tag = {} if info.tag_field is None else {info.tag_field: info.tag}
-    shown = [
-        field
-        for field in info.fields
-        if field.required or (field.encode_name in _USUALLY_SENT and len(info.fields) > 1)
-    ]
-    return tag | {field.encode_name: _example_value(field.encode_name, field.type) for field in shown}
+def _example(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
+    properties = schema["properties"]
+    # A message of its tag and one optional field is shown without that field.
+    usual = _USUALLY_SENT if len(properties) > 2 else frozenset()
+    return {
+        name: _example_value(name, value, components)
+        for name, value in properties.items()
+        if name in schema["required"] or name in usual
+    }
 
 
-def _example_value(name: str, kind: msgspec_inspect.Type) -> Any:
-    if isinstance(kind, msgspec_inspect.Metadata):
-        examples = (kind.extra_json_schema or {}).get("examples")
-        return examples[0] if examples else _example_value(name, kind.type)
-    if name in _EXAMPLES_BY_NAME:
-        return _EXAMPLES_BY_NAME[name]
-    if isinstance(kind, msgspec_inspect.StructType):
-        return _example(kind)
-    if isinstance(kind, _LISTS):
-        return [_example_value("", kind.item_type)]
-    if isinstance(kind, msgspec_inspect.BoolType):
-        return True
-    if isinstance(kind, msgspec_inspect.EnumType):
-        return next(iter(kind.cls)).value
-    if isinstance(kind, msgspec_inspect.LiteralType):
-        return kind.values[0]
-    return 41 if isinstance(kind, _NUMBERS) else "text"
+def _example_value(name: str, schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
+    match schema:
+        case {"examples": [first, *_]}:
+            return first
+        case _ if name in _EXAMPLES_BY_NAME:
+            return _EXAMPLES_BY_NAME[name]
+        case {"enum": [first, *_]}:
+            return first
+        case {"properties": _}:
+            return _example(schema, components)
+        case {"$ref": _}:
+            return _example_value("", components[_referred(schema)], components)
+        case {"anyOf": [first, *_]}:
+            return _example_value("", first, components)
+        case {"items": item}:
+            return [_example_value("", item, components)]
+    return _EXAMPLES_BY_TYPE.get(schema.get("type", ""), "text")
 
 
-def _with_parts(structs: Iterable[type[msgspec.Struct]]) -> list[msgspec_inspect.StructType]:
-    """Return the structs and those that their fields hold, each once."""
-    found: dict[type, msgspec_inspect.StructType] = {}
-    for struct in structs:
-        for info in _walk(_struct_info(struct)):
-            found.setdefault(info.cls, info)
-    return list(found.values())
-
-
-def _walk(kind: msgspec_inspect.Type) -> Iterator[msgspec_inspect.StructType]:
-    if isinstance(kind, msgspec_inspect.StructType):
-        yield kind
-        for field in kind.fields:
-            yield from _walk(field.type)
-    elif isinstance(kind, msgspec_inspect.UnionType):
-        for member in kind.types:
-            yield from _walk(member)
-    elif isinstance(kind, _LISTS):
-        yield from _walk(kind.item_type)
-    elif isinstance(kind, msgspec_inspect.Metadata):
-        yield from _walk(kind.type)
-
-
-def _interface(info: msgspec_inspect.StructType, *, may_omit: bool) -> str:
-    lines = [f"/** {_summary(info.cls)} */", f"export interface {info.cls.__name__} " + "{"]
-    if info.tag_field is not None:
-        lines.append(f'  {info.tag_field}: "{info.tag}";')
-    for field in info.fields:
-        mark = "?" if may_omit and not field.required else ""
-        lines.append(f"  {field.encode_name}{mark}: {_type_name(field.type)};")
+def _interface(name: str, components: Mapping[str, Any], *, may_omit: bool) -> str:
+    """Return the declaration of a struct; nothing for an enumeration, which its fields spell out."""
+    schema = components[name]
+    if "enum" in schema:
+        return ""
+    lines = [f"/** {_summary(schema)} */", f"export interface {name} " + "{"]
+    for field, value in schema["properties"].items():
+        mark = "?" if may_omit and field not in schema["required"] else ""
+        lines.append(f"  {field}{mark}: {_type_name(value, components)};")
     return "\n".join([*lines, "}", ""])
 
 
@@ -238,31 +223,16 @@ def _alias(name: str, structs: Iterable[type]) -> str:
     return f"export type {name} = {' | '.join(struct.__name__ for struct in structs) or 'never'};\n"
 
 
-def _type_name(kind: msgspec_inspect.Type) -> str:
-    if isinstance(kind, msgspec_inspect.Metadata):
-        return _type_name(kind.type)
-    if isinstance(kind, msgspec_inspect.UnionType):
-        return " | ".join(_type_name(member) for member in kind.types)
-    if isinstance(kind, _LISTS):
-        item = _type_name(kind.item_type)
-        return f"({item})[]" if " " in item else f"{item}[]"
-    if isinstance(kind, msgspec_inspect.StructType):
-        return kind.cls.__name__
-    if isinstance(kind, msgspec_inspect.LiteralType):
-        return " | ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in kind.values)
-    if isinstance(kind, msgspec_inspect.EnumType):
-        return " | ".join(f'"{member.value}"' for member in kind.cls)
-    return _plain_type_name(kind)
-
-
-def _plain_type_name(kind: msgspec_inspect.Type) -> str:
-    if isinstance(kind, _NUMBERS):
-        return "number"
-    if isinstance(kind, msgspec_inspect.BoolType):
-        return "boolean"
-    if isinstance(kind, msgspec_inspect.NoneType):
-        return "null"
-    if isinstance(kind, (msgspec_inspect.DictType, msgspec_inspect.AnyType)):
-        return "unknown"
-    # Dates, UUIDs and bytes are strings in JSON.
-    return "string"
+def _type_name(schema: Mapping[str, Any], components: Mapping[str, Any]) -> str:
+    match schema:
+        case {"enum": values}:
+            return " | ".join(json.dumps(value) for value in values)
+        case {"$ref": _}:
+            name = _referred(schema)
+            return _type_name(components[name], components) if "enum" in components[name] else name
+        case {"anyOf": parts}:
+            return " | ".join(_type_name(part, components) for part in parts)
+        case {"type": "array"}:
+            item = _type_name(schema.get("items", {}), components)
+            return f"({item})[]" if " " in item else f"{item}[]"
+    return _TYPESCRIPT.get(schema.get("type", ""), "unknown")

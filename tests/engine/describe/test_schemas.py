@@ -51,7 +51,7 @@ def test_a_message_is_described_by_its_struct():
     assert (draw.tag, draw.summary) == ("Draw", "Draw a line.")
     assert [(field.name, field.type, field.required) for field in draw.fields] == [
         ("points", "Point[]", True),
-        ("colour", '"red" | "blue"', True),
+        ("colour", '"blue" | "red"', True),
         ("width", "number", True),
         ("at", "string", True),
         ("style", '"dashed" | "solid"', False),

@@ -9,11 +9,22 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from realtime.engine.describe.scaffold import add_route, check_name, consumer_source
 from realtime.engine.testing.server import PROJECT_ROOT
 
-ROUTING = (PROJECT_ROOT / "realtime/routing.py").read_text()
+ROUTING = """\
+from django.urls import path
+
+from realtime.endpoints.any_protocol import AnyProtocolConsumer
+from realtime.endpoints.messages import MessagesConsumer
+
+websocket_urlpatterns = [
+    path("ws/messages", MessagesConsumer.as_asgi(), name="ws-messages"),
+    path("ws/any-protocol", AnyProtocolConsumer.as_asgi(), name="ws-any-protocol"),
+]
+"""
 
 
 @pytest.fixture
@@ -49,13 +60,29 @@ def test_the_new_endpoint_passes_its_tests_and_the_linters_as_it_is(copy):
     assert checked.returncode == 0, checked.stderr
 
 
-def test_an_endpoint_that_exists_is_not_overwritten(copy):
-    before = (copy / "realtime/endpoints/echo.py").read_text()
-    made = run(copy, "manage.py", "startendpoint", "echo")
-    assert made.returncode == 1
-    assert "exists already" in made.stderr
-    assert (copy / "realtime/endpoints/echo.py").read_text() == before
-    assert (copy / "realtime/routing.py").read_text() == ROUTING
+@pytest.fixture
+def project(tmp_path: Path, settings) -> Path:
+    """A project that has routes and one endpoint without a route, ``echo``."""
+    settings.BASE_DIR = tmp_path
+    (tmp_path / "realtime/endpoints").mkdir(parents=True)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "realtime/routing.py").write_text(ROUTING)
+    (tmp_path / "realtime/endpoints/echo.py").write_text("# mine\n")
+    return tmp_path
+
+
+def test_an_endpoint_that_exists_is_not_overwritten(project):
+    with pytest.raises(CommandError, match="exists already"):
+        call_command("startendpoint", "echo")
+    assert (project / "realtime/endpoints/echo.py").read_text() == "# mine\n"
+    assert (project / "realtime/routing.py").read_text() == ROUTING
+
+
+def test_the_command_writes_the_consumer_its_route_and_its_tests(project, capsys):
+    call_command("startendpoint", "stock_ticker")
+    assert (project / "realtime/endpoints/stock_ticker.py").read_text() == consumer_source("stock_ticker").text
+    assert "StockTickerConsumer" in (project / "tests/test_stock_ticker.py").read_text()
+    assert (project / "realtime/routing.py").read_text() == add_route(ROUTING, "stock_ticker")
 
 
 @pytest.mark.parametrize("name", ["shout", "stock_ticker", "v2"])
@@ -90,8 +117,3 @@ def test_a_route_that_exists_is_said_to():
 def test_a_routing_file_without_the_list_is_said_to_be_one():
     with pytest.raises(ValueError, match="websocket_urlpatterns"):
         add_route("urlpatterns = []\n", "shout")
-
-
-def test_the_page_shows_what_the_command_writes(client):
-    assert "class ShoutConsumer(PolicyConsumer):" in client.get("/").content.decode()
-    assert consumer_source("shout").file == "realtime/endpoints/shout.py"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from realtime.engine.describe.endpoints import PROJECT_ROOT
 from realtime.engine.describe.scaffold import add_route, check_name, consumer_source, tests_source
 
 __all__ = ["Command"]
@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write everything, or nothing."""
-        routing = PROJECT_ROOT / "realtime" / "routing.py"
+        routing = settings.BASE_DIR / "realtime" / "routing.py"
         try:
             name = check_name(options["name"])
             new_routing = add_route(routing.read_text(encoding="utf-8"), name)
@@ -31,10 +31,10 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         snippets = [consumer_source(name), tests_source(name)]
         for snippet in snippets:
-            if (PROJECT_ROOT / snippet.file).exists():
+            if (settings.BASE_DIR / snippet.file).exists():
                 raise CommandError(f"{snippet.file} exists already")
         for snippet in snippets:
-            (PROJECT_ROOT / snippet.file).write_text(snippet.text, encoding="utf-8")
+            (settings.BASE_DIR / snippet.file).write_text(snippet.text, encoding="utf-8")
             self.stdout.write(f"Wrote {snippet.file}")
         routing.write_text(new_routing, encoding="utf-8")
         self.stdout.write(f"Added the route to realtime/routing.py. Try it: make test T={snippets[1].file}")
