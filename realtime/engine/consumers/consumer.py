@@ -33,7 +33,7 @@ from realtime.engine.handshake.denial import is_outage, unavailable
 from realtime.engine.handshake.origin import check_host, check_origin
 from realtime.engine.handshake.query import parse_query
 from realtime.engine.messages import CloseFrame, Kind, Message, SharedMessage
-from realtime.engine.protocol.upgrade import offered_subprotocols
+from realtime.engine.protocol.http import offered_subprotocols
 
 __all__ = ["PolicyConsumer"]
 

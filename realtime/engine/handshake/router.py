@@ -20,8 +20,8 @@ from django.urls import URLPattern
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.denial import deny, with_problem_responses
 from realtime.engine.handshake.origin import check_host, check_same_origin
+from realtime.engine.protocol.http import upgrade_problem
 from realtime.engine.protocol.problems import problem_response
-from realtime.engine.protocol.upgrade import upgrade_problem
 
 __all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]
 

@@ -4,9 +4,9 @@
 
     receive_data(data, now) ----> next_event(now)        what the application receives
     send(event, now), send_shared(message, now)          what it sends
-    data_to_send() <-----------------------------------  what goes to the peer
-    next_deadline, expire(now)                           when to come back, and coming back
-    wants_turn, go_on(now)                               coming back at once, when others have had their turn
+    out.take() <---------------------------------------  what goes to the peer
+    next_deadline, expire(now)                           what is due at a time
+    wants_turn, go_on(now)                               work that goes on in the next turn of the event loop
 
 The caller reads from the peer only while ``wants_data`` is true: a connection whose application does not take its
 events stops parsing, and what it holds stays within bounds.
@@ -21,7 +21,6 @@ from realtime.engine.errors import PeerViolation
 from realtime.engine.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.policy import Limits
-from realtime.engine.protocol.deadlines import Deadline
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.frames import (
     BINARY,
@@ -34,13 +33,11 @@ from realtime.engine.protocol.frames import (
     encode_frame,
     parse_close,
 )
-from realtime.engine.protocol.http import Request
+from realtime.engine.protocol.http import HandshakeResponse, Request
+from realtime.engine.protocol.queues import ReceiveQueue, SendBuffer
 from realtime.engine.protocol.reader import Item, MessageReader
-from realtime.engine.protocol.receive_queue import Inbox
-from realtime.engine.protocol.response import Answer
-from realtime.engine.protocol.send_buffer import Output
 from realtime.engine.protocol.state import Event, State, next_state
-from realtime.engine.protocol.timeouts import Timekeeper
+from realtime.engine.protocol.timeouts import Deadline, Timeouts
 
 __all__ = ["BY_APPLICATION", "Connection"]
 
@@ -75,16 +72,16 @@ class Connection:
 
     __slots__ = (
         "_announces_pongs",
-        "_answer",
         "_close_sent",
         "_defaults",
         "_deflate",
         "_dry",
         "_early",
-        "_inbox",
-        "_owed_pong",
+        "_pending_pong",
+        "_queue",
         "_reader",
-        "_time",
+        "_response",
+        "_timeouts",
         "closed_by",
         "closed_with",
         "limits",
@@ -105,31 +102,31 @@ class Connection:
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.state = State.CONNECTING
-        self.out = Output()
+        self.out = SendBuffer()
         self.limits = defaults
         self.refusal: tuple[int, str] | None = None
         self.closed_with: tuple[int, str] | None = None
         self.closed_by = "network"
         self.traffic = traffic_of(UNROUTED)
-        self._answer: Answer | None = Answer(request, headers)
+        self._response: HandshakeResponse | None = HandshakeResponse(request, headers)
         self._defaults = defaults
-        self._inbox = Inbox()
-        self._inbox.add_event({"type": "websocket.connect"})
+        self._queue = ReceiveQueue()
+        self._queue.add_event({"type": "websocket.connect"})
         self._early = bytearray()
         self._reader: MessageReader | None = None
         self._deflate: Deflate | None = None
-        self._time = Timekeeper(now, answer_timeout, lifetime)
+        self._timeouts = Timeouts(now, defaults, answer_timeout=answer_timeout, lifetime=lifetime)
         self._announces_pongs = False
-        self._owed_pong: bytes | None = None
+        self._pending_pong: bytes | None = None
         self._close_sent = False
         self._dry = True
 
-    # What the caller looks at
+    # For the caller
 
     @property
     def has_events(self) -> bool:
         """Whether ``next_event()`` will return one without further data."""
-        return len(self._inbox) > 0
+        return len(self._queue) > 0
 
     @property
     def wants_data(self) -> bool:
@@ -144,17 +141,17 @@ class Connection:
         reader = self._reader
         if reader is None or not reader.is_inflating:
             return False
-        return self._inbox.has_room or self.state not in _DELIVERING
+        return self._queue.has_room or self.state not in _DELIVERING
 
     @property
     def next_deadline(self) -> float:
         """When ``expire()`` has to be called at the latest; infinite for never."""
-        return self._time.next
+        return self._timeouts.next
 
     # From the peer
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes of the peer; what they mean is found in ``next_event()`` and ``data_to_send()``."""
+        """Take bytes of the peer; they become events in ``next_event()`` and answers in ``out``."""
         reader = self._reader
         if reader is not None:
             reader.feed(data)
@@ -170,10 +167,10 @@ class Connection:
             self._read(self._reader, now)
 
     def connection_lost(self, now: float) -> None:
-        """Say that the transport is gone; the application gets its ``websocket.disconnect``."""
+        """Take the loss of the transport; the application gets its ``websocket.disconnect``."""
         if self.state is State.OPEN and not self._dry:
             self.state = next_state(self.state, Event.LOST_UNREAD)
-            self._time.clear_all()
+            self._timeouts.clear_all()
             self.out.clear()
         else:
             self._end(now)
@@ -182,24 +179,24 @@ class Connection:
         self.state = next_state(self.state, Event.LOST)
         self._disconnected(CloseCode.ABNORMAL, "", "network")
         self._stop_reading()
-        self._time.clear_all()
+        self._timeouts.clear_all()
         self.out.clear()
 
     def _read(self, reader: MessageReader, now: float) -> None:
         """Parse until the bytes run out, the queue is full, or the connection ends."""
-        inbox, take, traffic, time = self._inbox, reader.next, self.traffic, self._time
+        queue, take, traffic, timeouts = self._queue, reader.next, self.traffic, self._timeouts
         item: Item | None
         try:
-            while inbox.has_room or self.state not in _DELIVERING:
+            while queue.has_room or self.state not in _DELIVERING:
                 item = take()
                 if item is None:
                     if reader.is_inflating:
                         break
                     self._dry = True
                     if reader.unfinished:
-                        time.message_begun(reader.completed, now)
-                    elif time.is_timing:
-                        time.message_ended()
+                        timeouts.message_begun(reader.completed, now)
+                    elif timeouts.is_timing:
+                        timeouts.message_ended()
                     if self.state is State.LOST:
                         self._end(now)
                     return
@@ -208,11 +205,11 @@ class Connection:
                     if self._reader is None:
                         return
                 elif self.state in _DELIVERING:
-                    inbox.add_message(item)  # type: ignore[arg-type]  # a str or bytes
+                    queue.add_message(item)  # type: ignore[arg-type]  # a str or bytes
                     traffic.messages_in += 1
-                    time.last_message = now
+                    timeouts.last_message = now
         except PeerViolation as violation:
-            self._fail(violation, now)
+            self._fail(violation.code, violation.reason, now)
             return
         self._dry = False
 
@@ -224,13 +221,13 @@ class Connection:
         elif frame.opcode == PING:
             # A peer that does not read gets one answer for all its pings (RFC 6455, 5.5.3).
             if self.out.blocked:
-                self._owed_pong = frame.payload
+                self._pending_pong = frame.payload
             else:
                 self.out.append(encode_frame(PONG, frame.payload))
         else:
-            latency = self._time.ponged(frame.payload, now)
+            latency = self._timeouts.pong_received(frame.payload, now)
             if latency is not None and self._announces_pongs:
-                self._inbox.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
+                self._queue.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
 
     def _receive_close(self, payload: bytes, now: float) -> None:
         code, reason = parse_close(payload)
@@ -239,18 +236,18 @@ class Connection:
         self._send_close(None if code == CloseCode.NO_STATUS else code, reason)
         self._linger(now)
 
-    def _fail(self, violation: PeerViolation, now: float) -> None:
+    def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
         self.state = next_state(self.state, Event.FAIL)
-        self._disconnected(violation.code, violation.reason, "server")
-        self._send_close(violation.code, violation.reason)
+        self._disconnected(code, reason, "server")
+        self._send_close(code, reason)
         self._linger(now)
 
     # To the application
 
     def next_event(self, now: float) -> dict[str, Any] | None:
         """Return the next ASGI event for the application, None while there is none."""
-        event = self._inbox.take()
+        event = self._queue.take()
         reader = self._reader
         if not self._dry and reader is not None and not reader.is_inflating:
             self._read(reader, now)  # there is room now
@@ -260,7 +257,7 @@ class Connection:
         if self.closed_with is None:
             self.closed_by = by
             self.closed_with = (int(code), reason)
-            self._inbox.add_event({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+            self._queue.add_event({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     # From the application
 
@@ -320,19 +317,19 @@ class Connection:
     def overflow(self, now: float) -> None:
         """Close a peer that reads too slowly for what is sent to it with 1013; what is pending is dropped."""
         self.out.drop_unsent()
-        self._fail(PeerViolation(CloseCode.TRY_AGAIN_LATER, "reading too slowly"), now)
+        self._fail(CloseCode.TRY_AGAIN_LATER, "reading too slowly", now)
 
     def _accept(self, event: dict[str, Any], now: float) -> None:
-        assert self._answer is not None
-        answer, self.limits, self._deflate = self._answer.upgrade(event, self._defaults)
+        assert self._response is not None
+        answer, self.limits, self._deflate = self._response.upgrade(event, self._defaults)
         self.state = next_state(self.state, Event.ACCEPT)
         self.out.append(answer)
         self._announces_pongs = event.get("policy") is not None
-        self._answer = None
+        self._response = None
         self._open(now)
 
     def _open(self, now: float) -> None:
-        self._time.opened(self.limits, now)
+        self._timeouts.opened(self.limits, now)
         self._reader = MessageReader(self.limits, self._deflate)
         early, self._early = bytes(self._early), bytearray()
         if early:
@@ -343,7 +340,7 @@ class Connection:
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"websocket.ping: at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
         self._announces_pongs = True
-        self._time.pinged(payload, now)
+        self._timeouts.ping_sent(payload, now)
         self.out.append(encode_frame(PING, payload))
 
     def _close(self, event: dict[str, Any], now: float) -> None:
@@ -355,21 +352,21 @@ class Connection:
         if not is_sendable(code):
             raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
         # An application that has closed is not given the messages that it had not taken yet.
-        self._inbox.clear()
+        self._queue.clear()
         self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
 
     def _start_response(self, event: dict[str, Any], now: float) -> None:
-        assert self._answer is not None
-        self._answer.start(event)
+        assert self._response is not None
+        self._response.start(event)
         self.state = next_state(self.state, Event.RESPONSE_START)
-        self._time.answered()
+        self._timeouts.clear(Deadline.ANSWER)
 
     def _send_response_body(self, event: dict[str, Any], now: float) -> None:
-        assert self._answer is not None
-        self.out.append(self._answer.body(event))
+        assert self._response is not None
+        self.out.append(self._response.body(event))
         if not event.get("more_body"):
-            assert self._answer.status is not None
-            self.refusal = (self._answer.status, BY_APPLICATION)
+            assert self._response.status is not None
+            self.refusal = (self._response.status, BY_APPLICATION)
             self.state = next_state(self.state, Event.RESPONSE_END)
             self._disconnected(CloseCode.ABNORMAL, "", "server")
             self._linger(now)
@@ -377,11 +374,11 @@ class Connection:
     # From the server
 
     def application_failed(self, now: float) -> None:
-        """Say that the application has raised an exception."""
+        """End the connection of an application that has raised an exception: 1011, or 500 before the accept."""
         self._application_ended(CloseCode.INTERNAL_ERROR, "The application failed.", now)
 
     def application_returned(self, now: float) -> None:
-        """Say that the application has returned; a connection that it left open is closed with 1000."""
+        """End the connection of an application that has returned: 1000, or 500 before the accept."""
         self._application_ended(CloseCode.NORMAL, "The application did not answer the handshake.", now)
 
     def _application_ended(self, code: int, detail: str, now: float) -> None:
@@ -389,14 +386,14 @@ class Connection:
             case State.CONNECTING:
                 self._refuse(Event.REFUSE, 500, detail, now)
             case State.DENYING:
-                assert self._answer is not None
-                if self._answer.has_begun:  # half a response has been sent, there is no repairing it
+                assert self._response is not None
+                if self._response.has_begun:  # half a response has been sent, there is no repairing it
                     self._end(now)
                 else:
                     self._refuse(Event.REFUSE, 500, detail, now)
             case State.OPEN | State.LOST:
                 self.shut(code, "", now)
-        self._inbox.clear()  # nobody takes them any more
+        self._queue.clear()
 
     def shut(self, code: int, reason: str, now: float) -> None:
         """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
@@ -407,38 +404,36 @@ class Connection:
 
     def expire(self, now: float) -> None:
         """Do what is due. Call it at ``next_deadline``; calling it earlier does no harm."""
-        for deadline in self._time.take_due(now, is_reading=self.wants_data):
-            _EXPIRED[deadline](self, now)
+        state = self.state
+        for deadline in self._timeouts.take_due(now, is_reading=self.wants_data):
+            if self.state is state:
+                self._expire(deadline, now)
 
-    def _answer_expired(self, now: float) -> None:
-        self._refuse(Event.REFUSE, 503, "The application took too long to answer the handshake.", now)
-
-    def _lifetime_expired(self, now: float) -> None:
-        self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
-
-    def _ping_due(self, now: float) -> None:
-        self.out.append(encode_frame(PING, self._time.beat(now)))
-
-    def _pong_expired(self, now: float) -> None:
-        self._fail(PeerViolation(CloseCode.INTERNAL_ERROR, "no answer to a ping"), now)
-
-    def _idle_expired(self, now: float) -> None:
-        if self._time.is_idle(now):
-            self.shut(CloseCode.TIMEOUT, "no message for too long", now)
-
-    def _message_expired(self, now: float) -> None:
-        self._fail(PeerViolation(CloseCode.POLICY_VIOLATION, "the message took too long"), now)
-
-    def _give_up(self, now: float) -> None:
-        self._end(now)
+    def _expire(self, deadline: Deadline, now: float) -> None:
+        match deadline:
+            case Deadline.ANSWER:
+                self._refuse(Event.REFUSE, 503, "The application took too long to answer the handshake.", now)
+            case Deadline.LIFETIME:
+                self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
+            case Deadline.PING:
+                self.out.append(encode_frame(PING, self._timeouts.next_ping(now)))
+            case Deadline.PONG:
+                self._fail(CloseCode.INTERNAL_ERROR, "no answer to a ping", now)
+            case Deadline.IDLE:
+                if self._timeouts.is_idle(now):
+                    self.shut(CloseCode.TIMEOUT, "no message for too long", now)
+            case Deadline.MESSAGE:
+                self._fail(CloseCode.POLICY_VIOLATION, "the message took too long", now)
+            case Deadline.CLOSE | Deadline.LINGER:
+                self._end(now)
 
     # The ends
 
     def unblocked(self) -> None:
-        """Say that the peer reads again: a pong that was kept back is sent."""
+        """Let the transport be written to again; a pong that was kept back is sent."""
         self.out.blocked = False
-        if self._owed_pong is not None:
-            payload, self._owed_pong = self._owed_pong, None
+        if self._pending_pong is not None:
+            payload, self._pending_pong = self._pending_pong, None
             if self.state is State.OPEN:
                 self.out.append(encode_frame(PONG, payload))
 
@@ -449,15 +444,15 @@ class Connection:
             self._end(now)
             return
         self._send_close(code, reason)
-        self._time.closing(now)
+        self._timeouts.closing(now)
         if self._reader is not None:
             self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
 
     def _refuse(self, event: Event, status: int, detail: str, now: float) -> None:
-        assert self._answer is not None
+        assert self._response is not None
         self.state = next_state(self.state, event)
         self.refusal = (status, detail)
-        self.out.append(self._answer.problem(status, detail))
+        self.out.append(self._response.problem(status, detail))
         self._disconnected(CloseCode.ABNORMAL, "", "server")
         self._linger(now)
 
@@ -471,12 +466,12 @@ class Connection:
             self._end(now)
             return
         self._stop_reading()
-        self._time.lingering(now)
+        self._timeouts.lingering(now)
 
     def _stop_reading(self) -> None:
         self._reader = None
         self._deflate = None
-        self._answer = None
+        self._response = None
         self._early = bytearray()
         self._dry = True
 
@@ -487,15 +482,4 @@ _HANDLERS = {
     Event.CLOSE: Connection._close,
     Event.RESPONSE_START: Connection._start_response,
     Event.RESPONSE_BODY: Connection._send_response_body,
-}
-
-_EXPIRED = {
-    Deadline.ANSWER: Connection._answer_expired,
-    Deadline.LIFETIME: Connection._lifetime_expired,
-    Deadline.PING: Connection._ping_due,
-    Deadline.PONG: Connection._pong_expired,
-    Deadline.IDLE: Connection._idle_expired,
-    Deadline.MESSAGE: Connection._message_expired,
-    Deadline.CLOSE: Connection._give_up,
-    Deadline.LINGER: Connection._give_up,
 }

@@ -1,33 +1,46 @@
-"""The HTTP side of a connection: the request, its ASGI scope, and the bytes of the answer."""
+"""The handshake as HTTP: the request, what it must carry, its ASGI scope, and the response (RFC 6455, 4.2)."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import functools
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
 from websockets.utils import accept_key
 
+from realtime.engine.errors import HandshakeRejected
+from realtime.engine.policy import Limits, is_token
+from realtime.engine.protocol.deflate import Deflate, negotiate
 from realtime.engine.protocol.problems import problem_response
-from realtime.engine.protocol.upgrade import offered_subprotocols
 
 __all__ = [
+    "HandshakeResponse",
     "Headers",
     "Request",
     "build_scope",
+    "offered_subprotocols",
     "parse_request",
     "problem_answer",
     "response_head",
-    "upgrade_answer",
+    "upgrade_problem",
     "wants_websocket",
 ]
 
 Headers = list[tuple[bytes, bytes]]
 
-#: Headers of an upgrade answer that belong to the protocol, not to the application.
+#: The only version of the protocol that was ever standardised (RFC 6455, 4.1).
+VERSION = b"13"
+
+#: Decoded length in bytes of ``Sec-WebSocket-Key`` (RFC 6455, 4.1).
+KEY_LENGTH = 16
+
+#: Headers of a 101 response that the server sets; an application may not.
 _RESERVED = frozenset(
     {
         b"connection",
@@ -79,14 +92,6 @@ class Request:
         return [value.decode("latin-1") for key, value in self.headers if key == name]
 
 
-def wants_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a request names ``websocket`` in an ``Upgrade`` header."""
-    return any(
-        name == b"upgrade" and b"websocket" in [token.strip() for token in value.lower().split(b",")]
-        for name, value in headers
-    )
-
-
 def parse_request(head: bytes) -> Request:
     """Parse a request head that an HTTP server has parsed before and put together again.
 
@@ -99,15 +104,81 @@ def parse_request(head: bytes) -> Request:
     return Request(target, [(name.lower(), value.strip()) for name, value in pairs])
 
 
-def build_scope(
-    request: Request,
-    *,
-    scheme: str,
-    client: Any,
-    server: Any,
-    root_path: str,
-    extensions: dict[str, Any],
-) -> dict[str, Any]:
+# What a request asks for
+
+
+def wants_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request names ``websocket`` in an ``Upgrade`` header."""
+    return "websocket" in _options(headers, b"upgrade")
+
+
+def upgrade_problem(method: str, http_version: str, headers: Iterable[tuple[bytes, bytes]]) -> HandshakeRejected | None:
+    """Return what keeps a request from being a WebSocket handshake, None when nothing does (RFC 6455, 4.2.1).
+
+    Args:
+        method: the HTTP method.
+        http_version: ``"1.1"`` or another.
+        headers: pairs of name (in lower case) and value, repeated names kept apart.
+
+    Returns:
+        A 400 whose detail says which header is missing or wrong, and what it must be.
+    """
+    if method != "GET":
+        return HandshakeRejected(400, f"A WebSocket handshake is a GET request, not {method[:16]}.")
+    if http_version != "1.1":
+        return HandshakeRejected(400, f"A WebSocket handshake needs HTTP/1.1, not HTTP/{http_version[:8]}.")
+    pairs = [(name, value.strip()) for name, value in headers]
+    for name, option, header in (
+        (b"connection", "upgrade", "Connection: Upgrade"),
+        (b"upgrade", "websocket", "Upgrade: websocket"),
+    ):
+        if option not in _options(pairs, name):
+            return HandshakeRejected(400, f"This is a WebSocket endpoint: the request has no '{header}' header.")
+    hosts, versions, keys = (
+        [value for key, value in pairs if key == name]
+        for name in (b"host", b"sec-websocket-version", b"sec-websocket-key")
+    )
+    if len(hosts) != 1 or not hosts[0]:
+        return HandshakeRejected(400, "The request needs exactly one 'Host' header.")
+    if versions != [VERSION]:
+        return HandshakeRejected(
+            400,
+            "The request needs one 'Sec-WebSocket-Version: 13' header.",
+            headers=[("Sec-WebSocket-Version", VERSION.decode())],
+        )
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return HandshakeRejected(400, "The request needs one 'Sec-WebSocket-Key' header: 16 random bytes in base64.")
+    return None
+
+
+def offered_subprotocols(scope: Mapping[str, Any]) -> list[str]:
+    """Return the subprotocols that a client offers, in its order; a name that is no token is no offer.
+
+    Args:
+        scope: its ``subprotocols`` count where it has some, else its ``headers``, whose names are in lower case.
+    """
+    offers = scope.get("subprotocols") or _items(scope["headers"], b"sec-websocket-protocol")
+    return [offer for offer in offers if is_token(offer)]
+
+
+def _items(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """Return the items of a list; several lines of the header count as one (RFC 9110, 5.3)."""
+    lines = [value.decode("latin-1") for key, value in headers if key == name]
+    return [item.strip(" \t") for line in lines for item in line.split(",")]
+
+
+def _options(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> set[str]:
+    return {item.lower() for item in _items(headers, name)}
+
+
+def _is_key(value: bytes) -> bool:
+    try:
+        return len(base64.b64decode(value, validate=True)) == KEY_LENGTH
+    except binascii.Error:
+        return False
+
+
+def build_scope(request: Request, *, scheme: str, client: Any, server: Any, root_path: str) -> dict[str, Any]:
     """Return the ASGI scope of a connection.
 
     ``spec_version`` is 2.3: from 2.4 on ``send`` raises after the end, and here it is harmless.
@@ -118,7 +189,6 @@ def build_scope(
         client: host and port of the peer, None for a UNIX socket.
         server: host and port of this side, None for a UNIX socket.
         root_path: prefix under which the application is mounted.
-        extensions: what this server can do beyond the specification.
     """
     path = request.path
     return {
@@ -135,40 +205,96 @@ def build_scope(
         "client": client,
         "server": server,
         "subprotocols": request.subprotocols,
-        "extensions": extensions,
+        "extensions": {},
     }
 
 
-def upgrade_answer(
-    request: Request, *, subprotocol: str | None, extension: str | None, headers: Iterable[tuple[bytes, bytes]]
-) -> bytes:
-    """Return the 101 response (RFC 6455, 4.2.2).
+# Responses
+
+
+class HandshakeResponse:
+    """Makes the bytes of the response to one handshake from the application's events.
 
     Args:
-        request: the request; its key has been checked.
-        subprotocol: one of those that the client offered.
-        extension: value of ``Sec-WebSocket-Extensions``.
-        headers: further headers of the application.
+        request: a request whose upgrade headers have been checked.
+        headers: headers of every response, such as ``Server``.
 
-    Raises:
-        ValueError: for a subprotocol that was not offered, and for headers that are not legal here.
+    Attributes:
+        status: of the response that the application has started, None before.
+        has_begun: whether a part of that response has been made, so that no other one is possible.
     """
-    fields: Headers = [
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Accept", accept_key(request.values(b"sec-websocket-key")[0].strip()).encode()),
-    ]
-    if subprotocol is not None:
-        if subprotocol not in request.subprotocols:
-            raise ValueError(f"websocket.accept: the client did not offer the subprotocol {subprotocol!r}")
-        fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
-    if extension is not None:
-        fields.append((b"Sec-WebSocket-Extensions", extension.encode("ascii")))
-    for name, value in headers:
-        if name.lower() in _RESERVED:
-            raise ValueError(f"websocket.accept: the header {name!r} is the server's")
-        fields.append((name, value))
-    return _head(101, fields)
+
+    __slots__ = ("_fields", "_headers", "_request", "has_begun", "status")
+
+    def __init__(self, request: Request, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+        self._request = request
+        self._headers = headers
+        self._fields: Headers = []
+        self.status: int | None = None
+        self.has_begun = False
+
+    def upgrade(self, event: dict[str, Any], defaults: Limits) -> tuple[bytes, Limits, Deflate | None]:
+        """Return the 101 response to a ``websocket.accept``, the limits, and the compression that was agreed on.
+
+        Raises:
+            TypeError: for a policy with fields that the server does not know.
+            ValueError: for a subprotocol that was not offered, and for headers that are not legal.
+        """
+        request, policy, subprotocol = self._request, event.get("policy"), event.get("subprotocol")
+        limits = defaults if policy is None else _limits(defaults, tuple(policy.items()))
+        key = request.values(b"sec-websocket-key")[0].strip()
+        fields: Headers = [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Accept", accept_key(key).encode()),
+        ]
+        if subprotocol is not None:
+            if subprotocol not in request.subprotocols:
+                raise ValueError(f"websocket.accept: the client did not offer the subprotocol {subprotocol!r}")
+            fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+        agreed = negotiate(request.values(b"sec-websocket-extensions")) if limits.compression else None
+        extension, deflate = (None, None) if agreed is None else agreed
+        if extension is not None:
+            fields.append((b"Sec-WebSocket-Extensions", extension.encode("ascii")))
+        for name, value in (*self._headers, *(event.get("headers") or ())):
+            if name.lower() in _RESERVED:
+                raise ValueError(f"websocket.accept: the header {name!r} is the server's")
+            fields.append((name, value))
+        return _head(101, fields), limits, deflate
+
+    def start(self, event: dict[str, Any]) -> None:
+        """Take a ``websocket.http.response.start``.
+
+        Raises:
+            ValueError: for headers that are not legal.
+        """
+        status = int(event["status"])
+        fields = [(bytes(name), bytes(value)) for name, value in event.get("headers") or ()]
+        response_head(status, fields)  # raises for what is not legal
+        self.status, self._fields = status, fields
+
+    def body(self, event: dict[str, Any]) -> bytes:
+        """Return what a ``websocket.http.response.body`` adds to the response; the head comes with the first one."""
+        body = bytes(event.get("body") or b"")
+        if self.has_begun:
+            return body
+        assert self.status is not None
+        self.has_begun = True
+        fields = [*self._headers, *self._fields]
+        if not event.get("more_body") and all(name.lower() != b"content-length" for name, _ in fields):
+            fields.append((b"Content-Length", str(len(body)).encode()))
+        return response_head(self.status, fields) + body
+
+    def problem(self, status: int, detail: str) -> bytes:
+        """Return a whole problem response (RFC 9457)."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
+        return problem_answer(status, detail, headers)
+
+
+@functools.lru_cache(maxsize=256)
+def _limits(defaults: Limits, fields: tuple[tuple[str, Any], ...]) -> Limits:
+    """Return the limits of an endpoint; its connections share one object."""
+    return replace(defaults, **dict(fields))
 
 
 def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -1,105 +1,164 @@
-"""What the passing of time means to one connection: heartbeat, silence, slowness, and the patience at its ends."""
+"""The times at which something is due on a connection: pings, their answers, and the limits on waiting."""
 
 from __future__ import annotations
 
-from realtime.engine.policy import Limits
-from realtime.engine.protocol.deadlines import Deadline, Deadlines
-from realtime.engine.protocol.heartbeat import Heartbeat
+import enum
+import math
+from operator import itemgetter
 
-__all__ = ["LINGER_SECONDS", "Timekeeper"]
+from realtime.engine.policy import Limits
+
+__all__ = ["LINGER_SECONDS", "MAX_OUTSTANDING", "Deadline", "Timeouts"]
 
 #: Seconds that a peer has to read the last bytes and to end the TCP connection.
 LINGER_SECONDS = 2.0
 
-#: Deadlines that lapse by the peer's silence; they rest while this side does not read.
+#: Unanswered pings that are remembered; the oldest is forgotten.
+MAX_OUTSTANDING = 16
+
+#: Length in bytes of the payload that numbers the server's own pings.
+NUMBER_SIZE = 4
+
+
+class Deadline(enum.Enum):
+    """What is due."""
+
+    ANSWER = "the application answers the handshake"
+    LIFETIME = "the connection has lasted as long as the server allows"
+    PING = "the next ping is sent"
+    PONG = "the peer answers a ping"
+    IDLE = "the peer sends a message"
+    MESSAGE = "the peer finishes the message it has begun"
+    CLOSE = "the peer answers the close frame"
+    LINGER = "the peer ends the TCP connection"
+
+
+#: Deadlines that the peer meets by sending something; they are put off while this side does not read.
 _OF_THE_PEER = (Deadline.PONG, Deadline.IDLE, Deadline.MESSAGE)
 
 
-class Timekeeper(Deadlines):
-    """The deadlines of one connection from its handshake to its end.
+class Timeouts:
+    """The deadlines of one connection, in seconds of the caller's clock.
 
     Args:
         now: the time in seconds.
+        limits: intervals and timeouts until ``opened()`` is given others.
         answer_timeout: seconds that the application has to answer the handshake, None for no limit.
         lifetime: seconds after the accept when the connection is closed, None for no limit.
 
     Attributes:
-        last_message: when the peer's last message was complete; written for every message, so there is no call.
+        next: the nearest deadline, infinite when there is none. It is read for every piece of data.
+        last_message: when the peer's last message was complete. The caller writes it for every message.
         is_timing: whether the peer has a message to finish.
     """
 
-    __slots__ = ("_heartbeat", "_lifetime", "_limits", "_timed", "is_timing", "last_message")
+    __slots__ = (
+        "_count",
+        "_lifetime",
+        "_limits",
+        "_own_ping",
+        "_pings",
+        "_timed",
+        "_times",
+        "is_timing",
+        "last_message",
+        "next",
+    )
 
-    def __init__(self, now: float, answer_timeout: float | None, lifetime: float | None) -> None:
-        super().__init__()
+    def __init__(self, now: float, limits: Limits, *, answer_timeout: float | None, lifetime: float | None) -> None:
+        self._times: dict[Deadline, float] = {}
+        self._limits = limits
         self._lifetime = lifetime
-        self._limits: Limits | None = None
-        self._heartbeat: Heartbeat | None = None
+        self._pings: dict[bytes, float] | None = None  # when each unanswered ping was sent, the oldest first
+        self._own_ping: tuple[bytes, float] | None = None
+        self._count = 0
         self._timed = 0
         self.is_timing = False
         self.last_message = now
+        self.next = math.inf
         if answer_timeout is not None:
             self.set(Deadline.ANSWER, now + answer_timeout)
 
-    # The course of a connection
+    def set(self, what: Deadline, when: float) -> None:
+        """Set or move one deadline."""
+        self._times[what] = when
+        self.next = min(self._times.values())
 
-    def answered(self) -> None:
-        """Say that the application has begun to answer the handshake."""
-        self.clear(Deadline.ANSWER)
+    def clear(self, *what: Deadline) -> None:
+        """Forget deadlines; those that are not set are ignored."""
+        for deadline in what:
+            self._times.pop(deadline, None)
+        self.next = min(self._times.values(), default=math.inf)
 
-    def opened(self, limits: Limits, now: float) -> None:
-        """Say that the connection is open.
+    def clear_all(self) -> None:
+        """Forget every deadline."""
+        self._times.clear()
+        self.next = math.inf
+
+    def take_due(self, now: float, *, is_reading: bool = True) -> list[Deadline]:
+        """Remove and return the deadlines that have come, the earliest first.
 
         Args:
-            limits: what was agreed on; intervals and timeouts are taken from it.
             now: the time in seconds.
+            is_reading: whether this side reads. While it does not, the peer's answer may be waiting unread, and its
+                deadlines are put off.
         """
-        self.answered()
+        due = [what for what, when in sorted(self._times.items(), key=itemgetter(1)) if when <= now]
+        self.clear(*due)
+        if is_reading:
+            return due
+        for deadline in due:
+            if deadline in _OF_THE_PEER:
+                self.set(deadline, now + LINGER_SECONDS)
+        return [deadline for deadline in due if deadline not in _OF_THE_PEER]
+
+    # The stages of a connection
+
+    def opened(self, limits: Limits, now: float) -> None:
+        """Start the timeouts of an open connection."""
         self._limits = limits
         self.last_message = now
-        if limits.ping_interval is not None:
-            self._heartbeat = Heartbeat(limits.ping_interval, limits.ping_timeout, now)
-            self._expect()
-        if limits.idle_timeout is not None:
-            self.set(Deadline.IDLE, now + limits.idle_timeout)
-        if self._lifetime is not None:
-            self.set(Deadline.LIFETIME, now + self._lifetime)
+        self.clear(Deadline.ANSWER)
+        for deadline, seconds in (
+            (Deadline.PING, limits.ping_interval),
+            (Deadline.IDLE, limits.idle_timeout),
+            (Deadline.LIFETIME, self._lifetime),
+        ):
+            if seconds is not None:
+                self.set(deadline, now + seconds)
 
     def closing(self, now: float) -> None:
-        """Say that a close frame was sent; nothing but the answer to it matters now."""
+        """Wait for nothing but the answer to the close frame that was sent."""
         self.clear_all()
-        assert self._limits is not None
         self.set(Deadline.CLOSE, now + self._limits.close_timeout)
 
     def lingering(self, now: float) -> None:
-        """Say that everything has been said."""
+        """Wait for nothing but the end of the TCP connection."""
         self.clear_all()
         self.set(Deadline.LINGER, now + LINGER_SECONDS)
 
     # Messages
 
     def message_begun(self, number: int, now: float) -> None:
-        """Say that the peer is in the middle of a message.
+        """Time a message that has not arrived as a whole.
 
         Args:
-            number: of the message; its time began when it was named first.
+            number: of the message; its time runs from the first call with this number.
             now: the time in seconds.
         """
         if self.is_timing and self._timed == number:
             return
         self.is_timing, self._timed = True, number
-        assert self._limits is not None
         if self._limits.message_timeout is not None:
             self.set(Deadline.MESSAGE, now + self._limits.message_timeout)
 
     def message_ended(self) -> None:
-        """Say that the peer is in the middle of nothing."""
+        """Time no message."""
         self.is_timing = False
         self.clear(Deadline.MESSAGE)
 
     def is_idle(self, now: float) -> bool:
         """Tell whether the peer has sent no message for too long; if not, the deadline is set anew."""
-        assert self._limits is not None
         assert self._limits.idle_timeout is not None
         until = self.last_message + self._limits.idle_timeout
         if until > now:
@@ -108,51 +167,45 @@ class Timekeeper(Deadlines):
 
     # Pings
 
-    def beat(self, now: float) -> bytes:
-        """Return the payload of the ping that is due."""
-        assert self._heartbeat is not None
-        payload = self._heartbeat.beat(now)
-        self._expect()
+    def next_ping(self, now: float) -> bytes:
+        """Return the payload of the server's own ping that is due; the next one waits for its answer."""
+        self._count += 1
+        payload = self._count.to_bytes(NUMBER_SIZE, "big")
+        self._own_ping = (payload, now)
+        self.ping_sent(payload, now)
         return payload
 
-    def pinged(self, payload: bytes, now: float) -> None:
-        """Say that the application has sent a ping."""
-        if self._heartbeat is None:
-            assert self._limits is not None
-            self._heartbeat = Heartbeat(None, self._limits.ping_timeout, now)
-        self._heartbeat.sent(payload, now)
-        self._expect()
+    def ping_sent(self, payload: bytes, now: float) -> None:
+        """Expect the answer to a ping."""
+        if self._pings is None:
+            self._pings = {}
+        self._pings.setdefault(payload, now)
+        if len(self._pings) > MAX_OUTSTANDING:
+            del self._pings[next(iter(self._pings))]
+        self._expect_pong(self._pings)
 
-    def ponged(self, payload: bytes, now: float) -> float | None:
-        """Take a pong; return the seconds since its ping, None for a pong that answers none."""
-        if self._heartbeat is None:
-            return None
-        latency = self._heartbeat.answered(payload, now)
-        self._expect()
-        return latency
+    def pong_received(self, payload: bytes, now: float) -> float | None:
+        """Return the seconds since the ping that a pong answers, None when it answers none.
 
-    def _expect(self) -> None:
-        assert self._heartbeat is not None
-        for deadline, when in ((Deadline.PING, self._heartbeat.next_ping), (Deadline.PONG, self._heartbeat.overdue)):
-            if when is None:
-                self.clear(deadline)
-            else:
-                self.set(deadline, when)
-
-    # What is due
-
-    def take_due(self, now: float, *, is_reading: bool = True) -> list[Deadline]:
-        """Remove and return the deadlines that have come, the earliest first.
-
-        Args:
-            now: the time in seconds.
-            is_reading: whether this side reads. While it does not, the peer's answer may be waiting unread, and what
-                lapses by the peer's silence is put off.
+        The earlier pings are answered too: a peer may answer only the most recent one (RFC 6455, 5.5.3).
         """
-        due = super().take_due(now)
-        if is_reading:
-            return due
-        for deadline in due:
-            if deadline in _OF_THE_PEER:
-                self.set(deadline, now + LINGER_SECONDS)
-        return [deadline for deadline in due if deadline not in _OF_THE_PEER]
+        pings = self._pings
+        if pings is None or payload not in pings:
+            return None
+        sent = pings[payload]
+        for earlier in list(pings):
+            del pings[earlier]
+            if earlier == payload:
+                break
+        self._expect_pong(pings)
+        if self._own_ping is not None and self._own_ping[0] not in pings:
+            assert self._limits.ping_interval is not None
+            self.set(Deadline.PING, max(now, self._own_ping[1] + self._limits.ping_interval))
+            self._own_ping = None
+        return now - sent
+
+    def _expect_pong(self, pings: dict[bytes, float]) -> None:
+        if pings:
+            self.set(Deadline.PONG, min(pings.values()) + self._limits.ping_timeout)
+        else:
+            self.clear(Deadline.PONG)

@@ -13,8 +13,7 @@ from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.monitoring.refusals import log_refusal
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
-from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer
-from realtime.engine.protocol.upgrade import upgrade_problem
+from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer, upgrade_problem
 from realtime.engine.server.asgi_connection import Session
 from realtime.engine.server.asyncio_transport import AsyncioAdapter
 from realtime.engine.server.drain import DRAIN
@@ -111,7 +110,6 @@ class WebSocketProtocol(AsyncioAdapter):
             client=_address(self._transport.get_extra_info("peername")),
             server=_address(self._transport.get_extra_info("sockname")),
             root_path=root_path,
-            extensions={},
         )
         # uvicorn mounts the application: the path has the prefix.
         scope["path"] = root_path + unquote(request.path.decode("ascii"))

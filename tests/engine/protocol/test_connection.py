@@ -13,8 +13,8 @@ from realtime.engine.messages import SharedMessage
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import MAX_EARLY_DATA, Connection
 from realtime.engine.protocol.http import Request
+from realtime.engine.protocol.queues import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
-from realtime.engine.protocol.receive_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.state import State
 from realtime.engine.protocol.timeouts import LINGER_SECONDS
 

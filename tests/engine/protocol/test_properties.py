@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request
-from realtime.engine.protocol.receive_queue import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
+from realtime.engine.protocol.queues import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.state import State
 
 KEY = (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")

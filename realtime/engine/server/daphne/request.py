@@ -14,8 +14,7 @@ from twisted.web.http_headers import Headers
 
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.protocol.connection import Connection
-from realtime.engine.protocol.http import Request, build_scope, wants_websocket
-from realtime.engine.protocol.upgrade import upgrade_problem
+from realtime.engine.protocol.http import Request, build_scope, upgrade_problem, wants_websocket
 from realtime.engine.server.asgi_connection import Session
 from realtime.engine.server.daphne.daphne_connection import Books
 from realtime.engine.server.daphne.http_channel import raw_headers
@@ -145,7 +144,6 @@ class WireRequest(WebRequest):
             client=client,
             server=[str(host.host), host.port] if is_tcp else None,
             root_path=root_path,
-            extensions={},
         )
 
     # Daphne's loops call these unguarded, and one exception ends the loop for the whole server.
