@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import secrets
@@ -10,19 +9,18 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
 from realtime.engine.layer.channel_queue import ChannelMessage, MailboxRules
-from realtime.engine.layer.group_message import Parcel, carry, seal, unseal
+from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
 from realtime.engine.layer.members import Subscription
-from realtime.engine.layer.redis.broker import Upstream
-from realtime.engine.layer.redis.envelope import Envelope, Kind
-from realtime.engine.layer.redis.subscriber import Timing
+from realtime.engine.layer.redis.broker import RedisBroker
+from realtime.engine.layer.redis.hosts import Timing
 from realtime.engine.layer.statistics import Statistics
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
@@ -69,40 +67,35 @@ class FanoutChannelLayer(BaseChannelLayer):
             expiry=expiry, capacity=capacity, channel_capacity=self.compile_capacities(channel_capacity or {})
         )
         self.group_expiry = group_expiry
-        self._upstream_options: dict[str, Any] | None = None
-        if hosts is not None:
-            self._upstream_options = {
-                "hosts": hosts,
-                "prefix": prefix,
-                "expiry": expiry,
-                "serializer": serializer_format,
-                "symmetric_encryption_keys": symmetric_encryption_keys,
-                "timing": timing if isinstance(timing, Timing) else Timing(**(timing or {})),
-            }
+        self._hosts = hosts
+        self._prefix = prefix
+        self._timing = timing if isinstance(timing, Timing) else Timing(**(timing or {}))
+        self._serializer_format = serializer_format
+        self._encryption_keys = symmetric_encryption_keys
         self._start()
         _layers.add(self)
 
     def _start(self) -> None:
-        """Begin with nobody: at the start, and in a forked process, whose parent keeps the members and connections."""
+        """Begin without members: at the start, and in a forked process, whose parent keeps them."""
         self.statistics = Statistics()
         rules = MailboxRules(expiry=self.expiry, statistics=self.statistics)
         self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
         self._local = LocalMembers(rules, self.get_capacity, self.group_expiry, self._on_deserted)
         self._numbers: dict[str, itertools.count[int]] = {}
         self._numbers_lock = threading.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._upstream: Upstream | None = None
-        if self._upstream_options is not None:
-            self._upstream = Upstream(
+        self._broker: RedisBroker | None = None
+        if self._hosts is not None:
+            self._broker = RedisBroker(
                 self._process,
-                statistics=self.statistics,
-                groups=self._local.groups,
-                has_members=self._local.has_members,
+                self._local,
+                self._hosts,
+                prefix=self._prefix,
+                expiry=self.expiry,
                 group_expiry=self.group_expiry,
+                codec=Codec(self._process, self._serializer_format, self._encryption_keys, self.expiry),
+                timing=self._timing,
+                statistics=self.statistics,
                 capacity_of=self.get_capacity,
-                on_envelope=self._on_envelope,
-                on_back=self._local.resynchronise,
-                **self._upstream_options,
             )
 
     # Channels
@@ -112,8 +105,8 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         The first call of a process waits until its connection to Redis is up or has failed; later ones do no I/O.
         """
-        if self._upstream is not None:
-            await self._upstream.listen().wait_for_first_attempt()
+        if self._broker is not None:
+            await self._broker.ready()
         return f"{prefix}{self._process}!{secrets.token_hex(8)}"
 
     def attach(self, channel_name: str, *, wake: Callable[[], None], resynchronise: bool = False) -> Subscription:
@@ -130,10 +123,10 @@ class FanoutChannelLayer(BaseChannelLayer):
             ValueError: if the channel is attached already, or belongs to another process.
         """
         self.require_valid_channel_name(channel_name)
-        if self._upstream is not None:
+        if self._broker is not None:
             if self._owner(channel_name) != self._process:
                 raise ValueError(f"channel {channel_name} is not one of this process")
-            self._upstream.listen()
+            self._broker.listen()
         return self._local.attach(channel_name, wake, resynchronise=resynchronise)
 
     async def send(self, channel: str, message: ChannelMessage) -> None:
@@ -166,15 +159,14 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         self.require_valid_channel_name(channel)
         self._local.sweep()
-        with self._local.reading(channel) as queue:
-            if self._upstream is None:
-                return await queue.get()
-            owner = self._owner(channel)
-            if owner is None:
-                return await self._upstream.receive_work(channel, queue)
+        owner = self._owner(channel)
+        if self._broker is not None and owner is None:
+            return await self._broker.receive(channel)
+        if self._broker is not None:
             if owner != self._process:
                 raise ValueError(f"channel {channel} is not one of this process")
-            self._upstream.listen()
+            self._broker.listen()
+        with self._local.reading(channel) as queue:
             return await queue.get()
 
     # Groups
@@ -195,22 +187,15 @@ class FanoutChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         self._local.sweep()
-        if self._upstream is None:
-            self._local.add(group, channel)
-            return
         owner = self._owner(channel)
-        if owner is None:
-            await self._upstream.add_work(group, channel)
-            return
-        if owner != self._process:
-            await self._upstream.publish(*self._upstream.for_process(owner, Kind.ADD, channel, group))
-            return
-        self._local.add(group, channel)
-        try:
-            await self._upstream.join(group)
-        except BaseException:
-            self._local.discard(group, channel)
-            raise
+        if self._broker is None:
+            self._local.add(group, channel)
+        elif owner is None:
+            await self._broker.add_named(group, channel)
+        elif owner == self._process:
+            await self._broker.join(group, channel)
+        else:
+            await self._broker.send_to_process(owner, RemoteMessage(Kind.ADD, channel, group))
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group; harmless if it is not in it.
@@ -222,12 +207,12 @@ class FanoutChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         owner = self._owner(channel)
-        if self._upstream is None or owner == self._process:
+        if self._broker is None or owner == self._process:
             self._local.discard(group, channel)
         elif owner is None:
-            await self._upstream.discard_work(group, channel)
+            await self._broker.discard_named(group, channel)
         else:
-            await self._upstream.publish(*self._upstream.for_process(owner, Kind.DISCARD, channel, group))
+            await self._broker.send_to_process(owner, RemoteMessage(Kind.DISCARD, channel, group))
 
     async def group_send(self, group: str, message: ChannelMessage) -> None:
         """Send a message to every channel of a group; a full mailbox loses it, and the layer's statistics say so.
@@ -261,8 +246,8 @@ class FanoutChannelLayer(BaseChannelLayer):
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        if self._upstream is not None:
-            return await self._upstream.next_number(name)
+        if self._broker is not None:
+            return await self._broker.next_number(name)
         with self._numbers_lock:
             return next(self._numbers.setdefault(name, itertools.count(1)))
 
@@ -272,8 +257,8 @@ class FanoutChannelLayer(BaseChannelLayer):
         Raises:
             UpstreamUnavailable: if a Redis server gives no answer.
         """
-        if self._upstream is not None:
-            await self._upstream.check()
+        if self._broker is not None:
+            await self._broker.check()
 
     async def flush(self) -> None:
         """Forget all groups, all mail of this process, and all work in Redis; attached channels stay attached.
@@ -283,13 +268,13 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         self._local.clear()
         self._numbers.clear()
-        if self._upstream is not None:
-            await self._upstream.flush()
+        if self._broker is not None:
+            await self._broker.flush()
 
     async def close(self) -> None:
         """Close the connections of this event loop; the next use of the layer opens them again."""
-        if self._upstream is not None:
-            await self._upstream.close()
+        if self._broker is not None:
+            await self._broker.close()
 
     def groups(self) -> list[str]:
         """Return the names of the groups that have members in this process."""
@@ -303,27 +288,27 @@ class FanoutChannelLayer(BaseChannelLayer):
 
     async def _send(self, channel: str, message: ChannelMessage, trace: Carrier | None) -> None:
         owner = self._owner(channel)
-        if self._upstream is None or owner == self._process:
-            if not self._local.post(channel, Parcel(message, trace).copy()):
+        if self._broker is None or owner == self._process:
+            if not self._local.post(channel, GroupMessage(message, trace).copy()):
                 raise ChannelFull(channel)
             self.statistics.delivered += 1
             return
-        content = seal(message, trace)
+        remote = RemoteMessage(Kind.CHANNEL, channel, message, trace)
         if owner is not None:
-            await self._upstream.publish(*self._upstream.for_process(owner, Kind.CHANNEL, channel, content))
-        elif not await self._upstream.push_work(channel, content):
+            await self._broker.send_to_process(owner, remote)
+        elif not await self._broker.push(remote):
             self.statistics.dropped += 1
             raise ChannelFull(channel)
 
     async def _group_send(self, group: str, message: ChannelMessage, trace: Carrier | None) -> None:
-        parcel = Parcel(message, trace)
-        if self._upstream is None:
-            await self._local.deliver(group, parcel)
+        group_message = GroupMessage(message, trace)
+        if self._broker is None:
+            await self._local.deliver(group, group_message)
             return
-        # Encoded first: a value that others could not read is an error before anybody has got the message.
-        publication = self._upstream.for_group(group, seal(message, trace))
-        await self._local.deliver(group, parcel)
-        await self._upstream.publish(*publication)
+        # Encoded first: a value that others could not read is an error before any member has got the message.
+        publication = self._broker.encode_for_group(RemoteMessage(Kind.GROUP, group, message, trace))
+        await self._local.deliver(group, group_message)
+        await self._broker.publish(*publication)
 
     @staticmethod
     def _owner(channel: str) -> str | None:
@@ -332,26 +317,8 @@ class FanoutChannelLayer(BaseChannelLayer):
         return before[-PROCESS_ID_LENGTH:] if mark else None
 
     def _on_deserted(self, group: str) -> None:
-        if self._upstream is not None:
-            self._upstream.leave(group)
-
-    async def _on_envelope(self, envelope: Envelope) -> None:
-        match envelope.kind:
-            case Kind.GROUP:
-                await self._local.deliver(envelope.target, Parcel(*unseal(envelope.content)))
-            case Kind.CHANNEL:
-                if self._local.post(envelope.target, carry(*unseal(envelope.content))):
-                    self.statistics.delivered += 1
-            case Kind.ADD:
-                # Not here: the subscription is confirmed by the reader that has called this.
-                self._in_background(self.group_add(envelope.content, envelope.target))
-            case Kind.DISCARD:
-                await self.group_discard(envelope.content, envelope.target)
-
-    def _in_background(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if self._broker is not None:
+            self._broker.leave(group)
 
 
 #: All layers of this process; a process has one for each alias.

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from realtime.engine.layer.group_message import Parcel
+from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.statistics import Statistics
 from realtime.engine.messages import SharedMessage
 
@@ -28,7 +28,7 @@ SLICE = 512
 DELIVERIES_PER_ITERATION = 16 * SLICE
 
 #: How many messages to the same members go along with each other.
-MAX_LETTERS = DELIVERIES_PER_ITERATION // SLICE
+MAX_MESSAGES = DELIVERIES_PER_ITERATION // SLICE
 
 #: How many deliveries may wait for their turn before senders wait for it too.
 MAX_PENDING = 5000
@@ -51,30 +51,30 @@ class Recipient(Protocol):
 
 
 class _FanOut:
-    """Parcels on their way to the same members, slice by slice.
+    """GroupMessages on their way to the same members, slice by slice.
 
     Args:
         members: who gets them.
     """
 
-    __slots__ = ("letters", "members", "position")
+    __slots__ = ("members", "messages", "position")
 
     def __init__(self, members: Sequence[Recipient]) -> None:
         self.members = members
-        self.letters: list[tuple[Parcel, Recipient | None, concurrent.futures.Future[None]]] = []
+        self.messages: list[tuple[GroupMessage, Recipient | None, concurrent.futures.Future[None]]] = []
         self.position = 0
 
     def takes_more_for(self, members: Sequence[Recipient]) -> bool:
-        """Tell whether a parcel for ``members`` can go along."""
-        return self.members is members and not self.position and len(self.letters) < MAX_LETTERS
+        """Tell whether a message for ``members`` can go along."""
+        return self.members is members and not self.position and len(self.messages) < MAX_MESSAGES
 
 
 class Deliverer:
-    """Hands parcels to members, first come, first served.
+    """Hands messages to members, first come, first served.
 
     A fan-out to more than ``SLICE`` members begins at the end of this iteration of the loop and takes several. What
     is sent to the same members until it begins goes along with it: ten messages at once are one system call for each
-    connection. A later parcel never overtakes an earlier one, so that each member gets them in the order in which
+    connection. A later message never overtakes an earlier one, so that each member gets them in the order in which
     they were sent.
 
     Args:
@@ -98,13 +98,13 @@ class Deliverer:
         return self._pending > MAX_PENDING
 
     def deliver(
-        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
+        self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None = None
     ) -> concurrent.futures.Future[None] | None:
         """Deliver, in the loop's own thread.
 
         Args:
             members: who gets it; the list does not change any more.
-            parcel: what they get.
+            message: what they get.
             excluded: the one member that does not get it.
 
         Returns:
@@ -112,7 +112,7 @@ class Deliverer:
         """
         is_small = len(members) <= SLICE and self._spent + len(members) <= DELIVERIES_PER_ITERATION
         if is_small and not self._queue:
-            self._hand_out(members, parcel, excluded)
+            self._hand_out(members, message, excluded)
             self._come_back()
             return None
         last = self._queue[-1] if self._queue else None
@@ -120,13 +120,13 @@ class Deliverer:
             last = _FanOut(members)
             self._queue.append(last)
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
-        last.letters.append((parcel, excluded, done))
+        last.messages.append((message, excluded, done))
         self._pending += len(members)
         self._come_back()
         return done
 
     def deliver_threadsafe(
-        self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None = None
+        self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None = None
     ) -> concurrent.futures.Future[None] | None:
         """Deliver from any other thread or loop.
 
@@ -137,7 +137,7 @@ class Deliverer:
             RuntimeError: if the loop has been closed.
         """
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self.loop.call_soon_threadsafe(self._deliver_foreign, members, parcel, excluded, done)
+        self.loop.call_soon_threadsafe(self._deliver_foreign, members, message, excluded, done)
         with self._lock:
             self._backlog += 1
             return done if self._backlog > MAX_BACKLOG else None
@@ -145,20 +145,20 @@ class Deliverer:
     def _deliver_foreign(
         self,
         members: Sequence[Recipient],
-        parcel: Parcel,
+        message: GroupMessage,
         excluded: Recipient | None,
         done: concurrent.futures.Future[None],
     ) -> None:
         with self._lock:
             self._backlog -= 1
-        rest = self.deliver(members, parcel, excluded)
+        rest = self.deliver(members, message, excluded)
         if rest is None:
             _settle(done)
         else:
             rest.add_done_callback(lambda _: _settle(done))
 
-    def _hand_out(self, members: Sequence[Recipient], parcel: Parcel, excluded: Recipient | None) -> None:
-        shared, passed_over = parcel.shared, 0
+    def _hand_out(self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None) -> None:
+        shared, passed_over = message.shared, 0
         for member in members:
             if member is excluded:
                 passed_over = 1
@@ -168,7 +168,7 @@ class Deliverer:
                 if direct is not None and shared is not None:
                     direct(shared)
                 else:
-                    member.post(parcel.copy())
+                    member.post(message.copy())
             except Exception:
                 # The outermost frame for one member: what is wrong with it must not keep the message from the others.
                 logger.exception("A message could not be delivered to channel %s.", member.channel_name)
@@ -189,12 +189,12 @@ class Deliverer:
             begin = fan_out.position
             fan_out.position = begin + SLICE
             members = fan_out.members[begin : fan_out.position]
-            for parcel, excluded, _ in fan_out.letters:
-                self._hand_out(members, parcel, excluded)
-            self._pending -= len(members) * len(fan_out.letters)
+            for message, excluded, _ in fan_out.messages:
+                self._hand_out(members, message, excluded)
+            self._pending -= len(members) * len(fan_out.messages)
             if fan_out.position >= len(fan_out.members):
                 self._queue.popleft()
-                for *_, done in fan_out.letters:
+                for *_, done in fan_out.messages:
                     _settle(done)
         if self._queue:
             self._come_back()

@@ -1,14 +1,17 @@
-"""One message on its way to many members, and what each of them gets."""
+"""One message on its way to many members: copies for those of this process, bytes for the other processes."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+import enum
+from typing import Any, NamedTuple
+
+from channels_redis.serializers import registry
 
 from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.tracing import Carrier, TracedMessage
 
-__all__ = ["SEND_TYPE", "Parcel", "carry", "private_copy", "seal", "unseal"]
+__all__ = ["Codec", "GroupMessage", "Kind", "RemoteMessage", "UndecodableMessage", "private_copy"]
 
 #: The ASGI event that goes straight to the members' connections.
 SEND_TYPE = "websocket.send"
@@ -17,12 +20,12 @@ SEND_TYPE = "websocket.send"
 _IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
-class Parcel:
-    """A message that is delivered to several members, none of which may notice what another does to it.
+class GroupMessage:
+    """A message that several members get, none of which notices what another does to it.
 
     Args:
         message: the message as it was sent. It is copied here, so that its sender may change it afterwards.
-        trace: the context of its sender, where that is traced.
+        trace: the sender's context, where that is traced.
 
     Attributes:
         exclude: the channel that does not get it. Only ``websocket.send`` knows this key; in every other message
@@ -39,7 +42,7 @@ class Parcel:
         self.exclude: str | None = None
         self.shared: SharedMessage | None = None
         self._trace = trace
-        self._is_flat = _is_flat(message)
+        self._is_flat = all(type(value) in _IMMUTABLE for value in message.values())
         # A plain dict, also of a message that is passed on as it was received, with the context of its first sender.
         self._message = message.copy() if self._is_flat else private_copy(message)
         if message.get("type") == SEND_TYPE:
@@ -47,13 +50,9 @@ class Parcel:
             self.shared = SharedMessage.from_event(self._message)
 
     def copy(self) -> dict[str, Any]:
-        """Return the message as a dict of one member's own."""
+        """Return the message as a dict of one member's own, with its sender's context."""
         copied: dict[str, Any] = self._message.copy() if self._is_flat else private_copy(self._message)
-        return carry(copied, self._trace)
-
-
-def _is_flat(message: dict[str, Any]) -> bool:
-    return all(type(value) in _IMMUTABLE for value in message.values())
+        return copied if self._trace is None else TracedMessage(copied, self._trace)
 
 
 def private_copy(value: Any) -> Any:
@@ -74,19 +73,72 @@ def private_copy(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-def carry(message: dict[str, Any], trace: Carrier | None) -> dict[str, Any]:
-    """Return a message as its handler gets it: with its sender's context beside it, where there is one."""
-    return message if trace is None else TracedMessage(message, trace)
+class UndecodableMessage(ValueError):
+    """Bytes from Redis that no process of this version, with these keys, can have sent."""
 
 
-def seal(message: dict[str, Any], trace: Carrier | None) -> Any:
-    """Return what goes to other processes for a message: itself, or a list of it and of its sender's context."""
-    return message if trace is None else [message, trace]
+class Kind(enum.IntEnum):
+    """What the process that receives a message does with it."""
+
+    GROUP = 1
+    """Deliver it to the members of ``target``, a group."""
+    CHANNEL = 2
+    """Deliver it to ``target``, a channel of that process."""
+    ADD = 3
+    """Put ``target``, a channel of that process, into the group ``content``."""
+    DISCARD = 4
+    """Take ``target``, a channel of that process, out of the group ``content``."""
 
 
-def unseal(content: Any) -> tuple[dict[str, Any], Carrier | None]:
-    """Return the message and the context in what ``seal()`` has made."""
-    if type(content) is list:
-        message, trace = content
-        return message, trace
-    return content, None
+class RemoteMessage(NamedTuple):
+    """What one process sends to another: the application's message or a group's name, for a group or a channel."""
+
+    kind: Kind
+    target: str
+    content: Any
+    trace: Carrier | None = None
+
+
+class Codec:
+    """Messages as bytes: the sender's process id in clear, then the serialised rest.
+
+    The id stands in front so that a process recognises its own messages, which are delivered already, undecoded.
+
+    Args:
+        process: the id of this process; all ids have the same length.
+        serializer: a format of ``channels_redis.serializers.registry``: ``msgpack``, ``json``, or an own one.
+        symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
+        expiry: seconds after which an encrypted message is refused.
+    """
+
+    def __init__(
+        self, process: str, serializer: str, symmetric_encryption_keys: list[str | bytes] | None, expiry: float
+    ) -> None:
+        self._process = process.encode()
+        self._serializer = registry.get_serializer(
+            serializer, symmetric_encryption_keys=symmetric_encryption_keys, expiry=int(expiry)
+        )
+
+    def is_own(self, data: bytes) -> bool:
+        """Return whether this process has sent ``data``."""
+        return data.startswith(self._process)
+
+    def encode(self, message: RemoteMessage) -> bytes:
+        """Return the bytes of a message; raises what the serializer raises for a value that it does not know."""
+        kind, *rest = message
+        body: bytes = self._serializer.serialize([int(kind), *rest])
+        return self._process + body
+
+    def decode(self, data: bytes) -> RemoteMessage:
+        """Return the message in ``data``.
+
+        Raises:
+            UndecodableMessage: if there is none.
+        """
+        try:
+            kind, target, content, trace = self._serializer.deserialize(data[len(self._process) :])
+            return RemoteMessage(Kind(kind), target, content, trace)
+        except Exception as error:
+            # Serializers and encryption raise errors of their own, without a common base. These bytes are lost,
+            # and the next ones are read.
+            raise UndecodableMessage(f"{len(data)} bytes: {error!r}") from error

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from realtime.engine.layer.channel_queue import ChannelMessage, Mailbox, MailboxRules
 from realtime.engine.layer.fanout import Deliverer
-from realtime.engine.layer.group_message import Parcel
+from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.groups import Groups
 from realtime.engine.layer.members import Member, Queue, Subscription
 
@@ -144,23 +144,23 @@ class LocalMembers:
         if is_deserted:
             self._on_deserted(group)
 
-    async def deliver(self, group: str, parcel: Parcel) -> None:
-        """Hand a parcel to the members of a group.
+    async def deliver(self, group: str, message: GroupMessage) -> None:
+        """Hand a message to the members of a group.
 
         Those of a large group get it in the next turns of their loop, which is not waited for unless it is behind.
         """
         here = asyncio.get_running_loop()
-        excluded = None if parcel.exclude is None else self._members.get(parcel.exclude)
+        excluded = None if message.exclude is None else self._members.get(message.exclude)
         for loop, members in self._groups.members(group).items():
             if loop is None or loop is here:
                 deliverer = self._deliverer(here)
-                rest = deliverer.deliver(members, parcel, excluded)
+                rest = deliverer.deliver(members, message, excluded)
                 # Stock channels are of no loop: this one may be that of a single ``async_to_sync`` and end with it.
                 if rest is not None and (loop is None or deliverer.is_behind):
                     await asyncio.wrap_future(rest)
                 continue
             try:
-                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(members, parcel, excluded))
+                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(members, message, excluded))
             except RuntimeError:  # the loop is closed, and its consumers with it
                 for member in members:
                     self._forget(member)

@@ -9,7 +9,7 @@ import pytest
 
 from realtime.engine.layer import fanout as delivery
 from realtime.engine.layer.fanout import Deliverer
-from realtime.engine.layer.group_message import Parcel
+from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.statistics import Statistics
 
 
@@ -30,7 +30,7 @@ class Member:
 
 
 def numbered(number):
-    return Parcel({"type": "message", "n": number})
+    return GroupMessage({"type": "message", "n": number})
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ async def test_what_is_sent_to_the_same_members_before_it_begins_goes_along(deli
 
 
 async def test_no_more_messages_go_along_than_fit_into_a_turn(deliverer, monkeypatch):
-    monkeypatch.setattr(delivery, "MAX_LETTERS", 2)
+    monkeypatch.setattr(delivery, "MAX_MESSAGES", 2)
     members = [Member() for _ in range(15)]
     results = [deliverer.deliver(members, numbered(number)) for number in range(3)]
     await asyncio.sleep(0)  # one turn of the loop
@@ -92,7 +92,9 @@ async def test_no_more_messages_go_along_than_fit_into_a_turn(deliverer, monkeyp
 async def test_the_excluded_member_of_each_message_is_its_own(deliverer):
     members = [Member(str(number), is_direct=True) for number in range(12)]
     for number in (3, 11):
-        last = deliverer.deliver(members, Parcel({"type": "websocket.send", "text": str(number)}), members[number])
+        last = deliverer.deliver(
+            members, GroupMessage({"type": "websocket.send", "text": str(number)}), members[number]
+        )
     await asyncio.wrap_future(last)
     assert [member.got for member in members] == [[11] if n == 3 else [3] if n == 11 else [3, 11] for n in range(12)]
 
@@ -144,7 +146,7 @@ async def test_a_member_that_fails_keeps_the_message_from_nobody(deliverer, capl
     broken.direct = fail
     members = [Member(is_direct=True), broken, Member(is_direct=True)]
     with caplog.at_level(logging.ERROR):
-        deliverer.deliver(members, Parcel({"type": "websocket.send", "text": "1"}))
+        deliverer.deliver(members, GroupMessage({"type": "websocket.send", "text": "1"}))
     assert members[0].got == members[2].got == [1]
     assert "could not be delivered to channel broken" in caplog.text
 
@@ -153,7 +155,7 @@ async def test_deliveries_are_counted_without_the_excluded():
     statistics = Statistics()
     deliverer = Deliverer(asyncio.get_running_loop(), statistics)
     members = [Member(str(number), is_direct=True) for number in range(5)]
-    deliverer.deliver(members, Parcel({"type": "websocket.send", "text": "1"}), members[3])
+    deliverer.deliver(members, GroupMessage({"type": "websocket.send", "text": "1"}), members[3])
     assert [member.got for member in members] == [[1], [1], [1], [], [1]]
     assert statistics.delivered == 4
 

@@ -10,7 +10,7 @@ import pytest
 
 from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer import RESYNCHRONISE, FanoutChannelLayer
-from realtime.engine.layer.redis.subscriber import Timing
+from realtime.engine.layer.redis.hosts import Timing
 from realtime.engine.testing.server import RedisProcess, free_port
 
 MARK = {"type": "mark"}
@@ -137,7 +137,8 @@ async def test_members_are_told_after_client_kill_type_pubsub(redis_server, proc
 
 
 async def test_no_message_is_lost_after_client_kill_type_normal(redis_server, process, attach, until):
-    here, there = process(), process()
+    # On a loaded machine an answer may take longer than the impatient timing allows.
+    here, there = process(Timing()), process(Timing())
     member = await attach(there, "group", resynchronise=True)
     await attach(here, "group")
     for number in range(5):
@@ -161,17 +162,6 @@ async def test_a_process_that_only_sends_survives_a_restart(redis_server, proces
     await resynchronised(member)
     await sender.group_send("group", MARK)
     assert await member.next_mail() == MARK
-
-
-async def test_numbers_stay_unique_after_a_restart_that_forgot_them(redis_server, process, attach):
-    here, there = process(), process()
-    members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
-    numbers = [await layer.next_number("users") for layer in (here, here, there, there, here)]
-    redis_server.kill()
-    redis_server.start()
-    await resynchronised(*members)
-    numbers += [await layer.next_number("users") for layer in (there, here, there)]
-    assert numbers == list(range(1, 9))
 
 
 async def test_a_worker_survives_a_restart(redis_server, process):
@@ -231,7 +221,7 @@ async def test_redis_that_comes_after_the_start_is_found(layers, attach, until):
 async def test_an_outage_is_logged_once_and_so_is_its_end(redis_server, process, attach, caplog, wait_until_lost):
     layer = process()
     member = await attach(layer, "group", resynchronise=True)
-    with caplog.at_level(logging.WARNING, logger="realtime.layers.subscriber"):
+    with caplog.at_level(logging.WARNING, logger="realtime.engine.layer.redis.subscriber"):
         redis_server.kill()
         await wait_until_lost(layer)
         redis_server.start()

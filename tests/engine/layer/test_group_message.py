@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.engine.layer.group_message import Parcel, private_copy
+from realtime.engine.layer.group_message import (
+    Codec,
+    GroupMessage,
+    Kind,
+    RemoteMessage,
+    UndecodableMessage,
+    private_copy,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
@@ -47,11 +54,11 @@ def test_what_is_no_plain_container_is_copied_deeply():
 
 @pytest.mark.parametrize("message", [{"type": "a", "n": 1}, {"type": "a", "list": [1]}])
 def test_every_copy_is_another_dict(message):
-    parcel = Parcel(message)
-    first, second = parcel.copy(), parcel.copy()
+    group_message = GroupMessage(message)
+    first, second = group_message.copy(), group_message.copy()
     assert first == second == message
     first["type"] = "changed"
-    assert second == parcel.copy() == message
+    assert second == group_message.copy() == message
 
 
 @pytest.mark.parametrize(
@@ -65,20 +72,67 @@ def test_every_copy_is_another_dict(message):
     ],
 )
 def test_a_websocket_send_message_is_shared(message, event):
-    parcel = Parcel({"type": "websocket.send", **message})
-    assert parcel.shared is not None
-    assert parcel.shared.as_event() == event
+    group_message = GroupMessage({"type": "websocket.send", **message})
+    assert group_message.shared is not None
+    assert group_message.shared.as_event() == event
 
 
 @pytest.mark.parametrize("message", [{}, {"text": None}, {"text": "hi", "bytes": b"hi"}])
 def test_a_websocket_send_message_is_either_text_or_bytes(message):
     with pytest.raises(ValueError, match="either text or data"):
-        Parcel({"type": "websocket.send", **message})
+        GroupMessage({"type": "websocket.send", **message})
 
 
 def test_only_a_websocket_send_message_knows_exclude():
-    assert Parcel({"type": "websocket.send", "text": "hi", "exclude": "chan"}).exclude == "chan"
-    other = Parcel({"type": "rooms.event", "exclude": "chan"})
+    assert GroupMessage({"type": "websocket.send", "text": "hi", "exclude": "chan"}).exclude == "chan"
+    other = GroupMessage({"type": "rooms.event", "exclude": "chan"})
     assert other.exclude is None
     assert other.shared is None
     assert other.copy() == {"type": "rooms.event", "exclude": "chan"}
+
+
+HERE, THERE = "a" * 16, "b" * 16
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+@pytest.mark.parametrize("keys", [None, ["one", "two"]])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_remote_message_is_read_as_it_was_written(serializer, keys, kind):
+    here, there = (Codec(process, serializer, keys, 60) for process in (HERE, THERE))
+    data = here.encode(RemoteMessage(kind, "target", {"type": "event", "text": "ü", "list": [1, None]}))
+    assert there.decode(data) == RemoteMessage(kind, "target", {"type": "event", "text": "ü", "list": [1, None]})
+
+
+def test_a_process_knows_its_own_messages_without_decoding_them():
+    here, there = Codec(HERE, "msgpack", None, 60), Codec(THERE, "msgpack", None, 60)
+    data = here.encode(RemoteMessage(Kind.GROUP, "group", {"type": "event"}))
+    assert here.is_own(data)
+    assert not there.is_own(data)
+
+
+def test_a_message_encrypted_with_an_older_key_is_read():
+    old, new = Codec(HERE, "msgpack", ["old"], 60), Codec(THERE, "msgpack", ["new", "old"], 60)
+    assert new.decode(old.encode(RemoteMessage(Kind.GROUP, "group", {"type": "event"}))).content == {"type": "event"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xc1",
+        b"\x93\x01",
+        b"\x01",
+        b"\x94\x63\xa1x\xa1y\xc0",
+        b"\x93\x01\xa1x\xa1y",
+        b"\x95\x01\xa1x\xa1y\xc0\xc0",
+    ],
+)
+def test_what_is_no_message_is_refused(body):
+    with pytest.raises(UndecodableMessage):
+        Codec(HERE, "msgpack", None, 60).decode(THERE.encode() + body)
+
+
+def test_a_message_encrypted_with_another_key_is_refused():
+    data = Codec(HERE, "msgpack", ["one"], 60).encode(RemoteMessage(Kind.GROUP, "group", {}))
+    with pytest.raises(UndecodableMessage):
+        Codec(THERE, "msgpack", ["two"], 60).decode(data)

@@ -10,7 +10,7 @@ import sys
 import pytest
 from channels.exceptions import ChannelFull
 
-from realtime.engine.layer.redis.envelope import Codec, Kind
+from realtime.engine.layer.group_message import Codec, Kind, RemoteMessage
 from realtime.engine.testing.server import PROJECT_ROOT
 
 MARK = {"type": "mark"}
@@ -297,8 +297,14 @@ async def test_foreign_bytes_on_a_group_are_harmless(make_process, attach, caplo
     codec = Codec("f" * 16, "msgpack", None, 60)
     await here.next_number("any")
     sender = make_process(prefix="foreign")
-    for payload in (b"", b"x", b"f" * 16, b"f" * 16 + b"\xc1", codec.encode(Kind.GROUP, "group", "no dict")):
-        await sender._upstream.publish("foreign:group:group", payload)
+    for payload in (
+        b"",
+        b"x",
+        b"f" * 16,
+        b"f" * 16 + b"\xc1",
+        codec.encode(RemoteMessage(Kind.GROUP, "group", "no dict")),
+    ):
+        await sender._broker.publish("foreign:group:group", payload)
     await sender.group_send("group", MARK)
     assert await member.next_mail() == MARK
     assert here.statistics.undecodable == 4

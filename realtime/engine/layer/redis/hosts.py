@@ -6,22 +6,41 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from channels_redis.utils import create_pool, decode_hosts
-from redis.asyncio import ConnectionPool
+from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from realtime.engine.errors import UpstreamUnavailable
 
-__all__ = ["Host", "Hosts"]
+__all__ = ["Host", "Hosts", "Timing"]
 
 #: An idle connection of redis-py 8 has a read timeout of 5 s, as long as its blocking pops wait: it would be killed
 #: while it waits for a message. Nothing here waits without a timeout of its own, so that the socket needs none.
 #: RESP2: with RESP3 a pool does not notice that an idle connection was closed by the server, and the next command
 #: fails (redis-py skips the check while maintenance notifications are enabled).
 CONNECTION_DEFAULTS: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "health_check_interval": 15}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a layer waits for Redis, in seconds.
+
+    Args:
+        connect: to connect, authenticate and subscribe.
+        command: for the answer to a command.
+        silence: without data from the server before a ping; after twice that the connection counts as lost.
+        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
+            again costs no round trip.
+    """
+
+    connect: float = 2.0
+    command: float = 3.0
+    silence: float = 1.5
+    linger: float = 10.0
 
 
 class Host:
@@ -35,14 +54,33 @@ class Host:
 
     def __init__(self, config: dict[str, Any], connect_timeout: float) -> None:
         self._config = {**CONNECTION_DEFAULTS, "socket_connect_timeout": connect_timeout, **config}
+        self._clients: dict[asyncio.AbstractEventLoop, tuple[Redis, asyncio.Task[None]]] = {}
 
     def pool(self) -> ConnectionPool:
         """Return a new pool of connections; it belongs to the running event loop."""
         pool: ConnectionPool = create_pool(self._config)
         return pool
 
+    def client(self) -> Redis:
+        """Return the client of the running event loop; its connections are closed together with the loop."""
+        loop = asyncio.get_running_loop()
+        client, closing = self._clients.get(loop, (None, None))
+        if client is None or closing is None or closing.done():
+            for other in [other for other in list(self._clients) if other.is_closed()]:
+                self._clients.pop(other, None)
+            client = Redis.from_pool(self.pool())
+            self._clients[loop] = client, loop.create_task(_close_at_the_end(client), name="realtime-layer-client")
+        return client
+
+    async def close_client(self) -> None:
+        """Close the connections of the running event loop's client."""
+        _, closing = self._clients.pop(asyncio.get_running_loop(), (None, None))
+        if closing is not None:
+            closing.cancel()
+            await asyncio.wait([closing])
+
     def __str__(self) -> str:
-        """The server's name for people: never its password."""
+        """Return the server's address without its password."""
         config = self._config
         if "address" in config:
             url = urlsplit(config["address"])
@@ -53,7 +91,7 @@ class Host:
 
     @asynccontextmanager
     async def reached_within(self, seconds: float) -> AsyncIterator[None]:
-        """Bound what is done with this server, and turn each way in which it fails into one error.
+        """Limit the time of commands to this server, and raise one error for each way in which they fail.
 
         Raises:
             UpstreamUnavailable: if the server cannot be reached, refuses, or does not answer in time.
@@ -90,3 +128,18 @@ class Hosts:
     def shard(self, name: str) -> int:
         """Return the index of the server that ``name`` belongs to, the same in every process."""
         return zlib.crc32(name.encode()) % len(self._hosts)
+
+    def of(self, name: str) -> Host:
+        """Return the server that ``name`` belongs to."""
+        return self._hosts[self.shard(name)]
+
+
+async def _close_at_the_end(client: Redis) -> None:
+    """Wait to be cancelled.
+
+    ``async_to_sync`` in a thread runs each call in an event loop of its own, which cancels its tasks when it ends.
+    """
+    try:
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await client.aclose()

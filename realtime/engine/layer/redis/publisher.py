@@ -1,68 +1,226 @@
-"""The connection by which a process speaks to the others: one per Redis server, held from one message to the next.
+"""Messages on their way to one Redis server: bounded, in order, many in one round trip.
 
-To borrow a connection from a pool and to fill a pipeline for each message would cost three times the message itself.
+A sender does not wait for Redis: its local members have the message already, and a server that hangs must not
+hang a consumer. During an outage messages wait here, for as long as the layer's ``expiry`` allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import concurrent.futures
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.layer.statistics import Statistics
 
-__all__ = ["Published", "Publisher"]
+__all__ = ["MAX_WAITING_BYTES", "Publisher"]
+
+logger = logging.getLogger(__name__)
+
+#: How much may wait to be published; beyond that a sender waits, and then its message is lost for the others.
+MAX_WAITING_BYTES = 1024 * 1024
+
+#: Messages that are published in one round trip.
+BATCH = 256
+
+#: Seconds before the next messages after a failure: most of them find the server back.
+BACK_OFF = 0.1
+
+#: Seconds that a stopping process gives to what is still waiting.
+LAST_TIMEOUT = 0.5
+
+Future = concurrent.futures.Future[None]
 
 
-class Published(NamedTuple):
-    """What became of some messages.
+class _Waiting(NamedTuple):
+    """A message that waits, or with ``done`` the mark behind what was published before it."""
 
-    Args:
-        refusals: of the server, one for each message that it has not taken.
-        members: the channels in the set of the same name as each Redis channel: those without an owner in that group.
-    """
-
-    refusals: list[ResponseError]
-    members: dict[str, list[str]]
+    deadline: float
+    channel: str = ""
+    payload: bytes = b""
+    done: Future | None = None
 
 
 class Publisher:
-    """Publishes messages on one server, by a connection that it makes at need. All its methods run in one event loop.
+    """Publishes in the order of the calls, on one connection that it keeps from one message to the next.
+
+    To borrow a connection from a pool and to fill a pipeline for each message would cost three times the message.
 
     Args:
         host: the server.
+        wait_until_up: returns when the server can be reached.
+        on_members: called with each message that was published to a group with named channels, and these channels.
+        statistics: where messages are counted.
+        expiry: seconds for which a message may wait.
+        timeout: seconds for one round trip, and for a sender that waits for room.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(
+        self,
+        host: Host,
+        wait_until_up: Callable[[], Awaitable[None]],
+        *,
+        on_members: Callable[[str, bytes, list[str]], Awaitable[None]],
+        statistics: Statistics,
+        expiry: float,
+        timeout: float,
+    ) -> None:
         self._host = host
+        self._wait_until_up = wait_until_up
+        self._on_members = on_members
+        self.statistics = statistics
+        self._expiry = expiry
+        self._timeout = timeout
         self._pool = host.pool()
         self._connection: Any = None
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._has_messages = asyncio.Event()
+        self._room: list[Future] = []
+        self._is_idle = True
+        self._is_losing = False
 
-    async def publish(self, messages: Sequence[tuple[str, bytes]]) -> Published:
-        """Publish pairs of channel and payload in one round trip, in their order.
+    async def publish(self, channel: str, payload: bytes) -> None:
+        """Take a message for publication, from any event loop; waits only where too much is waiting already."""
+        room = self._put(channel, payload)
+        if room is None:
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                while room is not None:
+                    await asyncio.wrap_future(room)
+                    room = self._put(channel, payload)
+        except TimeoutError:
+            self._lose(1, f"more than {MAX_WAITING_BYTES} bytes wait for it")
 
-        Raises:
-            RedisError, OSError: if the connection cannot be made, or is lost before everything is confirmed.
-        """
+    async def settle(self) -> None:
+        """Wait, from any event loop, until what was given before is published or lost; for ``timeout`` at most."""
+        with self._lock:
+            if self._is_idle:
+                return
+            done = Future()
+            self._waiting.append(_Waiting(float("inf"), done=done))
+        self._wake()
+        await asyncio.wait([asyncio.wrap_future(done)], timeout=self._timeout)
+
+    async def run(self) -> None:
+        """Publish what comes until cancelled, then what is left, for half a second."""
+        try:
+            while True:
+                await self._has_messages.wait()
+                # Let the loop look at the sockets: a connection that Redis has closed is noticed only then.
+                await asyncio.sleep(0)
+                await self._wait_until_up()
+                await self._publish_next()
+        finally:
+            try:
+                if self._waiting:
+                    self._timeout = LAST_TIMEOUT
+                    await self._publish_next()
+            finally:
+                await self._pool.aclose()
+
+    def _put(self, channel: str, payload: bytes) -> Future | None:
+        """Take a message; where there is no room for it, return what is done when there may be some."""
+        with self._lock:
+            # The one message that is larger than the limit goes too.
+            if self._waiting and self._bytes + len(payload) > MAX_WAITING_BYTES:
+                # Under the same lock: room that came in between would wake nobody.
+                room = Future()
+                self._room.append(room)
+                return room
+            self._waiting.append(_Waiting(self._loop.time() + self._expiry, channel, payload))
+            self._bytes += len(payload)
+            self._is_idle = False
+            if len(self._waiting) > 1:
+                return None
+        self._wake()
+        return None
+
+    def _wake(self) -> None:
+        if asyncio.get_running_loop() is self._loop:
+            self._has_messages.set()
+        else:
+            self._loop.call_soon_threadsafe(self._has_messages.set)
+
+    async def _publish_next(self) -> None:
+        batch, marks = self._take()
+        try:
+            if batch:
+                await self._publish_batch(batch)
+        finally:
+            with self._lock:
+                self._is_idle = not self._waiting
+            _resolve(marks)
+
+    def _take(self) -> tuple[list[tuple[str, bytes]], list[Future]]:
+        now = self._loop.time()
+        batch: list[tuple[str, bytes]] = []
+        marks = []
+        expired = 0
+        with self._lock:
+            while self._waiting and len(batch) < BATCH:
+                message = self._waiting.popleft()
+                self._bytes -= len(message.payload)
+                if message.done is not None:
+                    marks.append(message.done)
+                elif message.deadline <= now:
+                    expired += 1
+                else:
+                    batch.append((message.channel, message.payload))
+            if not self._waiting:
+                self._has_messages.clear()
+            room, self._room = self._room, []
+        _resolve(room)
+        if expired:
+            self._lose(expired, f"they have waited for more than {self._expiry:g} s")
+        return batch, marks
+
+    async def _publish_batch(self, batch: list[tuple[str, bytes]]) -> None:
+        try:
+            async with self._host.reached_within(self._timeout):
+                refusals, members = await self._send(batch)
+        except UpstreamUnavailable as error:
+            # Not sent again: some of it may have arrived, and a message that comes twice is worse than one that is
+            # reported as lost.
+            self._lose(len(batch), str(error))
+            await asyncio.sleep(BACK_OFF)
+            return
+        self.statistics.published += len(batch) - len(refusals)
+        if refusals:
+            self._lose(len(refusals), f"Redis at {self._host} refuses them: {refusals[-1]}")
+        else:
+            self._is_losing = False
+        for name, payload in batch:
+            if members[name]:
+                try:
+                    await self._on_members(name, payload, members[name])
+                except UpstreamUnavailable as error:
+                    self._lose(1, str(error))
+
+    async def _send(self, batch: list[tuple[str, bytes]]) -> tuple[list[ResponseError], dict[str, list[str]]]:
+        """Publish in one round trip; return what the server refused, and the named channels of each group."""
         connection = await self._usable_connection()
-        names = dict.fromkeys(channel for channel, _ in messages)
-        commands: list[tuple[str | bytes, ...]] = [("PUBLISH", channel, payload) for channel, payload in messages]
+        names = dict.fromkeys(channel for channel, _ in batch)
+        commands: list[tuple[str | bytes, ...]] = [("PUBLISH", channel, payload) for channel, payload in batch]
         commands += [("SMEMBERS", name) for name in names]
         await connection.send_packed_command(connection.pack_commands(commands))
         refusals = []
-        for _ in messages:
+        for _ in batch:
             try:
                 await connection.read_response()
             except ResponseError as error:
                 refusals.append(error)
-        members = [[member.decode() for member in await connection.read_response()] for _ in names]
-        return Published(refusals, dict(zip(names, members, strict=True)))
-
-    async def aclose(self) -> None:
-        """Close the connection."""
-        self._connection = None
-        await self._pool.aclose()
+        return refusals, {name: [member.decode() for member in await connection.read_response()] for name in names}
 
     async def _usable_connection(self) -> Any:
         connection = self._connection
@@ -74,3 +232,15 @@ class Publisher:
         if not connection.is_connected:
             await connection.connect()  # not left to sending, which would not ask Sentinel for the server
         return connection
+
+    def _lose(self, count: int, reason: str) -> None:
+        self.statistics.unpublished += count
+        if not self._is_losing:
+            self._is_losing = True
+            logger.warning("Messages to other processes are lost, since %s.", reason)
+
+
+def _resolve(futures: Iterable[Future]) -> None:
+    for future in futures:
+        if future.set_running_or_notify_cancel():
+            future.set_result(None)

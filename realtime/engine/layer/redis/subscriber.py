@@ -1,8 +1,8 @@
-"""The connection by which a process hears the others: one per Redis server, kept up for as long as the process lives.
+"""The connection on which a process receives the messages of the others, one for each Redis server.
 
-redis-py's ``PubSub`` connects again by itself, in the middle of any call, and says nothing of it; what was published
-meanwhile is lost without a trace. This one holds the connection itself: it knows when it was lost, it notices a
-server that is silent, and it tells when it is back.
+redis-py's ``PubSub`` connects again by itself, in the middle of any call, and does not report it. What was published
+meanwhile is lost without a trace. This one holds the connection itself: it notices that the connection is lost or the
+server silent, and reports when the connection is back.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.layer.redis.hosts import Host, Timing
 from realtime.engine.layer.statistics import Statistics
 
-__all__ = ["Subscriber", "Timing"]
+__all__ = ["Subscriber"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,31 +31,13 @@ BACK_OFF = (0.05, 0.1, 0.2, 0.4, 0.8)
 NAMES_PER_COMMAND = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a layer waits for Redis, in seconds.
-
-    Args:
-        connect: to connect, authenticate and subscribe.
-        command: for the answer to a command.
-        silence: without a word from the server before it is asked for one; after twice that it counts as lost.
-        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
-            again costs no round trip.
-    """
-
-    connect: float = 2.0
-    command: float = 3.0
-    silence: float = 1.5
-    linger: float = 10.0
-
-
 class Subscriber:
-    """Hears messages on the names that are wanted, through every outage. All its methods run in one event loop.
+    """Receives what is published on some names, through every outage. All its methods run in one event loop.
 
     Args:
         host: the server.
         wanted: the names to subscribe to from the start.
-        is_deserted: tells whether a name that was to be unsubscribed is still wanted by nobody.
+        is_deserted: whether a name that is about to be unsubscribed still has no members.
         on_message: called with each message's payload; the next one is read when it returns.
         on_back: called when the connection is up again after it was lost, and every wanted name is subscribed.
         statistics: where connections are counted.
@@ -106,10 +87,10 @@ class Subscriber:
         await asyncio.shield(self._first_attempt)
 
     async def subscribe(self, name: str) -> None:
-        """Return when every later message on ``name`` will be heard, or its loss told.
+        """Return when every later message on ``name`` will be received, or its loss reported.
 
-        A name that is subscribed already costs nothing. During an outage this returns at once: what is missed is told
-        when the connection is back.
+        A name that is subscribed already costs nothing. During an outage this returns at once: the members learn that
+        they may have missed something when the connection is back.
 
         Raises:
             UpstreamUnavailable: if the server has not been reached since the start of the process.
@@ -126,14 +107,14 @@ class Subscriber:
             async with asyncio.timeout(self._timing.command):
                 await self._request(name)
         except TimeoutError:
-            # What is published from now on may be missed. With a new connection the loss is known, and told.
+            # What is published from now on may be missed. With a new connection the loss is reported.
             logger.warning("Redis at %s did not confirm a subscription; connecting again.", self._host)
             await self._disconnect()
 
     def unsubscribe(self, name: str) -> None:
-        """Stop hearing ``name`` some seconds later, if it is deserted then.
+        """Unsubscribe from ``name`` some seconds later, if it is deserted then.
 
-        A new member may have come before this call, which comes from another thread or a later turn of the loop.
+        A new member may have joined before this call, which comes from another thread or a later turn of the loop.
         """
         if name in self._wanted:
             self._leaving.pop(name, None)  # kept in the order of the deadlines
@@ -173,7 +154,7 @@ class Subscriber:
                 await self._handle(await self._read())
         finally:
             self._is_up.clear()
-            # Nobody waits for a confirmation that cannot come: what is missed is told at the next connection.
+            # A confirmation cannot come any more: the loss is reported at the next connection.
             self._confirmed.clear()
             for future in self._waiting.values():
                 future.set_result(None)
@@ -216,10 +197,10 @@ class Subscriber:
             self._first_attempt.set_result(None)
 
     async def _read(self) -> Any:
-        """Return the server's next word.
+        """Return the server's next message.
 
         Raises:
-            TimeoutError: if it is silent although it was asked.
+            TimeoutError: if the server does not answer a ping.
         """
         await self._leave_deserted()
         silence = self._timing.silence
@@ -263,7 +244,7 @@ class Subscriber:
             await self._send("UNSUBSCRIBE", *names)
 
     async def _send(self, *command: str) -> None:
-        """Write a command, if the connection is there; one that is gone must not be opened again by this."""
+        """Write a command, if the connection is there: ``send_command`` would open a lost one again."""
         connection = self._connection
         if connection is not None and connection.is_connected:
             await connection.send_command(*command, check_health=False)

@@ -109,3 +109,42 @@ async def test_an_error_of_the_caller_is_left_alone():
     with pytest.raises(KeyError):
         async with one("redis://redis.example/0").reached_within(1):
             raise KeyError("bug")
+
+
+@pytest.fixture
+def host(shared_redis):
+    return one({"address": shared_redis.url, "client_name": "short-lived"})
+
+
+def connections(redis):
+    return redis.command("CLIENT LIST").count(b"name=short-lived")
+
+
+async def test_one_loop_has_one_client(host):
+    assert host.client() is host.client()
+    await host.close_client()
+
+
+def test_the_connections_of_a_loop_are_closed_when_it_ends(host, shared_redis):
+    async def ping():
+        await host.client().ping()
+        return connections(shared_redis)
+
+    assert asyncio.run(ping()) == 1
+    assert asyncio.run(ping()) == 1
+    assert connections(shared_redis) == 0
+
+
+async def test_every_loop_has_connections_of_its_own(host):
+    async def client():
+        return host.client()
+
+    assert await client() is not await asyncio.to_thread(asyncio.run, client())
+    await host.close_client()
+
+
+async def test_after_a_close_there_are_new_connections(host):
+    await host.client().ping()
+    await host.close_client()
+    await host.client().ping()
+    await host.close_client()

@@ -9,8 +9,8 @@ import pytest
 from redis.asyncio import Redis
 
 from realtime.engine.layer.redis import subscriber as subscriber_module
-from realtime.engine.layer.redis.hosts import Hosts
-from realtime.engine.layer.redis.subscriber import Subscriber, Timing
+from realtime.engine.layer.redis.hosts import Hosts, Timing
+from realtime.engine.layer.redis.subscriber import Subscriber
 from realtime.engine.layer.statistics import Statistics
 
 
