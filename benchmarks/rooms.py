@@ -79,11 +79,10 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from django.test import override_settings
 
     from realtime.engine.connections.lease import current_lease
-    from realtime.rooms.access import Standing
-    from realtime.rooms.hub import current_hub
+    from realtime.rooms.fanout.hub import current_hub
     from realtime.rooms.models import Room
-    from realtime.rooms.people import Person
-    from realtime.rooms.storage import Stored, Write
+    from realtime.rooms.permissions import Person, Standing
+    from realtime.rooms.store.messages import Stored, Write
 
     room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", strangers_may_post=True)
     stored = 0

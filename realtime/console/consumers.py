@@ -31,9 +31,8 @@ from realtime.engine.connections.monitor import (
     overview,
 )
 from realtime.engine.database import in_monitor_thread
-from realtime.rooms.access import Refusal
 from realtime.rooms.models import Room
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Person, Refusal
 from realtime.rooms.services import post_message
 
 __all__ = ["MonitorConsumer"]

@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -22,9 +21,9 @@ from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
 from realtime.engine.describe.scaffold import consumer_source, route_source
 from realtime.engine.describe.schemas import describe_messages
-from realtime.rooms.access import Action, AnyUser, RoomFacts, decide, may_create, standing_of
 from realtime.rooms.limits import limits
-from realtime.rooms.models import SLUG, Membership, Role, Room
+from realtime.rooms.models import SLUG, Room
+from realtime.rooms.permissions import Action, RoomFacts, decide, may_create, standing_of, visible_rooms
 from realtime.routing import websocket_urlpatterns
 
 __all__ = ["close_codes", "favicon", "home", "live", "room", "rooms"]
@@ -94,19 +93,11 @@ def rooms(request: HttpRequest) -> HttpResponse:
     name = request.GET.get("name", "")
     if SLUG.fullmatch(name):
         return redirect("room", name)
-    context = {"rooms": _visible_rooms(request.user)[:MAX_LISTED], "may_create": may_create(request.user)}
+    context = {
+        "rooms": visible_rooms(request.user).filter(is_archived=False)[:MAX_LISTED],
+        "may_create": may_create(request.user),
+    }
     return render(request, "realtime/rooms.html", context)
-
-
-def _visible_rooms(user: AnyUser) -> QuerySet[Room]:
-    known = Room.objects.filter(is_archived=False)
-    if not user.is_authenticated:
-        return known.filter(is_public=True, strangers_may_read=True)
-    if getattr(user, "is_staff", False):
-        return known
-    mine = Membership.objects.filter(user_id=user.pk)
-    banned, joined = mine.filter(role=Role.BANNED), mine.exclude(role=Role.BANNED)
-    return known.filter(Q(is_public=True) | Q(pk__in=joined.values("room"))).exclude(pk__in=banned.values("room"))
 
 
 @require_safe

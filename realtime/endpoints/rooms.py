@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from realtime.engine import KIB, MIB, CloseCode, Message, PolicyConsumer, SocketPolicy
-from realtime.rooms.hub import current_hub
+from realtime.rooms.fanout.hub import current_hub
 from realtime.rooms.protocol import ClientMessage, ServerMessage
 from realtime.rooms.session import Session
 

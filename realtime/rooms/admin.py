@@ -17,10 +17,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from realtime.rooms.access import Refusal
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Person, Refusal
 from realtime.rooms.services import close_room, post_message, set_archived, set_hidden
 
 __all__ = ["MembershipInline", "RoomAdmin", "RoomMessageAdmin"]

@@ -19,13 +19,21 @@ from rest_framework.throttling import ScopedRateThrottle
 
 from realtime.engine.cache import limit_cache
 from realtime.engine.handshake.addresses import network_of, request_address
-from realtime.rooms.access import Action, Refusal, RoomFacts, decide, may_create, standing_of, unknown_room
-from realtime.rooms.admission import create_within_quota
 from realtime.rooms.limits import MAX_PAGE
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import (
+    Action,
+    Person,
+    Refusal,
+    RoomFacts,
+    decide,
+    may_create,
+    standing_of,
+    unknown_room,
+    visible_rooms,
+)
 from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, PostSerializer, RoomSerializer
-from realtime.rooms.services import post_message, visible_rooms
+from realtime.rooms.services import create_within_quota, post_message
 
 __all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView"]
 

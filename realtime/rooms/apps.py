@@ -1,14 +1,21 @@
-"""The Django app of the rooms."""
+"""The Django app of the rooms, and what ``manage.py check`` says about its settings."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+
+from realtime.rooms.limits import ROOM_CREATION, limits
 
 __all__ = ["RoomsConfig"]
 
 
 class RoomsConfig(AppConfig):
-    """Connects the signals that tell connected members of a change, and the system checks."""
+    """Registers the system checks, and publishes changes of rooms to the connected members."""
 
     name = "realtime.rooms"
     label = "rooms"
@@ -16,5 +23,28 @@ class RoomsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the signal handlers and register the checks."""
-        from realtime.rooms import checks, signals  # noqa: F401  models are loaded only now
+        """Connect the signal, and register the checks."""
+        from realtime.rooms.fanout.events import publish_change  # models are loaded only now
+        from realtime.rooms.models import room_changed
+
+        room_changed.connect(publish_change, dispatch_uid="realtime.rooms.fanout")
+        checks.register(check_settings, "rooms")
+
+
+def check_settings(**_: Any) -> list[checks.CheckMessage]:
+    """Refuse settings that would otherwise fail, or count as their strictest value, at the first request."""
+    problems: list[checks.CheckMessage] = []
+    creation = settings.REALTIME_ROOM_CREATION
+    if creation not in ROOM_CREATION:
+        problems.append(
+            checks.Error(
+                f"REALTIME_ROOM_CREATION is {creation!r}, not one of {', '.join(ROOM_CREATION)}.",
+                hint="Only staff can create a room until it is.",
+                id="rooms.E001",
+            )
+        )
+    try:
+        limits()
+    except ImproperlyConfigured as error:
+        problems.append(checks.Error(str(error), id="rooms.E002"))
+    return problems

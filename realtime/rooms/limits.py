@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-__all__ = ["MAX_PAGE", "MAX_REF", "MAX_SLUG", "Limits", "limits"]
+__all__ = ["MAX_PAGE", "MAX_REF", "MAX_SLUG", "ROOM_CREATION", "Limits", "limits"]
 
 #: ``room.<slug>`` has to be a channel-layer group name, of fewer than 100 characters.
 MAX_SLUG = 64
@@ -25,6 +25,9 @@ MAX_REF = 128
 
 #: Messages on one page of ``History`` and of the API; a page of long messages stays under 1 MiB.
 MAX_PAGE = 200
+
+#: Values of ``REALTIME_ROOM_CREATION``, the widest first.
+ROOM_CREATION = ("anyone", "authenticated", "staff")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import uuid
 from collections.abc import Iterable
@@ -10,18 +11,35 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models, transaction
-from django.dispatch import Signal
+from django.db.models import F
+from django.db.models.signals import post_delete, post_save
+from django.dispatch import Signal, receiver
 
 from realtime.rooms.limits import MAX_SLUG
 
-__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage", "access_changed"]
+__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage", "raise_access_version", "room_changed"]
 
 #: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
 SLUG = re.compile(r"[-a-zA-Z0-9_]{1," + str(MAX_SLUG) + "}")
 
 
-#: Sent with ``room_ids`` where many rows change at once, for which Django has no signal; within their transaction.
-access_changed = Signal()
+#: Sent with ``room_id`` once a change of a room or its memberships is committed.
+room_changed = Signal()
+
+
+def raise_access_version(room_ids: Iterable[int]) -> None:
+    """Have every process read the settings and memberships of rooms again.
+
+    Call it in the transaction of the change: no message that is stored later is passed on under the old rights.
+    """
+    # In an order that cannot deadlock with lock_rooms().
+    for room_id in sorted(room_ids):
+        if Room.objects.filter(pk=room_id).update(access_version=F("access_version") + 1):
+            _announce(room_id)
+
+
+def _announce(room_id: int) -> None:
+    transaction.on_commit(functools.partial(room_changed.send, Room, room_id=room_id))
 
 
 class RoomQuerySet(models.QuerySet["Room"]):
@@ -37,7 +55,7 @@ class RoomQuerySet(models.QuerySet["Room"]):
         with transaction.atomic(using=self.db):
             room_ids = list(self.order_by().values_list("pk", flat=True))
             count = super().update(**values)
-            access_changed.send(self.model, room_ids=room_ids)
+            raise_access_version(room_ids)
         return count
 
 
@@ -125,7 +143,7 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
             before = dict(self.order_by().values_list("pk", "room_id"))
             count = super().update(**values)
             after = self.model.objects.using(self.db).filter(pk__in=before).values_list("room_id", flat=True)
-            access_changed.send(self.model, room_ids={*before.values(), *after})
+            raise_access_version({*before.values(), *after})
         return count
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
@@ -133,7 +151,7 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         memberships = list(objs)
         with transaction.atomic(using=self.db):
             created = super().bulk_create(memberships, *args, **options)
-            access_changed.send(self.model, room_ids={membership.room_id for membership in memberships})
+            raise_access_version({membership.room_id for membership in memberships})
         return created
 
 
@@ -212,3 +230,27 @@ class Attendance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} in {self.room_id}"
+
+
+@receiver(post_save, sender=Room, dispatch_uid="realtime.rooms.room_saved")
+def _room_saved(instance: Room, created: bool, **_: Any) -> None:
+    if not created:
+        raise_access_version([instance.pk])
+
+
+@receiver(post_delete, sender=Room, dispatch_uid="realtime.rooms.room_deleted")
+def _room_deleted(instance: Room, **_: Any) -> None:
+    _announce(instance.pk)
+
+
+@receiver(post_save, sender=Membership, dispatch_uid="realtime.rooms.membership_saved")
+def _membership_saved(instance: Membership, created: bool, **_: Any) -> None:
+    # A new member gains rights. Only a user who is banned without ever having entered loses some.
+    if not created or instance.role == Role.BANNED:
+        raise_access_version([instance.room_id])
+
+
+@receiver(post_delete, sender=Membership, dispatch_uid="realtime.rooms.membership_deleted")
+def _membership_deleted(instance: Membership, origin: Any, **_: Any) -> None:
+    if not isinstance(origin, Room):
+        raise_access_version([instance.room_id])

@@ -11,13 +11,14 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q, QuerySet
 
-from realtime.rooms.errors import ErrorCode
 from realtime.rooms.models import Membership, Role, Room
+from realtime.rooms.protocol import ErrorCode
 
 __all__ = [
-    "CREATION",
     "Action",
+    "Person",
     "Refusal",
     "RoomFacts",
     "Standing",
@@ -26,12 +27,40 @@ __all__ = [
     "standing_from",
     "standing_of",
     "unknown_room",
+    "visible_rooms",
 ]
 
-#: Values of ``REALTIME_ROOM_CREATION``, the widest first.
-CREATION = ("anyone", "authenticated", "staff")
+#: Hexadecimal digits in an anonymous name; enough that two in one room rarely have the same.
+GUEST_DIGITS = 6
 
 AnyUser = AbstractBaseUser | AnonymousUser
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An identity in a room: a user of the site, or an anonymous one with a name for the length of a connection.
+
+    Args:
+        key: the same for every connection of a user; an anonymous one's is the connection's own.
+        name: what others see.
+        user: the user, or ``AnonymousUser``.
+    """
+
+    key: str
+    name: str
+    user: AnyUser
+
+    @classmethod
+    def of(cls, user: AnyUser, connection: str) -> Person:
+        """Return the identity of ``user`` on the connection with the identity ``connection`` (hexadecimal)."""
+        if user.is_authenticated:
+            return cls(f"user:{user.pk}", user.get_username(), user)
+        return cls(f"guest:{connection}", f"guest-{connection[:GUEST_DIGITS]}", user)
+
+    @property
+    def user_id(self) -> int | None:
+        """Primary key of the user; None for an anonymous one."""
+        return self.user.pk if self.user.is_authenticated else None
 
 
 class Standing(enum.StrEnum):
@@ -128,6 +157,18 @@ def _may_see(standing: Standing, room: RoomFacts) -> bool:
     if standing is Standing.STRANGER:
         return room.is_public and room.strangers_may_read
     return room.is_public
+
+
+def visible_rooms(user: AnyUser) -> QuerySet[Room]:
+    """Return the rooms that a user may read; the same rule as ``decide(..., Action.READ)``, as a query."""
+    rooms = Room.objects.all()
+    if not user.is_authenticated:
+        return rooms.filter(is_public=True, strangers_may_read=True)
+    if getattr(user, "is_staff", False):
+        return rooms
+    own = Membership.objects.filter(user_id=user.pk)
+    banned = own.filter(role=Role.BANNED).values("room")
+    return rooms.filter(Q(is_public=True) | Q(pk__in=own.values("room"))).exclude(pk__in=banned)
 
 
 def standing_from(user: AnyUser, role: str | None) -> Standing:

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from realtime.engine import InvalidMessage
-from realtime.rooms.errors import ErrorCode
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
 __all__ = [
@@ -24,6 +23,7 @@ __all__ = [
     "Chat",
     "ClientMessage",
     "Error",
+    "ErrorCode",
     "Hidden",
     "History",
     "Join",
@@ -49,6 +49,18 @@ MAX_SEQ = 2**63 - 1
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Ref = Annotated[str, Meta(max_length=MAX_REF)]
 PresenceState = Literal["joined", "left"]
+
+#: What an ``Error`` of the rooms protocol tells a client's program.
+ErrorCode = Literal[
+    "forbidden",
+    "internal",
+    "invalid_message",
+    "not_joined",
+    "rate_limited",
+    "too_large",
+    "unauthorized",
+    "unknown_room",
+]
 
 
 # Client to server

@@ -21,19 +21,17 @@ from redis.exceptions import RedisError
 from realtime.engine import HandshakeRejected, InvalidMessage, Message, MessageRate, SharedMessage, TokenRejected
 from realtime.engine.auth.tokens import VerifiedToken, verify_access_token
 from realtime.rooms import protocol
-from realtime.rooms.access import Action, AnyUser, Refusal, decide, unknown_room
-from realtime.rooms.admission import Admission, admit
-from realtime.rooms.errors import ErrorCode
-from realtime.rooms.events import members_group
-from realtime.rooms.feed import Feed
-from realtime.rooms.history import read_before, read_snapshot
-from realtime.rooms.hub import Hub
+from realtime.rooms.fanout.events import members_group
+from realtime.rooms.fanout.hub import Hub
+from realtime.rooms.fanout.members import Member
+from realtime.rooms.fanout.room import Feed
 from realtime.rooms.limits import limits
-from realtime.rooms.members import Member
 from realtime.rooms.models import Room
-from realtime.rooms.people import Person
-from realtime.rooms.protocol import Position
-from realtime.rooms.storage import NOT_STORED_YET, Outcome, Stored, Write, check_content
+from realtime.rooms.permissions import Action, AnyUser, Person, Refusal, decide, unknown_room
+from realtime.rooms.protocol import ErrorCode, Position
+from realtime.rooms.services import Admission, admit
+from realtime.rooms.store.messages import NOT_STORED_YET, Outcome, Stored, Write, check_content
+from realtime.rooms.store.selectors import read_before, read_snapshot
 
 __all__ = ["Link", "Session"]
 
@@ -223,7 +221,7 @@ class Session:
             snapshot = await self._hub.reader.run(read_snapshot, admission.room_id, since)
             while snapshot.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
-                member.renew(_admitted(await self._admit(admission.slug)))
+                member.renew(*_admitted(await self._admit(admission.slug)).access)
                 snapshot = await self._hub.reader.run(read_snapshot, admission.room_id, since)
         except Room.DoesNotExist:
             raise _refused(unknown_room(admission.slug)) from None
@@ -380,7 +378,7 @@ class Session:
 
     def _renew(self, seat: _Seat, admission: Admission) -> None:
         seat.member.person = self._person
-        seat.member.renew(admission)
+        seat.member.renew(*admission.access)
 
     def _seat(self, slug: str | None) -> _Seat:
         if slug is None and len(self._seats) > 1:

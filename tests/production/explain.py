@@ -25,12 +25,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from realtime.rooms import history, retention
-from realtime.rooms.access import Standing
 from realtime.rooms.models import Room
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.protocol import Position
-from realtime.rooms.storage import Write, store_writes
+from realtime.rooms.store import retention, selectors
+from realtime.rooms.store.messages import Write, store_writes
 
 ROOMS = 10
 FILL = """
@@ -60,11 +59,11 @@ def actions(room: Room) -> Iterator[tuple[str, Callable[[], Any]]]:
     middle = room.last_seq // 2
     yield "store", lambda: store_writes([write])
     yield "store again", lambda: store_writes([write])
-    yield "join", lambda: history.read_snapshot(room.pk, None)
-    yield "resume", lambda: history.read_snapshot(room.pk, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
-    yield "page of history", lambda: history.read_before(room.pk, room.slug, middle, 50)
-    yield "repair a gap", lambda: history.read_between(room.pk, room.slug, middle, middle + 20)
-    yield "compare counters", lambda: history.read_states([room.pk])
+    yield "join", lambda: selectors.read_snapshot(room.pk, None)
+    yield "resume", lambda: selectors.read_snapshot(room.pk, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
+    yield "page of history", lambda: selectors.read_before(room.pk, room.slug, middle, 50)
+    yield "repair a gap", lambda: selectors.read_between(room.pk, room.slug, middle, middle + 20)
+    yield "compare counters", lambda: selectors.read_states([room.pk])
     yield "find the age", lambda: retention.oldest_kept(room, timezone.now(), 10)
     yield "prune", lambda: retention.prune_room(room, 200, batch=100)
 

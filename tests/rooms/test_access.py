@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime.rooms.access import Action, RoomFacts, Standing, decide
+from realtime.rooms.permissions import Action, RoomFacts, Standing, decide
 
 OK, NO, UNKNOWN = None, "forbidden", "unknown_room"
 

@@ -21,7 +21,7 @@ EVIL = '<script>alert(1)</script> <img src=x onerror="alert(2)"> <a href="javasc
 LISTS = {
     "rooms": "/admin/rooms/room/",
     "messages": "/admin/rooms/roommessage/",
-    "live connections": "/admin/live/liveconnection/",
+    "live connections": "/admin/connections/liveconnection/",
     "users": "/admin/auth/user/",
 }
 
@@ -177,7 +177,7 @@ def test_nobody_edits_or_deletes_messages_and_connections(staff: Client) -> None
     message = add_message(Room.objects.create(slug="room"), "said")
     assert staff.get("/admin/rooms/roommessage/add/").status_code == 403
     assert staff.post(f"/admin/rooms/roommessage/{message.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert staff.get("/admin/live/liveconnection/add/").status_code == 403
+    assert staff.get("/admin/connections/liveconnection/add/").status_code == 403
 
 
 def test_a_room_is_deleted_with_its_messages(staff: Client) -> None:

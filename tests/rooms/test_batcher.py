@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from realtime.rooms.batches import Batcher
+from realtime.rooms.fanout.batcher import Batcher
 
 
 class Store:

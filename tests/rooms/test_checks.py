@@ -9,7 +9,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core.checks import run_checks
 from django.test import override_settings
 
-from realtime.rooms.access import may_create
+from realtime.rooms.permissions import may_create
 
 VISITOR, USER, STAFF = AnonymousUser(), User(username="bob"), User(username="staff", is_staff=True)
 

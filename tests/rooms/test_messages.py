@@ -12,11 +12,10 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from realtime.rooms import storage
-from realtime.rooms.access import Refusal, Standing
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
-from realtime.rooms.people import Person
-from realtime.rooms.storage import Stored, Write, check_content, store_writes
+from realtime.rooms.permissions import Person, Refusal, Standing
+from realtime.rooms.store import messages
+from realtime.rooms.store.messages import Stored, Write, check_content, store_writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,10 +125,10 @@ class LostConnection:
     """Loses the connection during the first commits, before or after they took effect."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-        self._store = storage._store_in_one_transaction
+        self._store = messages._store_in_one_transaction
         self._committed = committed
         self.calls = 0
-        monkeypatch.setattr(storage, "_store_in_one_transaction", self)
+        monkeypatch.setattr(messages, "_store_in_one_transaction", self)
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1

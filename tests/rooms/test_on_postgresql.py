@@ -14,8 +14,8 @@ PATHS = [
     "tests/engine/connections",
     "tests/rooms/test_access_version.py",
     "tests/rooms/test_admin.py",
-    "tests/rooms/test_attendance.py",
-    "tests/rooms/test_storage.py",
+    "tests/rooms/test_store_presence.py",
+    "tests/rooms/test_messages.py",
 ]
 
 

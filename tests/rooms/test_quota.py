@@ -15,9 +15,9 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.utils import timezone
 
 from realtime.engine.testing.server import ServerProcess
-from realtime.rooms.access import Refusal
-from realtime.rooms.admission import Admission, admit
 from realtime.rooms.models import Room
+from realtime.rooms.permissions import Refusal
+from realtime.rooms.services import Admission, admit
 
 LIMIT = 3
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.rooms.sequence import Sequencer
+from realtime.rooms.fanout.reorder_buffer import Sequencer
 
 
 def take(sequencer: Sequencer[str]) -> list[int]:

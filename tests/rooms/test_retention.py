@@ -7,10 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from realtime.rooms.history import read_before, read_snapshot
 from realtime.rooms.models import Room, RoomMessage
 from realtime.rooms.protocol import Position
-from realtime.rooms.retention import oldest_kept, prune_room
+from realtime.rooms.store.retention import oldest_kept, prune_room
+from realtime.rooms.store.selectors import read_before, read_snapshot
 
 pytestmark = pytest.mark.django_db
 

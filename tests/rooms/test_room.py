@@ -14,13 +14,12 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from realtime.engine import SharedMessage
-from realtime.rooms.access import RoomFacts, Standing
-from realtime.rooms.attendance import Transition, read_roster
-from realtime.rooms.feed import Feed
-from realtime.rooms.history import AccessState, Entry, RoomState, Tail, read_access, read_between, read_tail
-from realtime.rooms.members import Member
+from realtime.rooms.fanout.members import Member
+from realtime.rooms.fanout.room import Feed
 from realtime.rooms.models import Room
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Person, RoomFacts, Standing
+from realtime.rooms.store.presence import Transition, read_roster
+from realtime.rooms.store.selectors import AccessState, Entry, RoomState, Tail, read_access, read_between, read_tail
 
 
 class FakeRoom:

@@ -16,17 +16,17 @@ from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
-from realtime.rooms.attendance import Transition
-from realtime.rooms.history import Entry
+from realtime.rooms.store.presence import Transition
+from realtime.rooms.store.selectors import Entry
 
 __all__ = [
-    "changed",
     "feed_group",
     "members_group",
     "messages",
     "notice",
     "presence",
     "publish",
+    "publish_change",
     "publish_from_thread",
 ]
 
@@ -84,11 +84,6 @@ def presence(transition: Transition, origin: str) -> Event:
     }
 
 
-def changed(room_id: int) -> Event:
-    """Return the event that has the feeds of a room look at its settings and memberships again."""
-    return {"type": "room.changed", "room": room_id}
-
-
 def notice(room_id: int, text: str) -> Event:
     """Return the event that passes an encoded message to every member; it is not stored, and may be lost."""
     return {"type": "room.notice", "room": room_id, "text": text}
@@ -109,3 +104,8 @@ async def publish(room_id: int, events: Iterable[Event]) -> None:
 def publish_from_thread(room_id: int, events: Iterable[Event]) -> None:
     """Do what ``publish()`` does, from code that is not asynchronous."""
     async_to_sync(publish)(room_id, list(events))
+
+
+def publish_change(room_id: int, **_: Any) -> None:
+    """Have the processes with members in a room read its settings and memberships again."""
+    publish_from_thread(room_id, [{"type": "room.changed", "room": room_id}])

@@ -26,8 +26,14 @@ from realtime.engine.consumers.mailbox import ConsumerMailbox
 from realtime.engine.database import DatabaseThreads
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
-from realtime.rooms import events
-from realtime.rooms.attendance import (
+from realtime.rooms.fanout import events
+from realtime.rooms.fanout.batcher import Batcher
+from realtime.rooms.fanout.members import Member
+from realtime.rooms.fanout.room import Feed
+from realtime.rooms.limits import limits
+from realtime.rooms.protocol import PresenceState
+from realtime.rooms.store.messages import NOT_STORED, Outcome, Stored, Write, store_writes
+from realtime.rooms.store.presence import (
     JOINED,
     LEFT,
     Change,
@@ -37,13 +43,7 @@ from realtime.rooms.attendance import (
     reconcile,
     store_changes,
 )
-from realtime.rooms.batches import Batcher
-from realtime.rooms.feed import Feed
-from realtime.rooms.history import Entry, read_states
-from realtime.rooms.limits import limits
-from realtime.rooms.members import Member
-from realtime.rooms.protocol import PresenceState
-from realtime.rooms.storage import NOT_STORED, Outcome, Stored, Write, store_writes
+from realtime.rooms.store.selectors import Entry, read_states
 
 __all__ = ["Hub", "current_hub"]
 

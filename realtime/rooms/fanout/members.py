@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from realtime.engine import SharedMessage
-from realtime.rooms.access import RoomFacts, Standing
-from realtime.rooms.admission import Admission
-from realtime.rooms.history import Entry
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Person, RoomFacts, Standing
+from realtime.rooms.store.selectors import Entry
 
 __all__ = ["Member"]
 
@@ -73,10 +71,9 @@ class Member:
         #: Whether ``Joined`` was written, so that changes of the list of members have to be told.
         self.is_announced = False
 
-    def renew(self, admission: Admission) -> None:
-        """Take over what a newer look at the room's memberships says."""
-        self.standing, self.facts = admission.standing, admission.facts
-        self.access_version = admission.access_version
+    def renew(self, standing: Standing, facts: RoomFacts, access_version: int) -> None:
+        """Replace the standing, the room's settings and their version by newer ones."""
+        self.standing, self.facts, self.access_version = standing, facts, access_version
 
     def hold(self, entry: Entry, shared: SharedMessage) -> None:
         """Keep a message until the member is live."""

@@ -22,15 +22,15 @@ from typing import Protocol, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import SharedMessage
-from realtime.rooms.access import Action, Standing, decide, standing_from
-from realtime.rooms.attendance import Transition, read_roster
-from realtime.rooms.history import AccessState, Entry, RoomState, read_access, read_between, read_tail
+from realtime.rooms.fanout.members import Member
+from realtime.rooms.fanout.reorder_buffer import Sequencer
+from realtime.rooms.fanout.roster import Roster
 from realtime.rooms.limits import limits
-from realtime.rooms.members import Member
 from realtime.rooms.models import Room
+from realtime.rooms.permissions import Action, Standing, decide, standing_from
 from realtime.rooms.protocol import Presence, encode
-from realtime.rooms.roster import Roster
-from realtime.rooms.sequence import Sequencer
+from realtime.rooms.store.presence import Transition, read_roster
+from realtime.rooms.store.selectors import AccessState, Entry, RoomState, read_access, read_between, read_tail
 
 __all__ = ["Feed", "Reader"]
 
@@ -372,7 +372,7 @@ class Feed:
         was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
         if was_removed or decide(standing, state.facts, Action.READ) is not None:
             self._put_out(member)
-        member.standing, member.facts, member.access_version = standing, state.facts, state.access_version
+        member.renew(standing, state.facts, state.access_version)
 
     async def _read_roster(self) -> None:
         self._tell(self._roster.correct(*await self._reader.run(read_roster, self.room_id)))

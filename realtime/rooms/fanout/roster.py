@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from realtime.rooms.attendance import JOINED, LEFT, Transition
+from realtime.rooms.fanout.reorder_buffer import Sequencer
 from realtime.rooms.limits import limits
 from realtime.rooms.protocol import PresenceState
-from realtime.rooms.sequence import Sequencer
+from realtime.rooms.store.presence import JOINED, LEFT, Transition
 
 __all__ = ["Roster"]
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
-from realtime.rooms.access import Action, Refusal, RoomFacts, Standing, decide, standing_from, unknown_room
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
-from realtime.rooms.people import Person
+from realtime.rooms.permissions import Action, Person, Refusal, RoomFacts, Standing, decide, standing_from, unknown_room
 from realtime.rooms.protocol import Chat, encode
 
 __all__ = ["NOT_STORED", "NOT_STORED_YET", "Outcome", "Stored", "Write", "check_content", "lock_rooms", "store_writes"]

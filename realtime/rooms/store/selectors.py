@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from realtime.rooms.access import RoomFacts
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.rooms.permissions import RoomFacts
 from realtime.rooms.protocol import Chat, Position, encode
 
 __all__ = [

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from realtime.rooms.models import Room
-from realtime.rooms.retention import BATCH, oldest_kept, prune_room
+from realtime.rooms.store.retention import BATCH, oldest_kept, prune_room
 
 __all__ = ["Command"]
 

@@ -1,0 +1,1 @@
+"""Rooms in the database: messages, presence, retention. Synchronous, without a channel layer."""
