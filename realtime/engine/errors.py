@@ -1,19 +1,19 @@
-"""Every exception of this package, drawn as one tree.
+"""The exceptions of the engine.
 
 ::
 
     RealtimeError
     ├── PolicyError            a SocketPolicy was declared with an impossible value
-    ├── NotTextError           as_str() was asked of a message that is not text
+    ├── NotTextError           as_str() was called on a message that is not text
     ├── HandshakeRejected      the answer to a handshake is an HTTP status, not 101
     ├── TokenRejected          a token, ticket or session does not authenticate anybody
     ├── InvalidMessage         a client's message is not what the endpoint understands
+    ├── PeerViolation          a peer's bytes break RFC 6455 or a limit of the endpoint
     ├── ProtocolStateError     an event that is not legal in the state of the connection
-    └── UpstreamUnavailable    Redis, which joins the processes, could not be reached
+    └── UpstreamUnavailable    the Redis server of the channel layer cannot be reached
 
-The first two are mistakes of the programmer, the next three are answers to a client. ProtocolStateError names a
-state and an event, so that its reader sees which rule of the ASGI specification was broken. The last one is the
-operator's: it names the server and what went wrong.
+The first two are mistakes of the programmer, the next four are caused by a client. ``ProtocolStateError`` is a mistake
+of the application, by the ASGI specification. The operator mends the cause of the last one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class RealtimeError(Exception):
-    """Base of every exception that this package raises."""
+    """Base of every exception of the engine."""
 
 
 class PolicyError(RealtimeError, ValueError):

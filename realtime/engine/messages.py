@@ -1,7 +1,7 @@
 """One WebSocket message as a value: text, binary, ping, pong or close.
 
-``Message`` is what a consumer receives and sends. ``SharedMessage`` is one message on its way to many
-sockets: it carries the place where the wire keeps the frame, so that a broadcast is encoded once.
+A consumer receives and sends ``Message``. ``SharedMessage`` is one message for many sockets: it keeps its
+encoded frame, so that a broadcast is encoded once.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class SharedMessage:
         data: the message, where it is binary. Exactly one of the two is given.
 
     Attributes:
-        frame: the encoded frame without masking and extensions; the wire fills it at first use.
+        frame: the encoded frame without masking and extensions; the first connection that sends it sets it.
 
     Raises:
         ValueError: unless exactly one of ``text`` and ``data`` is given.

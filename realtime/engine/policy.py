@@ -1,4 +1,4 @@
-"""What one endpoint allows: a frozen value, checked once, where it is declared."""
+"""The limits and choices of one endpoint: a frozen value that is checked where it is declared."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class SocketPolicy(Limits):
         compression: offer permessage-deflate (RFC 7692); costs memory for each connection.
         max_fragments: largest number of frames in one message.
         message_timeout: an unfinished fragmented message or frame is closed with 1008 after this time;
-            None waits for ever.
+            None waits without a limit.
         close_timeout: how long the peer has to answer a close frame before the TCP connection is ended.
         subprotocols: names that this endpoint speaks; the first that the *client* lists and that stands
             here is selected (RFC 6455, 4.2.2). Without an overlap the connection goes on without one.
@@ -209,7 +209,7 @@ class SocketPolicy(Limits):
             if not isinstance(name, str) or not is_token(name):
                 raise PolicyError("subprotocols", f"{name!r} is not a token (RFC 6455, 4.1; RFC 9110, 5.6.2)")
             if name in seen:
-                raise PolicyError("subprotocols", f"{name!r} stands twice")
+                raise PolicyError("subprotocols", f"{name!r} is listed twice")
             seen.add(name)
 
     def _check_origins(self) -> None:

@@ -10,9 +10,12 @@ import asyncio
 import collections
 import contextvars
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from realtime.engine.messages import SharedMessage
+
+if TYPE_CHECKING:
+    from realtime.engine.layer.members import Subscription
 
 __all__ = ["ConsumerMailbox", "OutboxFull"]
 
@@ -24,23 +27,6 @@ Event = dict[str, Any]
 
 class OutboxFull(Exception):
     """More than ``OUTBOX_CAPACITY`` broadcasts wait for a peer."""
-
-
-class _Mailbox(Protocol):
-    def __bool__(self) -> bool: ...
-
-    def get_nowait(self) -> Event: ...
-
-
-class _Subscription(Protocol):
-    """A consumer's place in the channel layer (``FanoutChannelLayer.attach``)."""
-
-    direct: Callable[[SharedMessage], None] | None
-
-    @property
-    def mailbox(self) -> _Mailbox: ...
-
-    def close(self) -> None: ...
 
 
 class ConsumerMailbox:
@@ -64,11 +50,12 @@ class ConsumerMailbox:
         self._context = contextvars.copy_context() if context is None else context
         self._turn = turn
         self._fail = fail
-        self._subscription: _Subscription | None = None
+        self._subscription: Subscription | None = None
         #: Made when it is needed: with the extension it never is, and an empty deque takes 600 bytes.
         self._outbox: collections.deque[Event] | None = None
         self._is_full = self._is_closed = False
         self._task: asyncio.Task[None] | None = None
+        self._receiver: asyncio.Task[None] | None = None
         self._write: Callable[[SharedMessage], None] | None = None
 
     def subscribe(self, layer: Any, channel_name: str, *, resynchronise: bool) -> None:
@@ -82,7 +69,7 @@ class ConsumerMailbox:
         if hasattr(layer, "attach"):
             self._subscription = layer.attach(channel_name, wake=self._wake, resynchronise=resynchronise)
         else:
-            self._subscription = _ReceivingSubscription(layer, channel_name, self._wake, self._fail)
+            self._receiver = asyncio.create_task(self._receive(layer, channel_name), context=self._context)
 
     def open(self, write: Callable[[SharedMessage], None] | None) -> None:
         """The connection is accepted: send broadcasts straight to it, once the older ones are sent.
@@ -114,10 +101,12 @@ class ConsumerMailbox:
     async def close(self) -> None:
         """Cancel the handler that runs and wait for it, then leave every group and free the channel."""
         self._is_closed = True
+        tasks = [task for task in (self._task, self._receiver) if task is not None]
+        for task in tasks:
+            task.cancel()
         try:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait([self._task])
+            if tasks:
+                await asyncio.wait(tasks)
         finally:
             if self._subscription is not None:
                 self._subscription.close()
@@ -149,33 +138,12 @@ class ConsumerMailbox:
             return self._subscription.mailbox.get_nowait()
         return self._outbox.popleft() if self._outbox else None
 
-
-class _OneAhead(asyncio.Queue[Event]):
-    """A queue that is true while it holds something."""
-
-    def __bool__(self) -> bool:
-        return not self.empty()
-
-
-class _ReceivingSubscription:
-    """Waits on ``layer.receive`` for one message ahead, so that the layer's own capacity is the bound."""
-
-    def __init__(
-        self, layer: Any, channel_name: str, wake: Callable[[], None], fail: Callable[[BaseException], None]
-    ) -> None:
-        self.direct: Callable[[SharedMessage], None] | None = None
-        self.mailbox = _OneAhead(maxsize=1)
-        self._fail = fail
-        self._task = asyncio.create_task(self._receive(layer, channel_name, wake))
-
-    async def _receive(self, layer: Any, channel_name: str, wake: Callable[[], None]) -> None:
+    async def _receive(self, layer: Any, channel_name: str) -> None:
+        """Wait for messages on a layer that cannot wake the consumer; the layer's capacity is the bound."""
         try:
             while True:
                 message = await layer.receive(channel_name)
-                await self.mailbox.put(message)
-                wake()
-        except Exception as error:  # noqa: BLE001  handed to the connection's own task, which would go deaf
+                async with self._turn:
+                    await self._handle(message)
+        except Exception as error:  # noqa: BLE001  handed to the connection's own task, which would get nothing more
             self._fail(error)
-
-    def close(self) -> None:
-        self._task.cancel()

@@ -1,4 +1,4 @@
-"""The address of a client, behind the reverse proxies that are trusted, and the network that limits count for."""
+"""The address of a client behind trusted reverse proxies, and the network for which limits count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-__all__ = ["client_address", "limited_network", "network_of", "request_address", "trusted_hops"]
+__all__ = ["client_address", "limited_network", "network_of", "request_address"]
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
@@ -24,21 +24,8 @@ def request_address(request: HttpRequest) -> str | None:
     return _address(request.META.get("REMOTE_ADDR"), [request.META.get("HTTP_X_FORWARDED_FOR", "")])
 
 
-def trusted_hops(forwarded: Iterable[str], proxies: int) -> list[str]:
-    """Return the entries of ``X-Forwarded-For`` that trusted proxies have written.
-
-    Each proxy appends the address that it saw: what stands further left was sent by the client.
-
-    Args:
-        forwarded: the values of the header.
-        proxies: number of reverse proxies in front of the server.
-    """
-    hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
-    return hops[-proxies:] if proxies else []
-
-
 def network_of(address: str) -> str:
-    """Return an IPv4 address as it is, and the /64 of an IPv6 address: one customer has all of it."""
+    """Return an IPv4 address as it is, and the /64 network of an IPv6 address, which belongs to one customer."""
     parsed = _parse(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((parsed, 64), strict=False))
@@ -46,21 +33,24 @@ def network_of(address: str) -> str:
 
 
 def limited_network(address: str | None) -> str | None:
-    """Return what limits on connections count for; None for a UNIX socket and for this machine itself.
+    """Return the network for which limits on connections count; None for a UNIX socket and for this machine.
 
-    A connection from this machine is a developer's, or a reverse proxy's that was not declared by
-    ``REALTIME_TRUSTED_PROXIES``: behind one, everybody would have the same address.
+    A connection from this machine comes from a developer, or from a reverse proxy that ``REALTIME_TRUSTED_PROXIES``
+    does not count. All clients of such a proxy would share its address.
     """
     parsed = None if address is None else _parse(address)
     return None if parsed is None or parsed.is_loopback else network_of(str(parsed))
 
 
 def _address(peer: str | None, forwarded: Iterable[str]) -> str | None:
-    for hop in trusted_hops(forwarded, settings.REALTIME_TRUSTED_PROXIES)[:1]:
-        parsed = _parse(hop)
-        if parsed is not None:
-            return str(parsed)
-    return peer or None
+    """Return the address that the outermost trusted proxy has seen.
+
+    Each proxy appends an address to ``X-Forwarded-For``. The entries further left were sent by the client.
+    """
+    hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
+    proxies = settings.REALTIME_TRUSTED_PROXIES
+    parsed = _parse(hops[-proxies:][0]) if proxies and hops else None
+    return peer or None if parsed is None else str(parsed)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
