@@ -134,8 +134,8 @@ class ConsumerMailbox:
     def _next(self) -> Event | None:
         if self._is_closed:
             return None
-        if self._subscription is not None and self._subscription.mailbox:
-            return self._subscription.mailbox.get_nowait()
+        if self._subscription:  # true while messages wait in it
+            return self._subscription.get_nowait()
         return self._outbox.popleft() if self._outbox else None
 
     async def _receive(self, layer: Any, channel_name: str) -> None:

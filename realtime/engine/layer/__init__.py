@@ -1,8 +1,7 @@
 """The channel layer: a message to a group is encoded once, whatever the number of its members."""
 
 from realtime.engine.layer.channel_layer import FanoutChannelLayer
-from realtime.engine.layer.channel_queue import RESYNCHRONISE, Mailbox
-from realtime.engine.layer.members import Subscription
+from realtime.engine.layer.channel_queue import RESYNCHRONISE, Subscription
 from realtime.engine.layer.statistics import Statistics
 
-__all__ = ["RESYNCHRONISE", "FanoutChannelLayer", "Mailbox", "Statistics", "Subscription"]
+__all__ = ["RESYNCHRONISE", "FanoutChannelLayer", "Statistics", "Subscription"]

@@ -15,10 +15,9 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.channel_queue import ChannelMessage, MailboxRules
+from realtime.engine.layer.channel_queue import ChannelMessage, QueueRules, Subscription
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
-from realtime.engine.layer.members import Subscription
 from realtime.engine.layer.redis.broker import RedisBroker
 from realtime.engine.layer.redis.hosts import Timing
 from realtime.engine.layer.statistics import Statistics
@@ -78,7 +77,7 @@ class FanoutChannelLayer(BaseChannelLayer):
     def _start(self) -> None:
         """Begin without members: at the start, and in a forked process, whose parent keeps them."""
         self.statistics = Statistics()
-        rules = MailboxRules(expiry=self.expiry, statistics=self.statistics)
+        rules = QueueRules(expiry=self.expiry, statistics=self.statistics)
         self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
         self._local = LocalMembers(rules, self.get_capacity, self.group_expiry, self._on_deserted)
         self._numbers: dict[str, itertools.count[int]] = {}

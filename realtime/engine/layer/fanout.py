@@ -8,14 +8,13 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
+from realtime.engine.layer.channel_queue import ChannelQueue
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.statistics import Statistics
-from realtime.engine.messages import SharedMessage
 
-__all__ = ["DELIVERIES_PER_ITERATION", "Deliverer", "Recipient"]
+__all__ = ["DELIVERIES_PER_ITERATION", "Deliverer"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +36,6 @@ MAX_PENDING = 5000
 MAX_BACKLOG = 256
 
 
-class Recipient(Protocol):
-    """What a deliverer needs to know of a member."""
-
-    direct: Callable[[SharedMessage], None] | None
-
-    @property
-    def channel_name(self) -> str:
-        """The member's channel."""
-
-    def post(self, message: dict[str, Any]) -> bool:
-        """Put a message into the mailbox; returns whether it fitted."""
-
-
 class _FanOut:
     """GroupMessages on their way to the same members, slice by slice.
 
@@ -59,12 +45,12 @@ class _FanOut:
 
     __slots__ = ("members", "messages", "position")
 
-    def __init__(self, members: Sequence[Recipient]) -> None:
+    def __init__(self, members: Sequence[ChannelQueue]) -> None:
         self.members = members
-        self.messages: list[tuple[GroupMessage, Recipient | None, concurrent.futures.Future[None]]] = []
+        self.messages: list[tuple[GroupMessage, ChannelQueue | None, concurrent.futures.Future[None]]] = []
         self.position = 0
 
-    def takes_more_for(self, members: Sequence[Recipient]) -> bool:
+    def takes_more_for(self, members: Sequence[ChannelQueue]) -> bool:
         """Tell whether a message for ``members`` can go along."""
         return self.members is members and not self.position and len(self.messages) < MAX_MESSAGES
 
@@ -98,7 +84,7 @@ class Deliverer:
         return self._pending > MAX_PENDING
 
     def deliver(
-        self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None = None
+        self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
     ) -> concurrent.futures.Future[None] | None:
         """Deliver, in the loop's own thread.
 
@@ -126,7 +112,7 @@ class Deliverer:
         return done
 
     def deliver_threadsafe(
-        self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None = None
+        self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
     ) -> concurrent.futures.Future[None] | None:
         """Deliver from any other thread or loop.
 
@@ -144,9 +130,9 @@ class Deliverer:
 
     def _deliver_foreign(
         self,
-        members: Sequence[Recipient],
+        members: Sequence[ChannelQueue],
         message: GroupMessage,
-        excluded: Recipient | None,
+        excluded: ChannelQueue | None,
         done: concurrent.futures.Future[None],
     ) -> None:
         with self._lock:
@@ -157,7 +143,7 @@ class Deliverer:
         else:
             rest.add_done_callback(lambda _: _settle(done))
 
-    def _hand_out(self, members: Sequence[Recipient], message: GroupMessage, excluded: Recipient | None) -> None:
+    def _hand_out(self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None) -> None:
         shared, passed_over = message.shared, 0
         for member in members:
             if member is excluded:
@@ -171,7 +157,7 @@ class Deliverer:
                     member.post(message.copy())
             except Exception:
                 # The outermost frame for one member: what is wrong with it must not keep the message from the others.
-                logger.exception("A message could not be delivered to channel %s.", member.channel_name)
+                logger.exception("A message could not be delivered to channel %s.", member.name)
         self._statistics.delivered += len(members) - passed_over
         self._spent += len(members)
 

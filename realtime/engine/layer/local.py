@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from realtime.engine.layer.channel_queue import ChannelMessage, Mailbox, MailboxRules
+from realtime.engine.layer.channel_queue import ChannelMessage, ChannelQueue, QueueRules, ReaderQueue, Subscription
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.groups import Groups
-from realtime.engine.layer.members import Member, Queue, Subscription
 
 __all__ = ["LocalMembers"]
 
@@ -24,7 +23,7 @@ TOLD_PER_ITERATION = 1000
 
 
 #: The members of a group by the event loop in which they are reached; None: any.
-Audience = dict[asyncio.AbstractEventLoop | None, list[Member]]
+Audience = dict[asyncio.AbstractEventLoop | None, list[ChannelQueue]]
 
 
 class LocalMembers:
@@ -39,7 +38,7 @@ class LocalMembers:
 
     def __init__(
         self,
-        rules: MailboxRules,
+        rules: QueueRules,
         capacity_of: Callable[[str], int],
         group_expiry: float,
         on_deserted: Callable[[str], None],
@@ -49,8 +48,8 @@ class LocalMembers:
         self._group_expiry = group_expiry
         self._on_deserted = on_deserted
         self._lock = threading.Lock()
-        self._members: dict[str, Member] = {}
-        self._groups: Groups[Member, Audience] = Groups(_by_loop)
+        self._members: dict[str, ChannelQueue] = {}
+        self._groups: Groups[ChannelQueue, Audience] = Groups(_by_loop)
         self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
         self._next_sweep = 0.0
 
@@ -80,7 +79,6 @@ class LocalMembers:
             self._rules,
             wake=wake,
             close=self._forget,
-            loop=asyncio.get_running_loop(),
             resynchronise=resynchronise,
         )
         with self._lock:
@@ -94,7 +92,7 @@ class LocalMembers:
         return subscription
 
     @contextmanager
-    def reading(self, channel: str) -> Iterator[Queue]:
+    def reading(self, channel: str) -> Iterator[ReaderQueue]:
         """Hold the queue of a channel while it is read.
 
         Raises:
@@ -102,7 +100,7 @@ class LocalMembers:
         """
         with self._lock:
             match self._member(channel):
-                case Queue() as queue:
+                case ReaderQueue() as queue:
                     queue.readers += 1
                 case _:
                     raise RuntimeError(f"channel {channel} is attached: its consumer takes the mail")
@@ -123,7 +121,7 @@ class LocalMembers:
         """Put a message into a channel's mailbox; returns whether it fitted."""
         with self._lock:
             member = self._member(channel)
-            if isinstance(member, Queue):
+            if isinstance(member, ReaderQueue):
                 # Within the lock: a queue that is empty may be freed by another thread.
                 return member.post(message)
         return member.post(message)
@@ -190,9 +188,9 @@ class LocalMembers:
             self._on_deserted(group)
         with self._lock:
             members = list(self._members.values())
-            self._members = {member.channel_name: member for member in members if isinstance(member, Subscription)}
+            self._members = {member.name: member for member in members if isinstance(member, Subscription)}
         for member in members:
-            member.mailbox.clear()
+            member.clear()
 
     def _deliverer(self, loop: asyncio.AbstractEventLoop) -> Deliverer:
         deliverer = self._deliverers.get(loop)
@@ -203,44 +201,45 @@ class LocalMembers:
                 deliverer = self._deliverers.setdefault(loop, Deliverer(loop, self._rules.statistics))
         return deliverer
 
-    def _member(self, channel: str) -> Member:
+    def _member(self, channel: str) -> ChannelQueue:
         """Return the channel's member, a new one where the channel is not known yet; under the lock."""
         member = self._members.get(channel)
         if member is None:
-            mailbox = Mailbox(channel, self._capacity_of(channel), self._rules)
-            member = self._members[channel] = Queue(mailbox, self._rules.clock() + self._group_expiry)
+            kept_until = self._rules.clock() + self._group_expiry
+            member = ReaderQueue(channel, self._capacity_of(channel), self._rules, kept_until=kept_until)
+            self._members[channel] = member
         return member
 
-    def _move(self, former: Member, subscription: Subscription) -> None:
+    def _move(self, former: ChannelQueue, subscription: Subscription) -> None:
         """Give the mail and the memberships of a channel to the consumer that has attached it."""
         for group in self._groups.groups_of(former):
             self._groups.add(group, subscription)
             self._groups.discard(group, former)
-        while former.mailbox:
-            subscription.post(former.mailbox.get_nowait())
+        while former:
+            subscription.post(former.get_nowait())
 
-    def _forget(self, member: Member) -> None:
+    def _forget(self, member: ChannelQueue) -> None:
         with self._lock:
             deserted = self._free(member)
         for group in deserted:
             self._on_deserted(group)
 
-    def _free(self, member: Member) -> list[str]:
-        if self._members.get(member.channel_name) is member:
-            del self._members[member.channel_name]
+    def _free(self, member: ChannelQueue) -> list[str]:
+        if self._members.get(member.name) is member:
+            del self._members[member.name]
         return self._groups.leave_all(member)
 
-    def _free_if_idle(self, member: Member) -> None:
+    def _free_if_idle(self, member: ChannelQueue) -> None:
         """Free a queue that nobody uses, under the lock."""
-        if not isinstance(member, Queue) or member.readers:
+        if not isinstance(member, ReaderQueue) or member.readers:
             return
-        in_use = member.mailbox or self._groups.groups_of(member)
+        in_use = member or self._groups.groups_of(member)
         if not in_use or self._rules.clock() >= member.kept_until:
             for group in self._free(member):
                 self._on_deserted(group)
 
 
-def _by_loop(members: Iterable[Member]) -> Audience:
+def _by_loop(members: Iterable[ChannelQueue]) -> Audience:
     audience: Audience = {}
     for member in members:
         audience.setdefault(member.loop, []).append(member)

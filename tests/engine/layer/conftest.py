@@ -92,9 +92,8 @@ class Consumer:
     def _wake(self) -> None:
         assert asyncio.get_running_loop() is self.loop
         self.wakes += 1
-        mailbox = self.subscription.mailbox
-        while mailbox:
-            self.mail.put_nowait(mailbox.get_nowait())
+        while self.subscription:
+            self.mail.put_nowait(self.subscription.get_nowait())
 
     def _take(self, message: SharedMessage) -> None:
         assert asyncio.get_running_loop() is self.loop

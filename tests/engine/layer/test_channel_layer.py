@@ -61,12 +61,12 @@ async def test_a_consumer_is_woken_once_for_all_the_mail_that_waits(layers):
     layer = layers()
     wakes = []
     channel = await layer.new_channel()
-    subscription = layer.attach(channel, wake=lambda: wakes.append(len(subscription.mailbox)))
+    subscription = layer.attach(channel, wake=lambda: wakes.append(len(subscription)))
     for _ in range(3):
         await layer.send(channel, MARK)
     assert wakes == [1]
-    while subscription.mailbox:
-        assert subscription.mailbox.get_nowait() == MARK
+    while subscription:
+        assert subscription.get_nowait() == MARK
     await layer.send(channel, MARK)
     assert wakes == [1, 1]
 
@@ -81,7 +81,7 @@ async def test_a_closed_subscription_has_left_everything_and_gets_nothing(make_l
     assert gone.shared == []
     assert gone.subscription.direct is None
     assert not gone.subscription.post(MARK)
-    assert not gone.subscription.mailbox
+    assert not gone.subscription
 
 
 async def test_a_channel_is_free_again_when_its_subscription_is_closed(make_layer, attach):
@@ -108,9 +108,9 @@ async def test_what_came_before_the_attachment_is_not_lost(make_layer):
     woken = asyncio.Event()
     subscription = layer.attach(channel, wake=woken.set)
     assert woken.is_set()
-    assert subscription.mailbox.get_nowait() == {"type": "early"}
+    assert subscription.get_nowait() == {"type": "early"}
     await layer.group_send("group", MARK)
-    assert subscription.mailbox.get_nowait() == MARK
+    assert subscription.get_nowait() == MARK
 
 
 async def test_a_full_mailbox_is_told_to_the_sender_and_to_the_consumer(layers):
@@ -122,8 +122,8 @@ async def test_a_full_mailbox_is_told_to_the_sender_and_to_the_consumer(layers):
     with pytest.raises(ChannelFull):
         await layer.send(channel, {"type": "3"})
     types = []
-    while subscription.mailbox:
-        types.append(subscription.mailbox.get_nowait()["type"])
+    while subscription:
+        types.append(subscription.get_nowait()["type"])
     assert types == ["1", "2", RESYNCHRONISE]
     assert layer.statistics.dropped == 1
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 
 import pytest
 
-from realtime.engine.layer.channel_queue import RESYNCHRONISE, Mailbox, MailboxRules
+from realtime.engine.layer.channel_queue import RESYNCHRONISE, ChannelQueue, QueueRules, ReaderQueue
 from realtime.engine.layer.statistics import Statistics
 
 
@@ -24,119 +26,175 @@ def clock():
 
 @pytest.fixture
 def rules(clock):
-    return MailboxRules(expiry=60, statistics=Statistics(), clock=clock)
+    return QueueRules(expiry=60, statistics=Statistics(), clock=clock)
 
 
-def drain(mailbox):
+class Queue(ChannelQueue):
+    """A queue that wakes nobody."""
+
+    def post(self, message):
+        return bool(self.put(message))
+
+
+def drain(queue):
     messages = []
-    while mailbox:
-        messages.append(mailbox.get_nowait())
+    while queue:
+        messages.append(queue.get_nowait())
     return messages
 
 
 def test_mail_comes_out_in_the_order_in_which_it_came(rules):
-    mailbox = Mailbox("chan", 3, rules)
-    assert not mailbox
-    assert [mailbox.put({"n": n}) for n in range(3)] == [1, 2, 3]
-    assert len(mailbox) == 3
-    assert drain(mailbox) == [{"n": 0}, {"n": 1}, {"n": 2}]
-    assert not mailbox
+    queue = Queue("chan", 3, rules)
+    assert not queue
+    assert [queue.put({"n": n}) for n in range(3)] == [1, 2, 3]
+    assert len(queue) == 3
+    assert drain(queue) == [{"n": 0}, {"n": 1}, {"n": 2}]
+    assert not queue
 
 
-def test_put_says_when_the_mailbox_was_empty(rules):
-    mailbox = Mailbox("chan", 3, rules)
-    assert mailbox.put({}) == 1
-    assert mailbox.put({}) == 2
-    drain(mailbox)
-    assert mailbox.put({}) == 1
+def test_put_says_when_the_queue_was_empty(rules):
+    queue = Queue("chan", 3, rules)
+    assert queue.put({}) == 1
+    assert queue.put({}) == 2
+    drain(queue)
+    assert queue.put({}) == 1
 
 
-def test_an_empty_mailbox_has_nothing_to_take(rules):
+def test_an_empty_queue_has_nothing_to_take(rules):
     with pytest.raises(LookupError, match="chan is empty"):
-        Mailbox("chan", 3, rules).get_nowait()
+        Queue("chan", 3, rules).get_nowait()
 
 
-def test_a_full_mailbox_refuses_and_counts_and_keeps_what_it_has(rules):
-    mailbox = Mailbox("chan", 2, rules)
-    assert [mailbox.put({"n": n}) for n in range(4)] == [1, 2, 0, 0]
+def test_a_full_queue_refuses_and_counts_and_keeps_what_it_has(rules):
+    queue = Queue("chan", 2, rules)
+    assert [queue.put({"n": n}) for n in range(4)] == [1, 2, 0, 0]
     assert rules.statistics.dropped == 2
-    assert drain(mailbox) == [{"n": 0}, {"n": 1}]
+    assert drain(queue) == [{"n": 0}, {"n": 1}]
 
 
 def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(rules, caplog):
-    mailbox = Mailbox("chan", 1, rules)
+    queue = Queue("chan", 1, rules)
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
-            mailbox.put({})
+            queue.put({})
         assert len(caplog.records) == 1
         assert "channel chan is full (1 messages)" in caplog.text
-        drain(mailbox)
-        mailbox.put({})
-        mailbox.put({})
+        drain(queue)
+        queue.put({})
+        queue.put({})
         assert len(caplog.records) == 2
 
 
 def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(rules, caplog):
-    mailbox = Mailbox("chan", 2, rules)
+    queue = Queue("chan", 2, rules)
     for _ in range(3):
-        mailbox.put({})
+        queue.put({})
     with caplog.at_level(logging.WARNING):
         caplog.clear()
         for _ in range(5):
-            mailbox.get_nowait()
-            mailbox.put({})
-            mailbox.put({})
+            queue.get_nowait()
+            queue.put({})
+            queue.put({})
     assert caplog.records == []
     assert rules.statistics.dropped == 6
 
 
 def test_the_consumer_learns_at_which_point_it_missed_something(rules):
-    mailbox = Mailbox("chan", 2, rules, tell_of_loss=True)
+    queue = Queue("chan", 2, rules, resynchronise=True)
     for n in range(4):
-        mailbox.put({"n": n})
-    assert drain(mailbox) == [{"n": 0}, {"n": 1}, {"type": RESYNCHRONISE}]
+        queue.put({"n": n})
+    assert drain(queue) == [{"n": 0}, {"n": 1}, {"type": RESYNCHRONISE}]
     assert rules.statistics.resynchronised == 1
-    mailbox.put({"n": 4})
-    assert drain(mailbox) == [{"n": 4}]
+    queue.put({"n": 4})
+    assert drain(queue) == [{"n": 4}]
 
 
 def test_a_loss_elsewhere_is_told_beyond_the_capacity(rules):
-    mailbox = Mailbox("chan", 1, rules)
-    mailbox.put({"n": 0})
-    assert mailbox.tell_of_loss() == 2
-    assert drain(mailbox) == [{"n": 0}, {"type": RESYNCHRONISE}]
-    assert mailbox.tell_of_loss() == 1
+    queue = Queue("chan", 1, rules)
+    queue.put({"n": 0})
+    assert queue.put_resynchronise() == 2
+    assert drain(queue) == [{"n": 0}, {"type": RESYNCHRONISE}]
+    assert queue.put_resynchronise() == 1
 
 
 def test_mail_that_nobody_took_in_time_is_gone_and_counted(rules, clock):
-    mailbox = Mailbox("chan", 10, rules)
-    mailbox.put({"n": 0})
+    queue = Queue("chan", 10, rules)
+    queue.put({"n": 0})
     clock.now = 30
-    mailbox.put({"n": 1})
+    queue.put({"n": 1})
     clock.now = 60
-    assert len(mailbox) == 1
-    assert drain(mailbox) == [{"n": 1}]
+    assert len(queue) == 1
+    assert drain(queue) == [{"n": 1}]
     assert rules.statistics.expired == 1
 
 
 def test_expired_mail_makes_room(rules, clock):
-    mailbox = Mailbox("chan", 1, rules)
-    mailbox.put({"n": 0})
+    queue = Queue("chan", 1, rules)
+    queue.put({"n": 0})
     clock.now = 61
-    assert mailbox.put({"n": 1}) == 1
-    assert drain(mailbox) == [{"n": 1}]
+    assert queue.put({"n": 1}) == 1
+    assert drain(queue) == [{"n": 1}]
 
 
 def test_the_notice_of_a_loss_does_not_expire(rules, clock):
-    mailbox = Mailbox("chan", 1, rules)
-    mailbox.tell_of_loss()
+    queue = Queue("chan", 1, rules)
+    queue.put_resynchronise()
     clock.now = 10_000
-    assert drain(mailbox) == [{"type": RESYNCHRONISE}]
+    assert drain(queue) == [{"type": RESYNCHRONISE}]
 
 
 def test_clear_throws_everything_away_without_counting_it(rules):
-    mailbox = Mailbox("chan", 1, rules)
-    mailbox.put({})
-    mailbox.clear()
-    assert not mailbox
+    queue = Queue("chan", 1, rules)
+    queue.put({})
+    queue.clear()
+    assert not queue
     assert rules.statistics == Statistics()
+
+
+@pytest.fixture
+def reader_queue():
+    rules = QueueRules(expiry=60, statistics=Statistics())
+    return ReaderQueue("chan", 10, rules, kept_until=0)
+
+
+async def waiting_readers(reader_queue, count):
+    readers = [asyncio.create_task(reader_queue.get()) for _ in range(count)]
+    await asyncio.sleep(0)
+    return readers
+
+
+async def test_readers_are_served_in_the_order_in_which_they_came(reader_queue):
+    first, second = await waiting_readers(reader_queue, 2)
+    reader_queue.post({"n": 1})
+    reader_queue.post({"n": 2})
+    assert [await first, await second] == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_reader_cancelled_after_its_wake_up_hands_it_on(reader_queue):
+    first, second = await waiting_readers(reader_queue, 2)
+    reader_queue.post({"n": 1})
+    first.cancel()
+    assert await second == {"n": 1}
+    with pytest.raises(asyncio.CancelledError):
+        await first
+
+
+async def test_a_reader_cancelled_before_a_thread_could_wake_it_hands_the_message_on(reader_queue):
+    first, second = await waiting_readers(reader_queue, 2)
+    thread = threading.Thread(target=reader_queue.post, args=({"n": 1},))
+    thread.start()
+    thread.join()  # holding the loop up: the wake-up is on its way, and has not arrived
+    first.cancel()
+    assert await second == {"n": 1}
+
+
+async def test_a_reader_in_a_loop_that_has_ended_keeps_no_message(reader_queue):
+    loop = asyncio.new_event_loop()
+    forgotten = loop.create_task(reader_queue.get())
+    await asyncio.to_thread(loop.run_until_complete, asyncio.sleep(0))
+    loop.close()
+    reader = (await waiting_readers(reader_queue, 1))[0]
+    reader_queue.post({"n": 1})
+    assert await reader == {"n": 1}
+    forgotten.get_coro().close()
+    forgotten._log_destroy_pending = False

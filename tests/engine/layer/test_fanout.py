@@ -17,7 +17,7 @@ class Member:
     """A recipient that remembers what it got; ``direct`` as for a connection that has been accepted."""
 
     def __init__(self, name="chan", *, is_direct=False):
-        self.channel_name = name
+        self.name = name
         self.got = []
         self.direct = self._take if is_direct else None
 
