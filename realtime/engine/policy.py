@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -104,10 +105,9 @@ class SocketPolicy(Limits):
     def __post_init__(self) -> None:
         self._freeze("subprotocols")
         self._freeze("allowed_origins")
-        self._check_flags()
         self._follow_message_size()
-        self._check_sizes()
-        self._check_times()
+        self._check_values()
+        self._check_order_of_sizes()
         self._check_subprotocols()
         self._check_origins()
 
@@ -154,20 +154,20 @@ class SocketPolicy(Limits):
         if self.max_frame_size == DEFAULT_FRAME_SIZE and isinstance(self.max_message_size, int):
             object.__setattr__(self, "max_frame_size", min(DEFAULT_FRAME_SIZE, self.max_message_size))
 
-    def _check_sizes(self) -> None:
-        for name, smallest, optional in (
-            ("max_message_size", 1, True),
-            ("max_frame_size", 1, True),
-            ("write_buffer_size", 0, False),
-            ("max_write_buffer_size", 1, True),
-            ("max_fragments", 1, False),
-        ):
-            value = getattr(self, name)
+    def _check_values(self) -> None:
+        """Check each number and flag by the annotation of its field."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind, _, optional = str(field.type).partition(" | ")
             if value is None and optional:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
+            smallest = 0 if field.name == "write_buffer_size" else 1
+            problem = _problem(kind, value, smallest)
+            if problem is not None:
                 or_none = " or None" if optional else ""
-                raise PolicyError(name, f"must be an integer of at least {smallest}{or_none}, not {value!r}")
+                raise PolicyError(field.name, f"{problem}{or_none}, not {value!r}")
+
+    def _check_order_of_sizes(self) -> None:
         message, frame = self.max_message_size, self.max_frame_size
         if message is not None and frame is not None and frame > message:
             raise PolicyError(
@@ -180,28 +180,6 @@ class SocketPolicy(Limits):
                 f"{self.max_write_buffer_size} is under write_buffer_size={self.write_buffer_size}; "
                 "what is gathered for one write would already be too much",
             )
-
-    def _check_times(self) -> None:
-        for name, optional in (
-            ("ping_interval", True),
-            ("ping_timeout", False),
-            ("idle_timeout", True),
-            ("max_messages_per_second", True),
-            ("message_timeout", True),
-            ("close_timeout", False),
-        ):
-            value = getattr(self, name)
-            if value is None and optional:
-                continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
-                or_none = " or None" if optional else ""
-                raise PolicyError(name, f"must be a number over 0{or_none}, not {value!r}")
-
-    def _check_flags(self) -> None:
-        for name in ("accept_any_subprotocol", "accept_unmasked_frames", "require_origin", "compression"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise PolicyError(name, f"must be True or False, not {value!r}")
 
     def _check_subprotocols(self) -> None:
         seen: set[str] = set()
@@ -220,3 +198,16 @@ class SocketPolicy(Limits):
                 raise PolicyError(
                     "allowed_origins", f"{origin!r} is no origin; write a scheme and a host, like 'https://example.com'"
                 )
+
+
+def _problem(kind: str, value: Any, smallest: int) -> str | None:
+    """Return what a value of this type must be, None if it is."""
+    is_flag = isinstance(value, bool)
+    match kind:
+        case "bool" if not is_flag:
+            return "must be True or False"
+        case "int" if is_flag or not isinstance(value, int) or value < smallest:
+            return f"must be an integer of at least {smallest}"
+        case "float" if is_flag or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+            return "must be a number over 0"
+    return None
