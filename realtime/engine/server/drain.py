@@ -8,7 +8,12 @@ import random
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["DRAIN", "Drain", "is_draining"]
+from prometheus_client import Gauge
+
+from realtime.engine.monitoring.health import register_readiness_check
+from realtime.engine.monitoring.metrics import REGISTRY
+
+__all__ = ["DRAIN", "Drain", "Draining", "is_draining"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -16,6 +21,10 @@ logger = logging.getLogger("realtime.wire")
 SPREAD = 0.8
 #: Seconds beyond the drain time for applications that were cancelled.
 GRACE = 1.0
+
+
+class Draining(Exception):
+    """The process is stopping."""
 
 
 class Drainable(Protocol):
@@ -104,3 +113,22 @@ DRAIN = Drain()
 def is_draining() -> bool:
     """Tell whether this process is stopping, for a readiness check."""
     return DRAIN.draining
+
+
+async def _check_draining() -> None:
+    if is_draining():
+        raise Draining
+
+
+def _pending() -> list[int]:
+    return [session.pending for session in DRAIN.sessions]
+
+
+register_readiness_check("draining", _check_draining)
+
+for _name, _text, _read in (
+    ("websocket_send_queue_bytes", "Bytes that wait for peers that read slowly.", lambda: sum(_pending())),
+    ("websocket_send_queue_max_bytes", "Bytes that wait for the slowest peer.", lambda: max(_pending(), default=0)),
+    ("websocket_draining", "1 while the process is stopping and closes its connections.", is_draining),
+):
+    Gauge(_name, _text, registry=REGISTRY).set_function(_read)
