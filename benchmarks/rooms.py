@@ -93,7 +93,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
         loop = asyncio.get_running_loop()
         while time.perf_counter() < until:
             outcome = loop.create_future()
-            write = Write(room.pk, room.slug, person, "x" * 100, None, person.key[:32], Standing.STRANGER, 0)
+            write = Write(room.pk, room.slug, person, "x" * 100, None, person.key[:32], Standing.ANONYMOUS, 0)
             await hub.write(write, outcome.set_result)
             assert isinstance(await outcome, Stored)
             stored += 1

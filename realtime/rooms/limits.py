@@ -40,7 +40,7 @@ class Limits:
         messages_per_second: commands of one connection on average; no person is that fast.
         burst: commands that one connection may send at once: what piled up while it was offline.
         pending_writes: messages of one connection that may wait for the database. Then its socket is not read.
-        write_patience: seconds that a message may wait for the database before its author is told. People do not wait
+        write_timeout: seconds that a message may wait for the database before its author is told. People do not wait
             longer, and a client that sends it again loses nothing.
         resume: messages that a reconnecting client may have missed; beyond it, it gets the newest ones instead.
         newest: messages that a client gets when it joins without ``since``: one screen.
@@ -57,7 +57,7 @@ class Limits:
     messages_per_second: float = 50
     burst: int = 1000
     pending_writes: int = 64
-    write_patience: float = 5.0
+    write_timeout: float = 5.0
     resume: int = 1000
     newest: int = 50
     batch: int = 500

@@ -66,7 +66,7 @@ class Person:
 class Standing(enum.StrEnum):
     """What somebody is to a room."""
 
-    STRANGER = "stranger"
+    ANONYMOUS = "anonymous"
     """Not signed in."""
     OUTSIDER = "outsider"
     """Signed in, and without a membership."""
@@ -146,7 +146,7 @@ def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | Non
         return Refusal("forbidden", "Only moderators of this room may do that.")
     if action is Action.POST and room.is_archived:
         return Refusal("forbidden", "This room is archived; it can only be read.")
-    if action is Action.POST and standing is Standing.STRANGER and not room.strangers_may_post:
+    if action is Action.POST and standing is Standing.ANONYMOUS and not room.strangers_may_post:
         return Refusal("forbidden", "Sign in to write in this room.")
     return None
 
@@ -154,7 +154,7 @@ def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | Non
 def _may_see(standing: Standing, room: RoomFacts) -> bool:
     if standing in (Standing.MEMBER, Standing.MODERATOR):
         return True
-    if standing is Standing.STRANGER:
+    if standing is Standing.ANONYMOUS:
         return room.is_public and room.strangers_may_read
     return room.is_public
 
@@ -174,7 +174,7 @@ def visible_rooms(user: AnyUser) -> QuerySet[Room]:
 def standing_from(user: AnyUser, role: str | None) -> Standing:
     """Return what ``user`` is to a room in which their membership has ``role``; None for no membership."""
     if not user.is_authenticated:
-        return Standing.STRANGER
+        return Standing.ANONYMOUS
     if getattr(user, "is_staff", False):
         return Standing.MODERATOR
     match role:
@@ -190,7 +190,7 @@ def standing_from(user: AnyUser, role: str | None) -> Standing:
 def standing_of(user: AnyUser, room: Room) -> Standing:
     """Return what ``user`` is to ``room``, by one query."""
     if not user.is_authenticated:
-        return Standing.STRANGER
+        return Standing.ANONYMOUS
     memberships: Any = Membership.objects.filter(room=room, user_id=user.pk)
     return standing_from(user, memberships.values_list("role", flat=True).first())
 

@@ -98,9 +98,9 @@ class Session:
         self._identified = identified
         self._seats: dict[str, _Seat] = {}
         self._pending = asyncio.Semaphore(limits().pending_writes)
-        #: By the nonce of a message that waits for the database: when its author is told.
+        #: By the nonce of a message that waits for the database: when its author gets an error.
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        #: Messages that wait for the database, and whose author was told.
+        #: Messages that wait for the database, and whose author has got an error.
         self._late: set[str] = set()
         self._rate = MessageRate(limits().messages_per_second, time.monotonic(), burst=limits().burst)
 
@@ -286,26 +286,23 @@ class Session:
         )
         try:
             # While the earlier ones are late, there is nothing to wait for.
-            async with asyncio.timeout(0 if self._late else limits().write_patience):
-                await self._submit(write)
+            async with asyncio.timeout(0 if self._late else limits().write_timeout):
+                await self._pending.acquire()
+                try:
+                    await self._hub.write(write, functools.partial(self._written, write))
+                except BaseException:
+                    self._pending.release()
+                    raise
         except TimeoutError:
             raise _refused(NOT_STORED_YET) from None
+        loop = asyncio.get_running_loop()
+        self._timers[write.nonce] = loop.call_later(limits().write_timeout, self._report_late, write)
 
-    async def _submit(self, write: Write) -> None:
-        await self._pending.acquire()
-        try:
-            await self._hub.write(write, functools.partial(self._written, write))
-        except BaseException:
-            self._pending.release()
-            raise
-        patience = limits().write_patience
-        self._timers[write.nonce] = asyncio.get_running_loop().call_later(patience, self._tell_late, write)
-
-    def _tell_late(self, write: Write) -> None:
-        """Tell that a message is not stored in time. If it is after all, the same message sent again gets its Ack."""
+    def _report_late(self, write: Write) -> None:
+        """Answer a message that is not stored in time. Sent again, it gets the Ack of what was stored meanwhile."""
         del self._timers[write.nonce]
         self._late.add(write.nonce)
-        self._tell_outcome(write, NOT_STORED_YET)
+        self._send_outcome(write, NOT_STORED_YET)
 
     def _written(self, write: Write, outcome: Outcome) -> None:
         self._pending.release()
@@ -314,9 +311,9 @@ class Session:
             self._late.discard(write.nonce)
             return
         timer.cancel()
-        self._tell_outcome(write, outcome)
+        self._send_outcome(write, outcome)
 
-    def _tell_outcome(self, write: Write, outcome: Outcome) -> None:
+    def _send_outcome(self, write: Write, outcome: Outcome) -> None:
         answer: protocol.Event
         if isinstance(outcome, Stored):
             answer = protocol.Ack(ref=write.ref, room=write.slug, seq=outcome.seq, at=outcome.at)

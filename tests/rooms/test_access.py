@@ -23,12 +23,12 @@ ROOMS = {
 
 #: Who in which room -> what comes of reading, posting, moderating.
 TABLE: dict[tuple[Standing, str], tuple[str | None, str | None, str | None]] = {
-    (Standing.STRANGER, "open"): (OK, OK, NO),
-    (Standing.STRANGER, "public"): (OK, NO, NO),
-    (Standing.STRANGER, "signed in"): (UNKNOWN, UNKNOWN, UNKNOWN),
-    (Standing.STRANGER, "members"): (UNKNOWN, UNKNOWN, UNKNOWN),
-    (Standing.STRANGER, "archived"): (OK, NO, NO),
-    (Standing.STRANGER, "archived members"): (UNKNOWN, UNKNOWN, UNKNOWN),
+    (Standing.ANONYMOUS, "open"): (OK, OK, NO),
+    (Standing.ANONYMOUS, "public"): (OK, NO, NO),
+    (Standing.ANONYMOUS, "signed in"): (UNKNOWN, UNKNOWN, UNKNOWN),
+    (Standing.ANONYMOUS, "members"): (UNKNOWN, UNKNOWN, UNKNOWN),
+    (Standing.ANONYMOUS, "archived"): (OK, NO, NO),
+    (Standing.ANONYMOUS, "archived members"): (UNKNOWN, UNKNOWN, UNKNOWN),
     (Standing.OUTSIDER, "open"): (OK, OK, NO),
     (Standing.OUTSIDER, "public"): (OK, OK, NO),
     (Standing.OUTSIDER, "signed in"): (OK, OK, NO),
@@ -57,7 +57,7 @@ TABLE: dict[tuple[Standing, str], tuple[str | None, str | None, str | None]] = {
 
 #: Who is what, in the rooms of the site below.
 USERS = {
-    Standing.STRANGER: None,
+    Standing.ANONYMOUS: None,
     Standing.OUTSIDER: "carol",
     Standing.MEMBER: "bob",
     Standing.MODERATOR: "alice",

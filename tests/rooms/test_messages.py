@@ -41,7 +41,7 @@ def write(room: Room, content: str = "hi", ref: str | None = None, user: Any = N
         "content": content,
         "ref": ref,
         "connection": "c",
-        "standing": Standing.MEMBER if user else Standing.STRANGER,
+        "standing": Standing.MEMBER if user else Standing.ANONYMOUS,
         "access_version": 0,
     }
     return Write(**{**fields, **changes})

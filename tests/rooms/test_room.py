@@ -99,7 +99,7 @@ class FakeRoom:
 class Listener:
     """A member that writes down what it gets."""
 
-    def __init__(self, feed: Feed, name: str, user: Any = None, standing: Standing = Standing.STRANGER) -> None:
+    def __init__(self, feed: Feed, name: str, user: Any = None, standing: Standing = Standing.ANONYMOUS) -> None:
         self.feed = feed
         self.got: list[dict[str, Any]] = []
         self.is_out = False

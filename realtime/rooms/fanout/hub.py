@@ -157,14 +157,11 @@ class Hub:
                 stored.setdefault(write.room_id, []).append(entry)
                 versions[write.room_id] = outcome.access_version
         for room_id, entries in stored.items():
-            self._publish_messages(room_id, entries, versions[room_id])
+            feed = self._feeds.get(room_id)
+            if feed is not None:
+                feed.offer(entries, versions[room_id])
+            self._publish(room_id, events.messages(room_id, versions[room_id], entries, self._origin))
         return outcomes
-
-    def _publish_messages(self, room_id: int, entries: list[Entry], access_version: int) -> None:
-        feed = self._feeds.get(room_id)
-        if feed is not None:
-            feed.offer(entries, access_version)
-        self._publish(room_id, events.messages(room_id, access_version, entries, self._origin))
 
     # Presence
 

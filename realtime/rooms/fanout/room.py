@@ -230,7 +230,12 @@ class Feed:
         deadline = time.monotonic() + SLICE
         while self._outbox:
             seq, entry = self._outbox.popleft()
-            self._pass(entry)
+            shared = SharedMessage(text=entry.text)
+            for connection, member in self._live.items():
+                if connection != entry.connection:
+                    member.send(shared)
+            for member in self._joining.values():
+                member.hold(entry, shared)
             self._has_passed(seq)
             if self._outbox and time.monotonic() > deadline:
                 self._passing_later = self._loop.call_soon(self._pass_on_later)
@@ -241,15 +246,6 @@ class Feed:
     def _pass_on_later(self) -> None:
         self._passing_later = None
         self._pass_on()
-
-    def _pass(self, entry: Entry) -> None:
-        shared = SharedMessage(text=entry.text)
-        author = entry.connection
-        for connection, member in self._live.items():
-            if connection != author:
-                member.send(shared)
-        for member in self._joining.values():
-            member.hold(entry, shared)
 
     def _has_passed(self, seq: int) -> None:
         self._passed = seq
