@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from realtime.engine.messages import SharedMessage
 
 if TYPE_CHECKING:
-    from realtime.engine.layer.members import Subscription
+    from realtime.engine.layer import Subscription
 
 __all__ = ["ConsumerMailbox", "OutboxFull"]
 
