@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from realtime.engine.testing.client import Refused, open_socket
+from realtime.engine.testing import Refused, open_socket
 from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 TEXT = (PROJECT_ROOT / "docs" / "testing.md").read_text()

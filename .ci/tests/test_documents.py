@@ -76,7 +76,7 @@ def test_every_file_that_a_console_command_names_exists() -> None:
 def test_the_table_of_variables_is_that_of_the_settings() -> None:
     settings = (PROJECT_ROOT / "project/settings.py").read_text()
     read = set(re.findall(r"env\.\w+\(\s*\"(\w+)\"", settings))
-    page = (PROJECT_ROOT / "docs/deployment.md").read_text()
+    page = (PROJECT_ROOT / "docs/settings.md").read_text()
     table = set(re.findall(r"`([A-Z]+_[A-Z_]+)`", page.split("## Variables")[1].split("\n## ")[0]))
     assert table == read
 

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from realtime import engine
 from realtime.engine.testing.server import PROJECT_ROOT
 
 #: What Django's template engine would take for its own in a Python file.
@@ -42,6 +44,17 @@ def test_no_python_file_holds_what_the_template_engine_would_render() -> None:
     assert lines == []
 
 
+def test_the_project_has_the_version_of_its_engine() -> None:
+    pyproject = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+    assert pyproject["project"]["version"] == engine.__version__
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/upgrading.md"])
+def test_no_line_of_a_document_is_over_120_characters(name: str) -> None:
+    lines = (PROJECT_ROOT / name).read_text().splitlines()
+    assert [line for line in lines if len(line) > 120] == []
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project made from this checkout."""
@@ -60,7 +73,7 @@ def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
         environment.pop(name, None)
     return subprocess.run(
-        [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True, timeout=110
+        [sys.executable, *arguments], cwd=copy, env=environment, capture_output=True, text=True, timeout=500
     )
 
 
@@ -70,6 +83,16 @@ def run(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_copy_checks_and_migrates(copy: Path, command: list[str]) -> None:
     result = run(copy, "manage.py", *command)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_an_endpoint_by_the_command_of_the_readme_passes_its_tests_and_breaks_none(copy: Path) -> None:
+    assert not (copy / ".ci").exists()
+    made = run(copy, "manage.py", "startendpoint", "shout")
+    assert made.returncode == 0, made.stderr
+    result = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_shout.py", "tests/console", *SAMPLE)
+    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-2000:]
 
 
 @pytest.mark.soak
