@@ -40,8 +40,8 @@ def main(arguments: Sequence[str]) -> None:
 def use_uvloop() -> None:
     """Let the event loop of the server be uvloop's, where it is installed.
 
-    Daphne keeps a reactor that is there when ``daphne.server`` is imported; the threads that ``ASGI_THREADS`` asks for
-    it would give to a loop of its own.
+    Daphne keeps a reactor that is there when ``daphne.server`` is imported; ``ASGI_THREADS`` would
+    then have no effect, so this function applies it.
     """
     if find_spec("uvloop") is None:
         return

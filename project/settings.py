@@ -168,7 +168,7 @@ REDIS_URL = env.str("REDIS_URL", default="")
 #: How many server processes the deployment starts; several need REDIS_URL, and `manage.py check` says so.
 WEB_CONCURRENCY = env.int("WEB_CONCURRENCY", default=1)
 CHANNEL_LAYERS: dict[str, Any] = {"default": {"BACKEND": "realtime.engine.layer.FanoutChannelLayer"}}
-#: Django's bound of 300 entries would let a stranger push out counts and used tickets.
+#: Django's bound of 300 entries would let an anonymous client push out counts and used tickets.
 LOCAL_CACHE = {
     "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
     "OPTIONS": {"MAX_ENTRIES": 100_000},
@@ -206,7 +206,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["realtime.engine.rest.exceptions.JSONParser"],
     "EXCEPTION_HANDLER": "realtime.engine.rest.exceptions.exception_handler",
-    # Requests to /api/rooms/ by one user, or by one address of visitors.
+    # Requests to /api/rooms/ by one user, or by the anonymous users of one address.
     "DEFAULT_THROTTLE_RATES": {"rooms": "600/min"},
     # Whose address counts for a throttle: the last that a trusted proxy has seen.
     "NUM_PROXIES": REALTIME_TRUSTED_PROXIES,
@@ -248,7 +248,7 @@ REALTIME_DRAIN_SECONDS = env.float("REALTIME_DRAIN_SECONDS", default=10)
 REALTIME_ROOM_CREATION = env.str("REALTIME_ROOM_CREATION", default="authenticated")
 #: Accept an access token as ?token=. Off: a query string ends up in the logs of proxies.
 REALTIME_TOKEN_IN_QUERY = env.bool("REALTIME_TOKEN_IN_QUERY", default=False)
-#: New rooms in an hour by one user, or by all visitors of one address; 0 is no limit. Staff may make any number.
+#: New rooms in an hour by one user, or by the anonymous users of one address; 0 is no limit. Staff may make any number.
 REALTIME_ROOMS_PER_HOUR = env.int("REALTIME_ROOMS_PER_HOUR", default=100)
 
 #: Limits before the upgrade, 429 beyond them; 0 is no limit. Connections from this machine itself do not count.

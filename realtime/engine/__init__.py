@@ -1,6 +1,6 @@
 """The engine: policies, the server that enforces them, fan-out, authentication. Its owner never edits this folder.
 
-The names below are what a project uses. Each is loaded when it is first asked for: some of them need Django's app
+The names below are what a project uses. Each is imported at its first use: some of them need Django's app
 registry, and settings import this package before it is ready.
 """
 
