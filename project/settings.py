@@ -87,6 +87,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "realtime.engine",
+    "realtime.engine.auth",
     "realtime.engine.connections",
     "realtime.rooms",
     "realtime.console",
@@ -102,7 +103,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "realtime.engine.auth.passwords.TooManyAttemptsMiddleware",
+    "realtime.engine.auth.backends.TooManyAttemptsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -180,13 +181,13 @@ if REDIS_URL:
     REDIS_HOSTS = REDIS_URL.split(",")
     CHANNEL_LAYERS["default"]["CONFIG"] = {"hosts": REDIS_HOSTS}
     # The first one only: Django takes further servers for replicas.
-    CACHES["default"] = {"BACKEND": "realtime.engine.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
-    CACHES["limits"] = {"BACKEND": "realtime.engine.cache.LimitCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["default"] = {"BACKEND": "realtime.engine.services.cache.SharedRedisCache", "LOCATION": REDIS_HOSTS[0]}
+    CACHES["limits"] = {"BACKEND": "realtime.engine.services.cache.LimitCache", "LOCATION": REDIS_HOSTS[0]}
 
 # Users and tokens
 
 #: Limits wrong passwords, at every door.
-AUTHENTICATION_BACKENDS = ["realtime.engine.auth.passwords.PasswordBackend"]
+AUTHENTICATION_BACKENDS = ["realtime.engine.auth.backends.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
@@ -199,7 +200,7 @@ LOGOUT_REDIRECT_URL = "/"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "realtime.engine.auth.revocable.TokenAuthentication",
+        "realtime.engine.auth.authentication.TokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -221,9 +222,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 SIMPLE_JWT = {
-    "TOKEN_OBTAIN_SERIALIZER": "realtime.engine.auth.revocable.PairSerializer",
-    "TOKEN_REFRESH_SERIALIZER": "realtime.engine.auth.revocable.RefreshSerializer",
-    "TOKEN_VERIFY_SERIALIZER": "realtime.engine.auth.revocable.VerifySerializer",
+    "TOKEN_OBTAIN_SERIALIZER": "realtime.engine.auth.serializers.PairSerializer",
+    "TOKEN_REFRESH_SERIALIZER": "realtime.engine.auth.serializers.RefreshSerializer",
+    "TOKEN_VERIFY_SERIALIZER": "realtime.engine.auth.serializers.VerifySerializer",
     "ALGORITHM": "HS256",
     "ACCESS_TOKEN_LIFETIME": datetime.timedelta(minutes=15),
     "REFRESH_TOKEN_LIFETIME": datetime.timedelta(days=7),
@@ -246,6 +247,8 @@ REALTIME_HEARTBEAT_TIMEOUT = env.float("REALTIME_HEARTBEAT_TIMEOUT", default=20)
 REALTIME_DRAIN_SECONDS = env.float("REALTIME_DRAIN_SECONDS", default=10)
 #: Who may create a room by joining it: "anyone", "authenticated" or "staff".
 REALTIME_ROOM_CREATION = env.str("REALTIME_ROOM_CREATION", default="authenticated")
+#: Seconds after which a process that was killed counts as gone, with its connections.
+REALTIME_LEASE_SECONDS = env.float("REALTIME_LEASE_SECONDS", default=15)
 #: Accept an access token as ?token=. Off: a query string ends up in the logs of proxies.
 REALTIME_TOKEN_IN_QUERY = env.bool("REALTIME_TOKEN_IN_QUERY", default=False)
 #: New rooms in an hour by one user, or by the anonymous users of one address; 0 is no limit. Staff may make any number.

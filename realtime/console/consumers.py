@@ -30,7 +30,7 @@ from realtime.engine.connections.monitor import (
     Refused,
     overview,
 )
-from realtime.engine.database import in_monitor_thread
+from realtime.engine.services.database import in_monitor_thread
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Refusal
 from realtime.rooms.services import post_message

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from realtime.engine.auth import Authentication as Authentication
+    from realtime.engine.auth.identity import Authentication as Authentication
     from realtime.engine.close import Advice as Advice
     from realtime.engine.close import CloseCode as CloseCode
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
@@ -32,7 +32,7 @@ __version__ = "0.2.0"
 #: Public names, and the module of each below this package.
 _MODULES = {
     "Advice": "close",
-    "Authentication": "auth",
+    "Authentication": "auth.identity",
     "CloseCode": "close",
     "FanoutChannelLayer": "layer",
     "HandshakeRejected": "errors",

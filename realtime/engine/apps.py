@@ -19,9 +19,9 @@ class EngineConfig(AppConfig):
         from django.conf import settings
 
         from realtime.engine import checks  # noqa: F401
-        from realtime.engine.database import close_connections_of_requests
         from realtime.engine.monitoring.tracing.setup import start
         from realtime.engine.server.daphne import install
+        from realtime.engine.services.database import close_connections_of_requests
 
         start()
         close_connections_of_requests()

@@ -17,8 +17,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
-from realtime.engine.cache import limit_cache
 from realtime.engine.handshake.addresses import network_of, request_address
+from realtime.engine.services.cache import limit_cache
 from realtime.rooms.limits import MAX_PAGE
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (

@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
 from realtime.engine import HandshakeRejected, InvalidMessage, Message, MessageRate, SharedMessage, TokenRejected
-from realtime.engine.auth.tokens import VerifiedToken, verify_access_token
+from realtime.engine.auth.authentication import VerifiedToken, verify_access_token
 from realtime.rooms import protocol
 from realtime.rooms.fanout.events import members_group
 from realtime.rooms.fanout.hub import Hub

@@ -1,48 +1,34 @@
-"""Tokens that a revocation makes void: refused by the HTTP API and the handshake, not renewed, not verified.
+"""Access tokens of simplejwt, which a revocation makes void, for the HTTP API and for the handshake.
 
-``settings.REST_FRAMEWORK`` and ``settings.SIMPLE_JWT`` name these classes. The module imports no view: REST framework
-imports it while it defines its own.
+``settings.REST_FRAMEWORK`` names ``TokenAuthentication``. The module imports no view: REST framework imports it while
+it defines its own.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import DataError
-from rest_framework.exceptions import AuthenticationFailed
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
-from rest_framework_simplejwt.serializers import (
-    TokenObtainPairSerializer,
-    TokenRefreshSerializer,
-    TokenVerifySerializer,
-)
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.tokens import Token, UntypedToken
+from rest_framework_simplejwt.tokens import AccessToken, Token
 
-from realtime.engine.auth.revocation import current_generation, is_revoked
+from realtime.engine.auth.revocation import find_revocation
+from realtime.engine.errors import TokenRejected
+from realtime.engine.services.database import in_handshake_thread
 
-__all__ = [
-    "GENERATION",
-    "MALFORMED",
-    "MALFORMED_CLAIMS",
-    "PairSerializer",
-    "RefreshSerializer",
-    "TokenAuthentication",
-    "VerifySerializer",
-    "VoidToken",
-    "check_user_id",
-]
+__all__ = ["GENERATION", "TokenAuthentication", "VerifiedToken", "VoidToken", "authenticate", "verify_access_token"]
 
 #: The claim that says in which generation a token was issued (``realtime.engine.auth.revocation``).
 GENERATION = "generation"
 
-#: What is raised on the way from a signed token to its user when a claim is of a wrong type, like ``"exp": "soon"``.
+#: What simplejwt and Django raise for a claim of a wrong type, such as ``"exp": []``.
 MALFORMED_CLAIMS = (ValueError, TypeError, OverflowError, DataError)
-MALFORMED = "The token's claims are malformed."
-
-#: Larger integers are no primary key of any database that Django supports.
-MAX_USER_ID = 2**63 - 1
 
 
 class VoidToken(AuthenticationFailed):
@@ -55,104 +41,99 @@ class VoidToken(AuthenticationFailed):
 class TokenAuthentication(JWTAuthentication):
     """simplejwt's authentication, which also refuses tokens from before a revocation."""
 
-    def authenticate(self, request: Any) -> Any:
-        """Return user and token of a request, None where it has no token.
+    def get_validated_token(self, raw_token: Any) -> Token:
+        """Return a token whose signature and times are valid.
 
         Raises:
-            AuthenticationFailed: if the token is not valid, or void.
+            InvalidToken: for any other.
         """
         try:
-            return super().authenticate(request)
+            return super().get_validated_token(raw_token)
         except MALFORMED_CLAIMS:
-            raise InvalidToken(MALFORMED) from None
+            raise InvalidToken from None
 
     def get_user(self, validated_token: Any) -> Any:
-        """Return the user of a token, and note in the token the generation in which it was found valid.
+        """Return the user of a token, and store the user's current generation in the token.
 
         Raises:
-            AuthenticationFailed: if there is no such active user, or the token is void.
-            ValueError: or another of ``MALFORMED_CLAIMS``, if a claim is of a wrong type.
+            AuthenticationFailed: if a claim is malformed, there is no such active user, or the token is void.
         """
-        check_user_id(validated_token)
-        user = super().get_user(validated_token)
-        current = current_generation(user.pk)
-        issued_at = float(validated_token.get("iat", 0))
-        if is_revoked(user.pk, generation=_generation_of(validated_token), issued_at=issued_at):
+        user_id, generation = validated_token.get(api_settings.USER_ID_CLAIM), validated_token.get(GENERATION)
+        # Python takes True and 1.0 for 1, and so would the database.
+        if type(user_id) not in (int, str) or type(generation) not in (int, type(None)):
+            raise InvalidToken
+        try:
+            user = super().get_user(validated_token)
+            issued_at = float(validated_token.get("iat", 0))
+        except MALFORMED_CLAIMS:
+            raise InvalidToken from None
+        revocation = find_revocation(user.pk)
+        if revocation is not None and revocation.voids(generation, issued_at):
             raise VoidToken
-        validated_token[GENERATION] = current
+        validated_token[GENERATION] = 0 if revocation is None else revocation.generation
         return user
 
 
-class PairSerializer(TokenObtainPairSerializer):
-    """simplejwt's pair of tokens, which carry the user's generation."""
+class TokenAuthenticationScheme(OpenApiAuthenticationExtension):
+    """Describes ``TokenAuthentication`` in the API schema."""
 
-    @classmethod
-    def get_token(cls, user: Any) -> Token:
-        """Return a refresh token.
+    target_class = TokenAuthentication
+    name = "jwtAuth"
 
-        Raises:
-            AuthenticationFailed: if the password that was given has changed meanwhile.
-        """
-        token = super().get_token(user)
-        token[GENERATION] = current_generation(user.pk)
-        # Read after the generation: a password that changed in between would otherwise give tokens of the new one.
-        if not type(user)._default_manager.filter(pk=user.pk, password=user.password, is_active=True).exists():
-            raise AuthenticationFailed(cls.default_error_messages["no_active_account"], "no_active_account")
-        return token
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Return the scheme (RFC 6750)."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class RefreshSerializer(TokenRefreshSerializer):
-    """simplejwt's renewal, which also refuses tokens from before a revocation."""
+def authenticate(raw: str, token_class: type[Token]) -> tuple[Any, Any]:
+    """Return a token and its active user. Synchronous.
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        """Return a new access token, of the generation in which the refresh token was found valid.
-
-        Raises:
-            TokenError: if the refresh token is not valid.
-            AuthenticationFailed: if it is void, or its user is not active.
-        """
-        try:
-            token = self.token_class(attrs["refresh"])
-            TokenAuthentication().get_user(token)
-            return super().validate({**attrs, "refresh": str(token)})
-        except MALFORMED_CLAIMS:
-            raise TokenError(MALFORMED) from None
-
-
-class VerifySerializer(TokenVerifySerializer):
-    """simplejwt's verification, which also asks whether the token's user may still use it."""
-
-    def validate(self, attrs: dict[str, Any]) -> dict[Any, Any]:
-        """Return nothing.
-
-        Raises:
-            TokenError: if the token is not valid.
-            AuthenticationFailed: if it is void, or its user is not active.
-        """
-        try:
-            verified = super().validate(attrs)
-            TokenAuthentication().get_user(UntypedToken(attrs["token"]))
-        except MALFORMED_CLAIMS:
-            raise TokenError(MALFORMED) from None
-        return verified
-
-
-def check_user_id(token: Any) -> None:
-    """Look whether a token's user may be one of this site's.
+    Args:
+        raw: the encoded token (RFC 7519, compact form).
+        token_class: the type of token that is accepted.
 
     Raises:
-        TypeError: if it is neither a string nor an integer.
-        ValueError: if no database knows such a number.
+        AuthenticationFailed: if it is not valid or void, or its user is not active.
     """
-    user_id = token.get(api_settings.USER_ID_CLAIM)
-    if isinstance(user_id, bool) or not isinstance(user_id, (int, str)):
-        raise TypeError("user_id is neither a string nor an integer")
-    if isinstance(user_id, int) and not 0 <= user_id <= MAX_USER_ID:
-        raise ValueError("user_id is out of range")
+    try:
+        token = token_class(raw)  # type: ignore[arg-type]  # simplejwt's annotation lacks str
+    except (TokenError, *MALFORMED_CLAIMS):
+        raise InvalidToken from None
+    return token, TokenAuthentication().get_user(token)
 
 
-def _generation_of(token: Any) -> int | None:
-    generation = token.get(GENERATION)
-    if generation is not None and (isinstance(generation, bool) or not isinstance(generation, int)):
-        raise TypeError("the generation is not an integer")
-    return generation
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A valid access token.
+
+    Args:
+        user: the active user.
+        expires_at: POSIX time in seconds at which the token stops being valid.
+        generation: the user's generation when the token was found valid.
+    """
+
+    user: AbstractBaseUser
+    expires_at: float = field(repr=False)
+    generation: int
+
+
+async def verify_access_token(raw: str) -> VerifiedToken:
+    """Check signature, algorithm, issuer, times, type and user of an access token.
+
+    Args:
+        raw: the encoded token (RFC 7519, compact form).
+
+    Raises:
+        TokenRejected: for anything but a valid access token of an active user.
+    """
+    try:
+        token, user = await in_handshake_thread(authenticate)(raw, AccessToken)
+    except VoidToken as void:
+        raise TokenRejected(str(void.detail)) from None
+    except InvalidToken:
+        raise TokenRejected("The token is not a valid access token, or it has expired.") from None
+    except APIException:
+        raise TokenRejected("The token's user does not exist, or is not active.") from None
+    leeway = api_settings.LEEWAY
+    seconds = leeway.total_seconds() if hasattr(leeway, "total_seconds") else float(leeway)
+    return VerifiedToken(user, float(token["exp"]) + seconds, token[GENERATION])

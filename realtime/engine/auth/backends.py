@@ -1,7 +1,7 @@
-"""Passwords, a limited number of times: for one account from one address, and from one address for all accounts.
+"""Limits wrong passwords: for one account from one address, and from one address for all accounts.
 
-Whoever guesses from many addresses does not lock the owner out, and whoever guesses one account does not lock out
-those who share the address. The backend stands behind every login: the page, the admin, ``/api/token/`` and your own.
+Guesses from many addresses do not lock the owner out, and guesses for one account do not lock out the others behind
+the same address. The backend serves every login: the page, the admin, ``/api/token/`` and your own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from django.shortcuts import render
 from django.utils.deprecation import MiddlewareMixin
 from rest_framework.exceptions import Throttled
 
-from realtime.engine.auth.limits import failures_of
-from realtime.engine.counts import Count
+from realtime.engine.auth.throttling import Count, failures_of
 from realtime.engine.handshake.addresses import limited_network, request_address
 from realtime.engine.monitoring.logs import event
 
@@ -34,10 +33,10 @@ ACCOUNT_WINDOW = 15 * 60
 
 
 class TooManyAttempts(Throttled):
-    """A password is not even looked at; REST framework answers with 429 and ``Retry-After``.
+    """The password is not checked; REST framework answers with 429 and ``Retry-After``.
 
     Args:
-        wait: seconds until the next attempt is looked at.
+        wait: seconds until the next attempt is allowed.
     """
 
     def __init__(self, wait: int) -> None:
@@ -46,7 +45,7 @@ class TooManyAttempts(Throttled):
 
 
 class PasswordBackend(ModelBackend):
-    """Django's backend, which counts an attempt before it checks the password, and forgets it when that was right.
+    """Django's backend, which counts an attempt before it checks the password, and uncounts it if that is right.
 
     Parallel attempts cannot pass a limit together. An attempt without a request, as a command makes it, does not count.
     """
@@ -54,7 +53,7 @@ class PasswordBackend(ModelBackend):
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> Any:
-        """Return the user whose password this is.
+        """Return the user with this name and password.
 
         Raises:
             TooManyAttempts: after ``REALTIME_LOGIN_FAILURES`` for the account from this address, or
@@ -63,12 +62,13 @@ class PasswordBackend(ModelBackend):
         name = kwargs.get(get_user_model().USERNAME_FIELD) if username is None else username
         if request is None or name is None or password is None:
             return super().authenticate(request, username, password, **kwargs)
-        network = limited_network(request_address(request)) or "local"
+        address = request_address(request)
+        network = limited_network(address) or "local"
         _count(of_account := _failures_of_account(network, name), settings.REALTIME_LOGIN_FAILURES, network)
-        _count(of_address := failures_of(network), settings.REALTIME_AUTH_FAILURES_PER_MINUTE, network)
+        _count(of_address := failures_of(address), settings.REALTIME_AUTH_FAILURES_PER_MINUTE, network)
         user = super().authenticate(request, username, password, **kwargs)
         if user is not None:
-            of_account.forget()
+            of_account.reset()
             of_address.add(-1)
         return user
 
@@ -80,7 +80,7 @@ class PasswordBackend(ModelBackend):
 
 
 class TooManyAttemptsMiddleware(MiddlewareMixin):
-    """Answers with a page, where no API has answered."""
+    """Answers ``TooManyAttempts`` with a page where no API view handles it."""
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Return the page with status 429."""

@@ -13,15 +13,14 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from realtime.engine.auth.limits import check_failures, count_failure
+from realtime.engine.auth.authentication import verify_access_token
 from realtime.engine.auth.revocation import current_generation
-from realtime.engine.auth.sessions import ended_sessions, open_session
+from realtime.engine.auth.sessions import LoginSession, ended_sessions, open_session
+from realtime.engine.auth.throttling import check_failures, count_failure
 from realtime.engine.auth.tickets import redeem_ticket
-from realtime.engine.auth.tokens import verify_access_token
-from realtime.engine.connections.registry import LoginSession
-from realtime.engine.database import in_handshake_thread
 from realtime.engine.errors import HandshakeRejected, TokenRejected
 from realtime.engine.handshake.origin import header_values, is_same_origin
+from realtime.engine.services.database import in_handshake_thread
 
 __all__ = ["Authentication", "Identity", "identify"]
 
@@ -132,8 +131,8 @@ def _query_parameter(scope: Mapping[str, Any], name: str) -> str | None:
 def _identity_of_ticket(raw: str) -> Identity:
     ticket = redeem_ticket(raw)
     users = get_user_model()._default_manager
-    user = users.filter(pk=ticket.user_id, is_active=True).first()
-    if user is None:
+    user = users.filter(pk=ticket.user_id).first()
+    if user is None or not user.is_active:
         raise TokenRejected("The ticket's user does not exist, or is not active.")
     if current_generation(user.pk) > ticket.generation:
         raise TokenRejected("The ticket was issued before the user's password changed or all sessions were ended.")

@@ -1,36 +1,90 @@
-"""What a user may do, in a form that two looks at the database can compare."""
+"""What a user may do, in a form that an audit compares with what it was when a connection was opened.
+
+Events report most changes at once. The comparison finds the others: those whose event was lost, and those that no
+signal of Django reports, such as ``QuerySet.update()`` and SQL. Synchronous.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, PermissionsMixin
 
-from realtime.engine.connections.registry import Rights
+from realtime.engine.auth.models import Revocation
+from realtime.engine.auth.revocation import access_event, revocation_event
 
-__all__ = ["Grants", "read_grants", "read_rights", "rights_of"]
+__all__ = ["Rights", "Standing", "read_standing", "rights_of"]
 
 #: Groups and permissions of a user, those of the groups included.
 Grants = frozenset[tuple[str, Any]]
 
 
+class Rights(NamedTuple):
+    """A user's row when it was read."""
+
+    password: str
+    """The hash, as Django stores it; it never leaves the process."""
+    flags: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The database's state of some users.
+
+    Args:
+        rights: the rows of the active users.
+        revocations: the last revocation of each user who had one.
+        grants: groups and permissions; a user without any is missing.
+    """
+
+    rights: Mapping[Any, Rights] = field(default_factory=dict)
+    revocations: Mapping[Any, Revocation] = field(default_factory=dict)
+    grants: Mapping[Any, Grants] = field(default_factory=dict)
+
+    def event_for(
+        self, user_id: Any, generation: int, opened_with: Rights | None, before: Standing
+    ) -> dict[str, Any] | None:
+        """Return the event that a connection of a user must get, None for none.
+
+        Args:
+            user_id: primary key of the user.
+            generation: the user's generation when the connection was opened.
+            opened_with: the user's rights then.
+            before: the standing that the audit before this one read.
+        """
+        rights, revocation = self.rights.get(user_id), self.revocations.get(user_id)
+        if revocation is not None and generation < revocation.generation:
+            return revocation_event(revocation.reason)  # more exact than "not active"
+        if rights is None:
+            return revocation_event("the account is not active")
+        if opened_with is not None and opened_with.password != rights.password:
+            return revocation_event("the password was changed")
+        has_other_flags = opened_with is not None and opened_with != rights
+        has_other_grants = user_id in before.rights and self.grants.get(user_id) != before.grants.get(user_id)
+        return access_event() if has_other_flags or has_other_grants else None
+
+
 def rights_of(user: Any) -> Rights:
-    """Return what the row of a user says."""
+    """Return the rights in the row of a user."""
     return Rights(user.password, tuple(getattr(user, flag) for flag in _flags()))
 
 
-def read_rights(user_ids: Collection[Any]) -> dict[Any, Rights]:
-    """Return what the rows of users say; those who are not active, or gone, are missing. Synchronous."""
+def read_standing(user_ids: Collection[Any]) -> Standing:
+    """Return the database's state of some users."""
+    if not user_ids:
+        return Standing()
+    # The rows before the revocations: for an account that is gone there is the reason then.
     users = get_user_model()._default_manager.filter(pk__in=user_ids, is_active=True)
     rows = users.values_list("pk", "password", *_flags())
-    return {pk: Rights(password, tuple(flags)) for pk, password, *flags in rows}
+    rights = {pk: Rights(password, tuple(flags)) for pk, password, *flags in rows}
+    return Standing(rights, Revocation.objects.in_bulk(user_ids), _read_grants(user_ids))
 
 
-def read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
-    """Return the groups and permissions of users; those without any are missing. Synchronous."""
+def _read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
     user_model: Any = get_user_model()
     if not issubclass(user_model, PermissionsMixin):
         return {}
@@ -52,6 +106,5 @@ def read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
 
 @functools.cache
 def _flags() -> list[str]:
-    """Names of the flags that the user model has."""
     fields = {field.name for field in get_user_model()._meta.concrete_fields}
     return [flag for flag in ("is_staff", "is_superuser") if flag in fields]

@@ -1,4 +1,4 @@
-"""Login sessions: which one stands behind a cookie, and whether it still lasts, for every session backend of Django.
+"""Login sessions: the session of a cookie, and whether it is still valid, for every session backend of Django.
 
 A session that the server stores ends when it is deleted, when it expires, and when its user's password changes. One
 that only the cookie holds (``signed_cookies``) cannot be deleted: it gets an identity of its own at login, and
@@ -15,6 +15,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -30,10 +31,10 @@ from django.core.cache import caches
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from realtime.engine.connections.models import EndedSession
-from realtime.engine.connections.registry import LoginSession
+from realtime.engine.auth.models import EndedSession
 
 __all__ = [
+    "LoginSession",
     "end_sessions",
     "ended_sessions",
     "identity_of",
@@ -53,17 +54,36 @@ _SALT = "realtime.auth.sessions"
 _KEY = re.compile(r"[-\w.:]{8,128}", re.ASCII)
 
 
+@dataclass(frozen=True, slots=True)
+class LoginSession:
+    """The login session that opened a connection.
+
+    Args:
+        identity: a keyed hash, the same for all connections of the session; it may be stored and sent.
+        user_id: primary key of its user, as sessions write it.
+        auth_hash: what Django compares with the user's password.
+        key: its key in the session store; None where only the cookie holds it.
+        expires_at: POSIX time at which the cookie stops being valid; None where the store knows.
+    """
+
+    identity: str
+    user_id: str
+    auth_hash: str = field(repr=False)
+    key: str | None = field(repr=False)
+    expires_at: float | None = None
+
+
 def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
     """Return the user and the session of a session cookie; None where nobody is logged in. Synchronous.
 
     Nothing is written, unlike ``django.contrib.auth.get_user()``: a handshake could not send a new cookie.
     """
-    found = _read_cookie(cookie) if _is_kept_in_the_cookie() else _read_stored([cookie]).get(cookie)
+    found = _store()(cookie).load() if _is_kept_in_the_cookie() else _read_stored([cookie]).get(cookie)
     if not found or SESSION_KEY not in found or found.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
     session = _login_session(cookie, found)
     user = load_backend(found[BACKEND_SESSION_KEY]).get_user(get_user_model()._meta.pk.to_python(session.user_id))
-    if session.identity == "" or not _is_lasting(session, user) or _logged_out([session]):
+    if session.identity == "" or not _is_valid(session, user) or _logged_out([session]):
         return None
     return user, session
 
@@ -83,7 +103,7 @@ def ended_sessions(sessions: Collection[LoginSession]) -> set[LoginSession]:
         for session in sessions
         if session in logged_out
         or (session.key and owners.get(session.key) != session.user_id)
-        or not _is_lasting(session, users.get(session.user_id))
+        or not _is_valid(session, users.get(session.user_id))
     }
 
 
@@ -172,10 +192,6 @@ def _cookie_expiry(cookie: str) -> float:
     return issued_at + float(_store()(cookie).get_expiry_age(modification=modification))
 
 
-def _read_cookie(cookie: str) -> dict[str, Any]:
-    return dict(_store()(cookie).load())
-
-
 def _read_stored(keys: Collection[str]) -> dict[str, dict[str, Any]]:
     """Return sessions by key; those that do not exist any more, or have expired, are missing.
 
@@ -206,7 +222,7 @@ def _users(user_ids: Collection[str]) -> dict[Any, Any]:
     return get_user_model()._default_manager.in_bulk([to_python(user_id) for user_id in user_ids])
 
 
-def _is_lasting(session: LoginSession, user: Any) -> bool:
+def _is_valid(session: LoginSession, user: Any) -> bool:
     if user is None or (session.expires_at is not None and session.expires_at <= time.time()):
         return False
     valid = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]

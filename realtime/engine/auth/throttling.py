@@ -1,36 +1,88 @@
-"""Limits before the upgrade: handshakes and failures for each address, connections for each address and user.
+"""Limits on handshakes and on bad credentials, for each address, counted in windows of time.
 
-The counts are shared by all processes through the cache. While Redis is away, each process counts for itself. A
-handshake that would have to wait for the cache is let in, and the log says so.
+All processes share the counts through the cache. While Redis is away, each process counts for itself. A handshake that
+would have to wait for the cache is let in, and the log says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 
-from realtime.engine.connections.slots import Place
-from realtime.engine.counts import Count
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, limited_network
+from realtime.engine.services.cache import limit_cache
 
-__all__ = ["check_failures", "check_handshakes", "count_failure", "failures_of", "take_place"]
+__all__ = ["Count", "check_failures", "check_handshakes", "count_failure", "failures_of"]
 
 logger = logging.getLogger("realtime.auth")
 
-#: Length in seconds of the window in which events are counted.
+#: Length in seconds of the window in which handshakes and failures are counted.
 WINDOW = 60
 
 #: Seconds that a handshake waits for the cache.
-CACHE_PATIENCE = 0.5
+CACHE_TIMEOUT = 0.5
 
-#: Nobody else's, so that nobody else can let a limit be passed.
+#: Used by nothing else, so that no other work makes a limit unenforced.
 _threads = ThreadPoolExecutor(4, thread_name_prefix="limits")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The number of events in the current window of time, which begins with its first event. Synchronous.
+
+    Args:
+        name: what is counted, and for whom.
+        window: length of the window in seconds.
+    """
+
+    name: str
+    window: int
+
+    def add(self, by: int = 1) -> int:
+        """Count an event, and return how many there are."""
+        key = self._key()
+        try:
+            return int(limit_cache.incr(key, by))
+        except ValueError:  # the first event of the window
+            limit_cache.add(key, 0, timeout=2 * self.window)
+        try:
+            return int(limit_cache.incr(key, by))
+        except ValueError:  # Redis went away between the two
+            limit_cache.set(key, by, timeout=2 * self.window)
+            return by
+
+    def get(self) -> int:
+        """Return how many events there are."""
+        return int(limit_cache.get(self._key(), 0))
+
+    def reset(self) -> None:
+        """Set the number to zero."""
+        limit_cache.set(self._key(), 0, timeout=2 * self.window)
+
+    def seconds_left(self) -> int:
+        """Return after how many seconds the window ends; 1 at least."""
+        return max(1, self._start() + self.window - _now())
+
+    def _key(self) -> str:
+        # One key for each window: a key that expires during a count leaves no number behind that never expires.
+        return f"realtime:limits:{self.name}:{self._start()}"
+
+    def _start(self) -> int:
+        """Return the POSIX time at which the window began; of several first events at once, one begins it."""
+        key = f"realtime:limits:{self.name}:start"
+        start = limit_cache.get(key)
+        if start is None:
+            limit_cache.add(key, _now(), timeout=self.window)
+            start = limit_cache.get(key, _now())
+        return int(start)
 
 
 async def check_handshakes(scope: Mapping[str, Any]) -> None:
@@ -39,71 +91,49 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` when its address makes more than ``REALTIME_HANDSHAKES_PER_MINUTE``.
     """
-    limit = settings.REALTIME_HANDSHAKES_PER_MINUTE
-    network = _network(scope) if limit else None
-    if network is None:
+    limit, network = settings.REALTIME_HANDSHAKES_PER_MINUTE, limited_network(client_address(scope))
+    if not limit or network is None:
         return
     handshakes = Count(f"handshakes:{network}", WINDOW)
-    if await _within_patience(handshakes.add) > limit:
+    if await _in_time(handshakes.add) > limit:
         raise await _too_many(f"More than {limit} handshakes a minute from one address.", handshakes)
 
 
 async def check_failures(scope: Mapping[str, Any]) -> None:
-    """Look whether an address has shown too many bad credentials.
+    """Check whether an address has sent too many bad credentials.
 
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` after more than ``REALTIME_AUTH_FAILURES_PER_MINUTE``.
     """
-    limit = settings.REALTIME_AUTH_FAILURES_PER_MINUTE
-    failures = _failures(scope)
-    if limit and await _within_patience(failures.get) >= limit:
+    limit, failures = settings.REALTIME_AUTH_FAILURES_PER_MINUTE, failures_of(client_address(scope))
+    if limit and await _in_time(failures.get) >= limit:
         raise await _too_many(f"More than {limit} failed authentications a minute from one address.", failures)
 
 
 async def count_failure(scope: Mapping[str, Any]) -> None:
     """Count a bad credential."""
     if settings.REALTIME_AUTH_FAILURES_PER_MINUTE:
-        failures = _failures(scope)
-        await _within_patience(failures.add)
+        await _in_time(failures_of(client_address(scope)).add)
 
 
-async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
-    """Count a connection before it is accepted; whoever gets its place gives it back.
-
-    Args:
-        scope: the ASGI scope.
-        user_id: primary key of the user; None for a visitor.
-
-    Raises:
-        HandshakeRejected: 429 with ``Retry-After`` at ``REALTIME_CONNECTIONS_PER_ADDRESS`` or ``..._PER_USER``.
-    """
-    place = Place()
-    await place.take(address=_network(scope), user_id=user_id)
-    return place
-
-
-def failures_of(network: str) -> Count:
+def failures_of(address: str | None) -> Count:
     """Return the count of bad credentials of an address: tokens, tickets and passwords."""
-    return Count(f"failures:{network}", WINDOW)
-
-
-def _network(scope: Mapping[str, Any]) -> str | None:
-    return limited_network(client_address(scope))
-
-
-def _failures(scope: Mapping[str, Any]) -> Count:
-    return failures_of(_network(scope) or "local")
+    return Count(f"failures:{limited_network(address) or 'local'}", WINDOW)
 
 
 async def _too_many(detail: str, count: Count) -> HandshakeRejected:
-    seconds = await _within_patience(count.seconds_left)
+    seconds = await _in_time(count.seconds_left)
     return HandshakeRejected(429, detail, headers=[("Retry-After", str(seconds or WINDOW))])
 
 
-async def _within_patience(question: Callable[[], int]) -> int:
+async def _in_time(question: Callable[[], int]) -> int:
     try:
-        async with asyncio.timeout(CACHE_PATIENCE):
+        async with asyncio.timeout(CACHE_TIMEOUT):
             return await asyncio.get_running_loop().run_in_executor(_threads, question)
     except TimeoutError:
-        logger.warning("a limit before the upgrade is not enforced: the cache did not answer in %g s", CACHE_PATIENCE)
+        logger.warning("a limit before the upgrade is not enforced: the cache did not answer in %g s", CACHE_TIMEOUT)
         return 0
+
+
+def _now() -> int:
+    return int(time.time())

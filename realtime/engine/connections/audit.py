@@ -1,68 +1,59 @@
-"""Finds the connections of a process whose user was revoked, or has other rights than before.
-
-Events tell of most changes at once. This look finds the others: those whose event was lost, and those that no
-signal of Django tells of, such as ``QuerySet.update()`` and SQL. Synchronous.
-"""
+"""Closes connections of this process that have lost their right, and those of users whose rights have changed."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Collection
 from typing import Any
 
-from realtime.engine.auth.revocation import access_event, revocation_event
-from realtime.engine.auth.rights import Grants, read_grants, read_rights
-from realtime.engine.connections.models import Revocation
-from realtime.engine.connections.registry import Connection, Rights
+from channels.layers import get_channel_layer
 
-__all__ = ["Standing", "read_standing"]
+from realtime.engine.auth.revocation import UNDELIVERED, session_event
+from realtime.engine.auth.rights import Standing, read_standing
+from realtime.engine.auth.sessions import ended_sessions
+from realtime.engine.connections.registry import Connection
+from realtime.engine.services.database import DatabaseThreads
+
+__all__ = ["Audit"]
+
+logger = logging.getLogger("realtime.live")
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the database says about the users of some connections.
+class Audit:
+    """Compares connections with their users and sessions, and with the audit before.
 
     Args:
-        rights: what the rows of the active users say.
-        revocations: the last revocation of each user who had one.
-        grants: groups and permissions; a user without any is missing.
+        threads: where the database is read.
     """
 
-    rights: Mapping[Any, Rights] = field(default_factory=dict)
-    revocations: Mapping[Any, Revocation] = field(default_factory=dict)
-    grants: Mapping[Any, Grants] = field(default_factory=dict)
+    def __init__(self, threads: DatabaseThreads) -> None:
+        self._threads = threads
+        self._standing = Standing()
 
-    def event_for(self, connection: Connection, before: Standing) -> dict[str, Any] | None:
-        """Return what a connection has to be told, None for nothing.
+    async def run(self, connections: Collection[Connection]) -> None:
+        """Send each connection the event for what has changed for it; its consumer closes it or decides again."""
+        members = [connection for connection in connections if connection.user_id is not None]
+        await self._check_users(members)
+        await self._check_sessions(members)
 
-        Args:
-            connection: the connection.
-            before: the look before this one.
-        """
-        if connection.user_id is None:
-            return None
-        rights, revocation = self.rights.get(connection.user_id), self.revocations.get(connection.user_id)
-        if revocation is not None and connection.generation < revocation.generation:
-            return revocation_event(revocation.reason)  # which knows why the account is not active
-        if rights is None:
-            return revocation_event("the account is not active")
-        if connection.rights is not None and connection.rights.password != rights.password:
-            return revocation_event("the password was changed")
-        has_other_flags = connection.rights is not None and connection.rights != rights
-        return access_event() if has_other_flags or self._has_other_grants(connection.user_id, before) else None
+    async def _check_users(self, connections: list[Connection]) -> None:
+        before = self._standing
+        self._standing = await self._threads.run(read_standing, {connection.user_id for connection in connections})
+        for each in connections:
+            event = self._standing.event_for(each.user_id, each.generation, each.rights, before)
+            if event is not None:
+                await _send(each, event)
 
-    def _has_other_grants(self, user_id: Any, before: Standing) -> bool:
-        was_looked_at = user_id in before.rights
-        return was_looked_at and self.grants.get(user_id) != before.grants.get(user_id)
+    async def _check_sessions(self, connections: list[Connection]) -> None:
+        sessions = {connection.session for connection in connections if connection.session is not None}
+        ended = await self._threads.run(ended_sessions, sessions) if sessions else set()
+        for connection in connections:
+            if connection.session is not None and connection.session in ended:
+                await _send(connection, session_event(connection.session.identity))
 
 
-def read_standing(user_ids: Collection[Any]) -> Standing:
-    """Return what the database says about some users."""
-    if not user_ids:
-        return Standing()
-    return Standing(
-        # Before the revocations, so that for an account that is gone there is the reason.
-        rights=read_rights(user_ids),
-        revocations=Revocation.objects.in_bulk(user_ids),
-        grants=read_grants(user_ids),
-    )
+async def _send(connection: Connection, event: dict[str, Any]) -> None:
+    try:
+        await get_channel_layer().send(connection.channel, event)
+    except UNDELIVERED as error:
+        logger.warning("a connection did not get an event, the next audit sends it again: %s", error)

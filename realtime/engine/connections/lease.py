@@ -1,4 +1,4 @@
-"""A process says that it is alive: a row that it renews, and that others count as gone when it does not."""
+"""The lease of a process: a row that it renews while it is alive; others count it as gone when it does not."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import uuid
 import weakref
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections, transaction
 from django.utils import timezone
 
 from realtime.engine.connections.models import Process
-from realtime.engine.database import DatabaseThreads
+from realtime.engine.services.database import DatabaseThreads
 
 __all__ = ["DURATION", "RENEWAL", "Lease", "alive_processes", "check_database", "current_lease"]
 
 logger = logging.getLogger("realtime.live")
 
 #: Seconds after its last renewal at which a process counts as gone.
-DURATION = 15.0
+DURATION = settings.REALTIME_LEASE_SECONDS
 
-#: Seconds between two renewals: two may fail.
-RENEWAL = 5.0
+#: Seconds between two renewals: one may fail.
+RENEWAL = DURATION / 3
 
 
 class Lease:
-    """The lease of this process; renewed while somebody holds it.
+    """The lease of this process; renewed while anything holds it.
 
     Attributes:
         process: identity of the process.

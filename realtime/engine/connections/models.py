@@ -1,11 +1,11 @@
-"""Processes under a lease, the connections they hold, and users whose connections were ended."""
+"""Server processes and their connections."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
 
-__all__ = ["EndedSession", "LiveConnection", "Process", "Revocation"]
+__all__ = ["LiveConnection", "Process"]
 
 
 class Process(models.Model):
@@ -46,33 +46,3 @@ class LiveConnection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.channel}"
-
-
-class Revocation(models.Model):
-    """The moment before which a user's connections and tokens are void."""
-
-    user = models.OneToOneField(
-        settings.AUTH_USER_MODEL,
-        # A row has to outlive its user: deleting a user ends the user's connections.
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        primary_key=True,
-        related_name="+",
-    )
-    at = models.DateTimeField(db_index=True)
-    reason = models.CharField(max_length=120)
-    #: Tokens and tickets carry it: what has a smaller number was issued before, also within the same second.
-    generation = models.PositiveBigIntegerField(default=1)
-
-    def __str__(self) -> str:
-        return f"user {self.pk} at {self.at:%Y-%m-%d %H:%M:%S}: {self.reason}"
-
-
-class EndedSession(models.Model):
-    """A session that has ended while its cookie is still valid: nothing of it is stored that could be deleted."""
-
-    identity = models.CharField(max_length=64, primary_key=True, help_text="A keyed hash of the session's identity.")
-    expires_at = models.DateTimeField(db_index=True)
-
-    def __str__(self) -> str:
-        return f"until {self.expires_at:%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Writes the connections of this process to the database, in batches, and ends those that have lost their right.
+"""Writes the connections of this process to the database, in batches, and audits them.
 
 It runs while the process has connections, beside them: opening, using and closing one waits for nothing here.
 """
@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 import uuid
-from collections.abc import Collection, Iterable
-from itertools import islice
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
-from channels.exceptions import ChannelFull
-from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError, transaction
 from redis.exceptions import RedisError
 
-from realtime.engine.auth.revocation import session_event
-from realtime.engine.auth.sessions import ended_sessions
+from realtime.engine.connections.audit import Audit
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection
 from realtime.engine.connections.registry import Connection, Registry, registry
-from realtime.engine.connections.standing import Standing, read_standing
-from realtime.engine.database import DatabaseThreads
+from realtime.engine.services.database import DatabaseThreads
 
 __all__ = ["Reporter", "report_connections"]
 
@@ -33,12 +29,13 @@ logger = logging.getLogger("realtime.live")
 #: Seconds between two reports. A connection that lives shorter never costs a row.
 INTERVAL = 1.0
 
-#: Rounds from one look to the next for what no event told of: changes of accounts, sessions that have ended, and
-#: rows of processes that have ended. With the time that a round takes, what is found ends within 5 s.
-ROUNDS_BETWEEN_AUDITS = 3
+#: Reports from one audit to the next. With the time that a report takes, what an audit finds ends within 5 s.
+REPORTS_BETWEEN_AUDITS = 3
 
 #: Rows in one transaction.
 CHUNK = 500
+
+T = TypeVar("T")
 
 
 class Reporter:
@@ -53,15 +50,14 @@ class Reporter:
         self._reported: dict[str, Connection] = {}
         self._task: asyncio.Task[None] | None = None
         self._must_start_anew = False
-        self._standing = Standing()
 
     def start(self) -> None:
         """Report from now on; nothing runs before the first connection."""
-        self._registry.watch(self._changed)
+        self._registry.watchers.append(self._changed)
 
     async def stop(self) -> None:
-        """Do not report any more, and wait until nothing runs. For tests."""
-        self._registry.unwatch(self._changed)
+        """Stop reporting, and wait until nothing runs. For tests."""
+        self._registry.watchers.remove(self._changed)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -75,13 +71,14 @@ class Reporter:
 
     async def _run(self) -> None:
         lease, threads = current_lease(), DatabaseThreads("live", 1)
+        audit = Audit(threads)
         try:
             await self._acquire(lease)
-            rounds = 0
-            while self._registry.connections or self._reported:
+            for number in itertools.count():
+                if not self._registry.connections and not self._reported:
+                    break
                 await asyncio.sleep(INTERVAL)
-                await self._report(lease, threads, is_audit=rounds % ROUNDS_BETWEEN_AUDITS == 0)
-                rounds += 1
+                await self._report(lease, threads, audit if number % REPORTS_BETWEEN_AUDITS == 0 else None)
             await lease.release(self._lease_lost)
         finally:
             self._task = None
@@ -95,14 +92,16 @@ class Reporter:
                 logger.warning("live connections are not reported while the database is away: %s", error)
                 await asyncio.sleep(INTERVAL)
 
-    async def _report(self, lease: Lease, threads: DatabaseThreads, *, is_audit: bool) -> None:
+    async def _report(self, lease: Lease, threads: DatabaseThreads, audit: Audit | None) -> None:
         try:
             if self._must_start_anew:
                 await threads.run(_forget_processes, [lease.process])
                 self._must_start_anew, self._reported = False, {}
             await self._write_changes(lease.process, threads)
-            if is_audit:
-                await self._audit(lease, threads)
+            if audit is not None:
+                present = await threads.run(_processes_present)
+                await threads.run(_forget_processes, present - await lease.processes())
+                await audit.run(self._registry.connections.values())
         except (DatabaseError, InterfaceError, RedisError, OSError) as error:  # sessions may be in the cache
             logger.warning("live connections could not be reported: %s", error)
 
@@ -118,44 +117,14 @@ class Reporter:
             await threads.run(_insert, process, batch)
             self._reported.update((connection.channel, connection) for connection in batch)
 
-    async def _audit(self, lease: Lease, threads: DatabaseThreads) -> None:
-        present = await threads.run(_processes_present)
-        await threads.run(_forget_processes, present - await lease.processes())
-        connections = [c for c in self._registry.connections.values() if c.user_id is not None]
-        await self._audit_users(connections, threads)
-        await self._audit_sessions(connections, threads)
-
-    async def _audit_users(self, connections: list[Connection], threads: DatabaseThreads) -> None:
-        before = self._standing
-        self._standing = await threads.run(read_standing, {connection.user_id for connection in connections})
-        for connection in connections:
-            event = self._standing.event_for(connection, before)
-            if event is not None:
-                await self._tell(connection, event)
-
-    async def _audit_sessions(self, connections: list[Connection], threads: DatabaseThreads) -> None:
-        sessions = {connection.session for connection in connections if connection.session is not None}
-        ended = await threads.run(ended_sessions, sessions) if sessions else set()
-        for connection in connections:
-            if connection.session is not None and connection.session in ended:
-                await self._tell(connection, session_event(connection.session.identity))
-
-    async def _tell(self, connection: Connection, event: dict[str, Any]) -> None:
-        try:
-            await get_channel_layer().send(connection.channel, event)
-        except (RedisError, OSError, ChannelFull) as error:
-            logger.warning("a connection could not be told what has changed for it, it will be: %s", error)
-
 
 def report_connections() -> None:
-    """Report the connections of this process from now on; the composition root calls it once."""
+    """Report the connections of this process from now on; call it once, in ``asgi.py``."""
     Reporter().start()
 
 
-def _chunks(items: Iterable[Any]) -> Iterable[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
 def _insert(process: uuid.UUID, connections: Collection[Connection]) -> None:

@@ -1,29 +1,97 @@
-"""Slots for connections: so many for each user and each address, taken at admission and given back at the end.
+"""Limits on connections: slots for each user and each address, taken before the handshake is answered.
 
-A slot is counted before the handshake is answered, so that parallel handshakes cannot pass a limit together. Without
-Redis the process counts for itself; with Redis all processes count together (``shared_slots``).
+Without Redis the process counts for itself. With Redis all processes count together: each keeps a hash of what it
+holds, which expires unless the process renews it, so that the slots of a killed process become free. One script adds
+up the hashes of all processes and takes the slots; batches of handshakes go to it one after the other.
+
+While Redis is away, the process decides by what it holds itself. When Redis is back, also without its memory, the
+process registers anew with all that it holds.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextvars
+import json
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from realtime.engine.connections.claims import Claim, HeldSlots
-from realtime.engine.connections.shared_slots import SharedSlots
+from realtime.engine.connections.lease import DURATION, RENEWAL
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.layer.redis.hosts import Hosts
+from realtime.engine.handshake.addresses import client_address, limited_network
+from realtime.engine.layer.redis.hosts import Host, Hosts
 
-__all__ = ["Place"]
+__all__ = ["Place", "take_place"]
 
-#: Seconds that connecting to Redis may take.
-CONNECT_TIMEOUT = 0.5
+logger = logging.getLogger("realtime.live")
 
 #: Seconds after which a client that found no slot may ask again.
 RETRY_AFTER = 10
+
+#: Seconds that Redis may take to connect or to answer; handshakes wait for it.
+TIMEOUT = 0.5
+
+#: Seconds between two attempts to reach a Redis that is away.
+RETRY = 1.0
+
+#: A field of every hash; Redis has no empty ones.
+_MARK = "process"
+
+#: KEYS: the set of processes, this process's hash. ARGV: the lease in milliseconds, and the batch as JSON: ``held`` has
+#: numbers of slots that have changed here, ``takes`` lists of names and limits. Returns for each of these 0, or the
+#: number of the pair that is full; returns nothing to a process that is not registered.
+_SETTLE = """
+if redis.call('PEXPIRE', KEYS[2], ARGV[1]) == 0 then return false end
+local batch = cjson.decode(ARGV[2])
+for name, held in pairs(batch.held) do
+    if held == 0 then redis.call('HDEL', KEYS[2], name) else redis.call('HSET', KEYS[2], name, held) end
+end
+local processes = redis.call('SMEMBERS', KEYS[1])
+local function take(claims)
+    for i, claim in ipairs(claims) do
+        local taken = 0
+        for _, process in ipairs(processes) do
+            taken = taken + tonumber(redis.call('HGET', process, claim[1]) or '0')
+        end
+        if taken >= claim[2] then return i end
+    end
+    for _, claim in ipairs(claims) do redis.call('HINCRBY', KEYS[2], claim[1], 1) end
+    return 0
+end
+local answers = {}
+for i, claims in ipairs(batch.takes) do answers[i] = take(claims) end
+return answers
+"""
+
+#: Forgets the processes whose lease has run out. KEYS: the set of processes.
+_SWEEP = """
+for _, process in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+    if redis.call('EXISTS', process) == 0 then redis.call('SREM', KEYS[1], process) end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request for one slot.
+
+    Args:
+        name: whose slots these are, for instance ``user:7``.
+        limit: how many there are.
+        detail: the explanation for the client when all are taken.
+    """
+
+    name: str
+    limit: int
+    detail: str
 
 
 class Place:
@@ -33,8 +101,8 @@ class Place:
 
     def __init__(self) -> None:
         self._slots = _current_slots()
-        self._address: Claim | None = None
-        self._user: Claim | None = None
+        self._address: list[Claim] = []
+        self._user: list[Claim] = []
 
     async def take(self, *, address: str | None, user_id: Any) -> None:
         """Take a slot of an address and one of a user.
@@ -42,9 +110,10 @@ class Place:
         Raises:
             HandshakeRejected: 429 with ``Retry-After`` when all slots of either are taken.
         """
-        address_claim, user_claim = _address_claim(address), _user_claim(user_id)
-        await self._take(address_claim, user_claim)
-        self._address, self._user = address_claim, user_claim
+        address_claims = _claims("address", address, settings.REALTIME_CONNECTIONS_PER_ADDRESS)
+        user_claims = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
+        await self._take(address_claims + user_claims)
+        self._address, self._user = address_claims, user_claims
 
     async def change_user(self, user_id: Any) -> None:
         """Take a slot of another user, and give the present one's back.
@@ -52,46 +121,189 @@ class Place:
         Raises:
             HandshakeRejected: 429 when all slots of the other user are taken; the present one's is kept.
         """
-        claim = _user_claim(user_id)
-        if claim != self._user:
-            await self._take(claim)
-            former, self._user = self._user, claim
-            self._slots.give_back(_present(former))
+        claims = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
+        if claims != self._user:
+            await self._take(claims)
+            former, self._user = self._user, claims
+            self._slots.give_back(former)
 
     def give_back(self) -> None:
         """Give the slots back; harmless when that was done."""
-        claims = _present(self._address, self._user)
-        self._address = self._user = None
+        claims = self._address + self._user
+        self._address, self._user = [], []
         self._slots.give_back(claims)
 
-    async def _take(self, *claims: Claim | None) -> None:
-        full = await self._slots.take(_present(*claims))
+    async def _take(self, claims: list[Claim]) -> None:
+        full = await self._slots.take(claims)
         if full is not None:
             raise HandshakeRejected(429, full.detail, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
-def _present(*claims: Claim | None) -> list[Claim]:
-    return [claim for claim in claims if claim is not None]
+async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
+    """Count a connection before it is accepted; the caller gives the place back at the end.
+
+    Args:
+        scope: the ASGI scope.
+        user_id: primary key of the user; None for an anonymous one.
+
+    Raises:
+        HandshakeRejected: 429 with ``Retry-After`` at ``REALTIME_CONNECTIONS_PER_ADDRESS`` or ``..._PER_USER``.
+    """
+    place = Place()
+    await place.take(address=limited_network(client_address(scope)), user_id=user_id)
+    return place
 
 
-def _address_claim(address: str | None) -> Claim | None:
-    limit = settings.REALTIME_CONNECTIONS_PER_ADDRESS
-    if not limit or address is None:
+class HeldSlots:
+    """The slots that this process holds. For use in one event loop.
+
+    Attributes:
+        held: the number of slots by name.
+    """
+
+    def __init__(self) -> None:
+        self.held: Counter[str] = Counter()
+
+    async def take(self, claims: Sequence[Claim]) -> Claim | None:
+        """Take a slot for each claim, or none at all; return the claim that is full."""
+        return self.decide(claims)
+
+    def decide(self, claims: Sequence[Claim]) -> Claim | None:
+        """Decide by what this process holds: no other task runs between the check and the count."""
+        for claim in claims:
+            if self.held[claim.name] >= claim.limit:
+                return claim
+        self.held.update(claim.name for claim in claims)
         return None
-    return Claim(f"address:{address}", limit, f"{limit} connections from one address are open already.")
+
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Give slots back."""
+        for claim in claims:
+            self.held[claim.name] -= 1
+            if self.held[claim.name] <= 0:
+                del self.held[claim.name]
 
 
-def _user_claim(user_id: Any) -> Claim | None:
-    limit = settings.REALTIME_CONNECTIONS_PER_USER
-    if not limit or user_id is None:
-        return None
-    return Claim(f"user:{user_id}", limit, f"{limit} connections of one user are open already.")
+class SharedSlots(HeldSlots):
+    """Slots that all processes count together. For use in the event loop that made it.
+
+    Args:
+        host: the Redis server.
+        prefix: the beginning of the keys.
+    """
+
+    def __init__(self, host: Host, *, prefix: str) -> None:
+        super().__init__()
+        self._host = host
+        self._processes = f"{prefix}:slots"
+        self._own = f"{prefix}:slots:none"
+        self._waiting: list[tuple[Sequence[Claim], asyncio.Future[Claim | None]]] = []
+        #: Names of which Redis may count another number of slots than this process holds.
+        self._stale: set[str] = set()
+        self._work = asyncio.Event()
+        self._is_away = False
+        self._task = asyncio.create_task(self._run(), name="realtime-slots", context=contextvars.Context())
+
+    async def take(self, claims: Sequence[Claim]) -> Claim | None:
+        """Take a slot for each claim, or none at all; return the claim that is full."""
+        if self._is_away or not claims:
+            self._stale.update(claim.name for claim in claims)  # a registration may be on its way
+            return self.decide(claims)
+        answer: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((claims, answer))
+        self._work.set()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            # The answer may have arrived while the handshake was cancelled.
+            if not answer.cancelled() and answer.result() is None:
+                self.give_back(claims)
+            raise
+
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Give slots back; the next batch tells Redis."""
+        super().give_back(claims)
+        self._stale.update(claim.name for claim in claims)
+        self._work.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with Redis.from_pool(self._host.pool()) as redis:
+                    await self._serve(redis)
+            except (RedisError, OSError, TimeoutError) as error:
+                if not self._is_away:
+                    logger.warning("connections are counted by this process alone: %s", str(error) or "no answer")
+                self._is_away = True
+                for claims, answer in self._waiting:
+                    if not answer.done():
+                        answer.set_result(self.decide(claims))
+                self._waiting.clear()
+                await asyncio.sleep(RETRY)
+
+    async def _serve(self, redis: Redis) -> None:
+        while True:
+            await self._register(redis)
+            if self._is_away:
+                logger.warning("connections are counted in Redis again")
+            self._is_away = False
+            while await self._settle(redis):
+                try:
+                    async with asyncio.timeout(RENEWAL):
+                        await self._work.wait()
+                except TimeoutError:
+                    pass  # the lease has to be renewed
+
+    async def _register(self, redis: Redis) -> None:
+        """Write all that is held under a new name: what Redis has under the old one may be wrong."""
+        async with asyncio.timeout(TIMEOUT):
+            await redis.ping()  # a Redis that hangs must not find an old registration when it goes on
+            async with redis.pipeline(transaction=True) as pipe:
+                pipe.delete(self._own)
+                self._own = f"{self._processes}:{uuid.uuid4()}"
+                self._stale.clear()
+                fields: dict[Any, Any] = {_MARK: 1, **self.held}
+                pipe.hset(self._own, mapping=fields)
+                pipe.pexpire(self._own, int(DURATION * 1000))
+                pipe.sadd(self._processes, self._own)
+                pipe.eval(_SWEEP, 1, self._processes)
+                await pipe.execute()
+
+    async def _settle(self, redis: Redis) -> bool:
+        """Send one batch and renew the lease; return whether Redis still knows this process."""
+        self._work.clear()
+        batch = list(self._waiting)
+        message = {
+            "held": {name: self.held[name] for name in self._stale},
+            "takes": [[(claim.name, claim.limit) for claim in claims] for claims, _ in batch],
+        }
+        self._stale.clear()
+        lease = int(DURATION * 1000)
+        async with asyncio.timeout(TIMEOUT):
+            answers: Any = await redis.eval(_SETTLE, 2, self._processes, self._own, lease, json.dumps(message))
+        if answers is None:
+            return False
+        del self._waiting[: len(batch)]
+        for (claims, answer), full in zip(batch, answers, strict=True):
+            if full == 0:
+                self.held.update(claim.name for claim in claims)
+            if not answer.done():
+                answer.set_result(claims[full - 1] if full else None)
+            elif full == 0:  # the handshake was cancelled meanwhile
+                self.give_back(claims)
+        return True
 
 
-_by_loop: dict[asyncio.AbstractEventLoop, HeldSlots | SharedSlots] = {}
+def _claims(kind: str, owner: Any, limit: int) -> list[Claim]:
+    if not limit or owner is None:
+        return []
+    return [Claim(f"{kind}:{owner}", limit, f"{limit} connections of one {kind} are open already.")]
 
 
-def _current_slots() -> HeldSlots | SharedSlots:
+_by_loop: dict[asyncio.AbstractEventLoop, HeldSlots] = {}
+
+
+def _current_slots() -> HeldSlots:
     loop = asyncio.get_running_loop()
     if loop not in _by_loop:
         for other in [other for other in _by_loop if other.is_closed()]:
@@ -100,9 +312,9 @@ def _current_slots() -> HeldSlots | SharedSlots:
     return _by_loop[loop]
 
 
-def _make_slots() -> HeldSlots | SharedSlots:
+def _make_slots() -> HeldSlots:
     config = settings.CHANNEL_LAYERS.get("default", {}).get("CONFIG", {})
     hosts: Sequence[Any] = config.get("hosts", ())
     if not hosts:
         return HeldSlots()
-    return SharedSlots(Hosts(hosts, CONNECT_TIMEOUT)[0], prefix=config.get("prefix", "realtime"))
+    return SharedSlots(Hosts(hosts, TIMEOUT)[0], prefix=config.get("prefix", "realtime"))

@@ -11,7 +11,7 @@ from channels.layers import get_channel_layer
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from realtime.engine.database import DatabaseThreads
+from realtime.engine.services.database import DatabaseThreads
 
 __all__ = ["DatabaseCheck", "healthz", "readyz", "register_readiness_check"]
 

@@ -15,10 +15,10 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from realtime.engine.auth import Authentication, identify
-from realtime.engine.auth.revocable import PairSerializer
+from realtime.engine.auth.identity import Authentication, identify
+from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revoke_user
-from realtime.engine.connections.models import Revocation
+from realtime.engine.auth.serializers import PairSerializer
 from realtime.engine.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import aauthenticate, authenticate, get_user_model
 from django.test import Client, RequestFactory
 
-from realtime.engine import counts
+from realtime.engine.auth import throttling
 from realtime.engine.testing.server import RedisProcess, ServerProcess, free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -30,7 +30,7 @@ ADDRESS = "192.0.2.7"
 
 @pytest.fixture(autouse=True)
 def _one_window(monkeypatch) -> None:
-    monkeypatch.setattr(counts, "_now", lambda: 1_000_000)
+    monkeypatch.setattr(throttling, "_now", lambda: 1_000_000)
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +153,7 @@ def test_neither_name_nor_password_reaches_the_log(caplog) -> None:
 def test_without_redis_the_process_counts_by_itself(settings) -> None:
     location = f"redis://127.0.0.1:{free_port()}/0"
     settings.CACHES = {
-        name: {"BACKEND": "realtime.engine.cache.LimitCache", "LOCATION": location} for name in settings.CACHES
+        name: {"BACKEND": "realtime.engine.services.cache.LimitCache", "LOCATION": location} for name in settings.CACHES
     }
     assert guess("/login/", LIMIT + 2, address="192.0.2.9") == {200: LIMIT, 429: 2}
 

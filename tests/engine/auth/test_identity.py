@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from realtime.engine.auth import Authentication, identify
+from realtime.engine.auth.identity import Authentication, identify
 from realtime.engine.auth.tickets import issue_ticket
 from realtime.engine.errors import HandshakeRejected
 

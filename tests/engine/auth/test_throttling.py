@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 import pytest
 
-from realtime.engine import counts
+from realtime.engine.auth import throttling
+from realtime.engine.auth.throttling import Count
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.testing.server import free_port
@@ -48,7 +50,7 @@ async def statuses(connect, count: int, **options: Any) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def _one_window(monkeypatch) -> None:
-    monkeypatch.setattr(counts, "_now", lambda: 1_000_000)
+    monkeypatch.setattr(throttling, "_now", lambda: 1_000_000)
 
 
 async def test_handshakes_of_one_address_are_limited(connect, settings) -> None:
@@ -116,8 +118,45 @@ async def test_an_endpoint_that_refuses_gives_its_slot_back(connect, settings) -
 async def test_a_cache_that_is_away_leaves_each_process_its_own_count(connect, settings, caplog) -> None:
     location = f"redis://127.0.0.1:{free_port()}/0"
     settings.CACHES = {
-        name: {"BACKEND": "realtime.engine.cache.LimitCache", "LOCATION": location} for name in settings.CACHES
+        name: {"BACKEND": "realtime.engine.services.cache.LimitCache", "LOCATION": location} for name in settings.CACHES
     }
     settings.REALTIME_HANDSHAKES_PER_MINUTE = 1
     assert await statuses(connect, 2) == [101, 429]
     assert "in this process alone while Redis is away" in caplog.text
+
+
+class Clock:
+    now = 1_000_079
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(throttling, "_now", clock)
+    return clock
+
+
+def new_count() -> Count:
+    return Count(uuid.uuid4().hex, 60)
+
+
+def test_a_window_begins_with_its_first_event(clock: Clock) -> None:
+    count = new_count()
+    assert (count.add(), count.seconds_left()) == (1, 60)
+    clock.now += 2  # a minute of the clock has begun meanwhile
+    assert (count.add(), count.seconds_left()) == (2, 58)
+
+
+def test_a_look_does_not_count() -> None:
+    count = new_count()
+    assert [count.get(), count.add(), count.get(), count.add(-1)] == [0, 1, 1, 0]
+
+
+def test_a_count_that_is_reset_begins_at_zero() -> None:
+    count = new_count()
+    count.add(5)
+    count.reset()
+    assert count.add() == 1

@@ -12,11 +12,12 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revocation_event
 from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import current_lease
-from realtime.engine.connections.models import LiveConnection, Process, Revocation
+from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.connections.registry import Connection, Registry
 from realtime.engine.connections.reporter import Reporter
 

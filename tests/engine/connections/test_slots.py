@@ -83,8 +83,8 @@ def start(database_copy: Path) -> Iterator[Callable[..., list[ServerProcess]]]:
     """Start server processes that share a database and, where one is given, a Redis."""
     with contextlib.ExitStack() as stack:
 
-        def start(count: int, redis: RedisProcess | None = None) -> list[ServerProcess]:
-            environment = {**LIMITS, "REDIS_URL": redis.url if redis else None, "WEB_CONCURRENCY": str(count)}
+        def start(count: int, redis: RedisProcess | None = None, **env: str) -> list[ServerProcess]:
+            environment = {**LIMITS, **env, "REDIS_URL": redis.url if redis else None, "WEB_CONCURRENCY": str(count)}
             servers = [ServerProcess(env=environment, database=database_copy) for _ in range(count)]
             return [stack.enter_context(server) for server in servers]
 
@@ -130,16 +130,15 @@ async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visito
         await visitors.close()
 
 
-@pytest.mark.soak
 async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors) -> None:
-    doomed, survivor = start(2, redis_server)
+    doomed, survivor = start(2, redis_server, REALTIME_LEASE_SECONDS="2")
     await visitors.together(LIMIT, [doomed], user_id=ANN)
     assert await visitors.status(survivor, ANN) == 429
     redis_server.command("CONFIG SET notify-keyspace-events Ex")
     with socket.create_connection(("127.0.0.1", redis_server.port)) as events:
         events.sendall(b"SUBSCRIBE __keyevent@0__:expired\r\n")
         doomed.kill()
-        events.settimeout(20)  # a lease is 15 s
+        events.settimeout(30)
         while b":slots:" not in events.recv(4096):
             pass
     assert await visitors.together(2 * LIMIT, [survivor], user_id=ANN) == {101: LIMIT, 429: LIMIT}

@@ -25,7 +25,9 @@ def connections(redis: RedisProcess) -> int:
 
 @pytest.fixture
 def redis_cache(settings, redis_server: RedisProcess) -> Any:
-    settings.CACHES = {"default": {"BACKEND": "realtime.engine.cache.SharedRedisCache", "LOCATION": redis_server.url}}
+    settings.CACHES = {
+        "default": {"BACKEND": "realtime.engine.services.cache.SharedRedisCache", "LOCATION": redis_server.url}
+    }
     return caches
 
 
@@ -51,7 +53,7 @@ def test_threads_that_take_turns_share_a_connection(redis_cache, redis_server: R
 
 def test_caches_with_other_options_do_not_share(settings, redis_server: RedisProcess) -> None:
     location = redis_server.url.removesuffix("/0")
-    shared = {"BACKEND": "realtime.engine.cache.SharedRedisCache", "LOCATION": location}
+    shared = {"BACKEND": "realtime.engine.services.cache.SharedRedisCache", "LOCATION": location}
     settings.CACHES = {"default": shared, "second": {**shared, "OPTIONS": {"db": "2"}}}
     caches["default"].set("key", "default")
     assert caches["second"].get("key") is None

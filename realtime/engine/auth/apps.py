@@ -1,0 +1,20 @@
+"""The Django app of authentication."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+__all__ = ["AuthConfig"]
+
+
+class AuthConfig(AppConfig):
+    """Tokens, tickets, sessions and their revocation."""
+
+    name = "realtime.engine.auth"
+    label = "realtime_auth"
+    verbose_name = "Authentication of connections"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the signal handlers."""
+        from realtime.engine.auth import signals  # noqa: F401  models are loaded only now

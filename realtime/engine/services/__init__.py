@@ -1,0 +1,1 @@
+"""Django's database and cache, used without holding up the event loop."""
