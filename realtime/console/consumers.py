@@ -10,6 +10,15 @@ from typing import Any
 import msgspec
 from django.db import DatabaseError
 
+from realtime.console.monitor import (
+    Announce,
+    Disconnect,
+    Done,
+    MonitorCommand,
+    MonitorEvent,
+    Refused,
+    overview,
+)
 from realtime.engine import (
     KIB,
     MIB,
@@ -21,15 +30,6 @@ from realtime.engine import (
     SocketPolicy,
 )
 from realtime.engine.auth.revocation import disconnect_channel
-from realtime.engine.connections.monitor import (
-    Announce,
-    Disconnect,
-    Done,
-    MonitorCommand,
-    MonitorEvent,
-    Refused,
-    overview,
-)
 from realtime.engine.services.database import in_monitor_thread
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Refusal

@@ -38,7 +38,7 @@ _FACTS = {
     "idle_timeout": "Idle up to",
 }
 
-#: The charts of the live page; the names are fields of ``realtime.engine.connections.monitor.Overview``.
+#: The charts of the live page; the names are fields of ``realtime.console.monitor.Overview``.
 _CHARTS = {
     "connections": "Open connections",
     "stored": "Room messages stored a second",

@@ -10,8 +10,8 @@ import pytest
 from django.contrib.staticfiles import finders
 from django.utils.html import escape
 
+from realtime.console.monitor import Overview
 from realtime.engine.close import CATALOGUE
-from realtime.engine.connections.monitor import Overview
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
 from realtime.rooms.models import Membership, Role, Room
