@@ -85,6 +85,7 @@ def upgrade(project: Path, source: str, version: str | None = None) -> str:
             raise UpgradeRefused(f"the engine is at {now} already.")
         if _numbers(now) < _numbers(was):
             raise UpgradeRefused(f"the engine is at {was}, and {source} has the older {now}.")
+        sections = _sections(_show(template, "HEAD", "CHANGELOG.md"), was, now)
         for part in PARTS:
             shutil.rmtree(project / part)
             shutil.copytree(template / part, project / part)
@@ -96,7 +97,6 @@ def upgrade(project: Path, source: str, version: str | None = None) -> str:
                 (project / name).write_text(merged)
                 _git(project, "add", "--", name)
         _git(project, "add", "--all", "--force", "--", *PARTS)
-        sections = _sections(_show(template, "HEAD", "CHANGELOG.md"), was, now)
     return "\n\n".join(
         [
             f"The engine was {was} and is {now}.",
@@ -199,7 +199,7 @@ def _sections(changelog: str, was: str, now: str) -> str:
     ends = [*(match.start() for match in starts[1:]), len(changelog)]
     return "\n\n".join(
         changelog[match.start() : end].strip()
-        for match, end in zip(starts, ends, strict=True)
+        for match, end in zip(starts, ends, strict=False)
         if _numbers(was) < _numbers(match[1]) <= _numbers(now)
     )
 

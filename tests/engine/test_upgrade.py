@@ -118,6 +118,12 @@ def test_report_has_versions_files_and_the_sections_of_the_changelog(project: Pa
     assert "The old one." not in report
 
 
+def test_a_changelog_without_versions_is_no_hindrance(project: Path, template: Path) -> None:
+    write(template, {"CHANGELOG.md": "# Changelog\n\n## Unreleased\n"})
+    commit(template, "Release nothing")
+    assert "is 1.10.0." in upgrade(project, str(template), "main")
+
+
 def test_requirements_take_the_released_lines_and_keep_those_of_the_project(project: Path, template: Path) -> None:
     upgrade(project, str(template))
     assert (project / "constraints.txt").read_text() == "django==5.2.2\nnewcomer==2.1\nstripe==9.1\n"
