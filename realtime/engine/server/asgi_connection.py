@@ -1,8 +1,4 @@
-"""What every adapter shares: the application's task, its ``receive`` and ``send``, and one timer.
-
-An adapter gives a session a ``Transport`` and tells it what happens there; the session drives the connection and the
-application.
-"""
+"""One connection between a transport and an ASGI application: its task, ``receive``, ``send`` and one timer."""
 
 from __future__ import annotations
 
@@ -12,36 +8,67 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self, cast
 
 from realtime.engine.close import CloseCode
 from realtime.engine.messages import SharedMessage
+from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import CONNECTION_ID
-from realtime.engine.monitoring.refusals import log_refusal
-from realtime.engine.protocol.connection import BY_APPLICATION, Connection
+from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.state import State
-from realtime.engine.server.connection_metrics import Account
+from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain
-from realtime.engine.server.extension import PolicyExtension
 from realtime.engine.server.flush import Flusher
-from realtime.engine.server.interfaces import Application, Observer, Transport
 
-__all__ = ["Session"]
+__all__ = ["ASGIConnection", "Application", "PolicyExtension"]
 
 logger = logging.getLogger("realtime.wire")
 
-#: An application that takes or sends so much without ever waiting gives the others a turn.
+#: Events that an application takes or sends without waiting before other connections get a turn.
 TURN = 64
 
 
-class Session:
-    """One connection with its application.
+#: Version of the extension ``websocket.policy`` that is announced.
+EXTENSION_VERSION = "1"
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+class PolicyExtension(dict[str, Any]):
+    """The ASGI extension ``websocket.policy`` of one connection, as it stands in the scope.
+
+    A copy of the scope, as middleware may make one, offers the same. In another process there is no connection: a
+    pickled scope keeps the version only.
 
     Args:
-        connection: the protocol.
+        calls: what the application may call, by name.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, **calls: Any) -> None:
+        super().__init__(calls, version=EXTENSION_VERSION)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
+        return dict, ({"version": EXTENSION_VERSION},)
+
+
+class ASGIConnection(asyncio.Protocol):
+    """Connects a transport to the application. It is the transport's asyncio protocol.
+
+    Args:
+        connection: the WebSocket protocol.
         scope: the ASGI scope; the extensions are added here.
-        drain: where living sessions are registered.
-        observer: is told what becomes of the connection.
+        drain: where living connections are registered.
+        metrics: what counts and logs the connection, None for the default.
         application_timeout: seconds that the application has to return after the end of the connection.
 
     Attributes:
@@ -49,20 +76,18 @@ class Session:
     """
 
     __slots__ = (
-        "_account",
         "_alarm",
         "_alarm_at",
         "_application_timeout",
+        "_application_timer",
         "_blocked",
         "_connection",
         "_drain",
         "_finished",
         "_flusher",
         "_has_turn_coming",
-        "_is_accepted",
         "_loop",
-        "_observer",
-        "_patience",
+        "_metrics",
         "_reading",
         "_receiver",
         "_scope",
@@ -80,34 +105,32 @@ class Session:
         scope: dict[str, Any],
         *,
         drain: Drain,
-        observer: Observer | None = None,
+        metrics: ConnectionMetrics | None = None,
         application_timeout: float = 10,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._scope: dict[str, Any] | None = scope
         self._drain = drain
-        self._observer = observer
         self._application_timeout = application_timeout
         self._flusher = Flusher.of(self._loop)
-        self._transport: Transport | None = None
+        self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._receiver: asyncio.Future[None] | None = None
         self._senders: list[asyncio.Future[None]] = []
         self._alarm: asyncio.TimerHandle | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._application_timer: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
         self._state = State.CONNECTING
         self._reading = True
         self._finished = False
-        self._is_accepted = False
         self._has_turn_coming = False
         self._turn = 0
-        self._account = Account(connection, scope, self._loop.time())
+        self._metrics = metrics or ConnectionMetrics(scope, self._loop.time())
         self.is_flushing = False
         extensions = scope.setdefault("extensions", {})
         extensions["websocket.http.response"] = {}
-        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self._account.count_as)
+        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self.count_as)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.state.value}>"
@@ -120,28 +143,29 @@ class Session:
     @property
     def pending(self) -> int:
         """Bytes that wait for the peer, here and in the transport."""
-        return self._connection.out.size + (0 if self._transport is None else self._transport.pending())
+        return self._connection.out.size + (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
         """Run the application.
 
         Args:
             application: an ASGI 3 application.
-            opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the session.
+            opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the connection.
         """
         self._drain.add(self)
         context = contextvars.copy_context()
-        context.run(CONNECTION_ID.set, self._account.id)
+        context.run(CONNECTION_ID.set, self._metrics.id)
         self._task = self._loop.create_task(self._run(application, opening), context=context)
 
-    # From the adapter
+    # asyncio.Protocol. A peer that has closed its side takes part no more (RFC 6455, 7.1.1): the inherited
+    # ``eof_received()`` lets the transport close itself.
 
-    def connected(self, transport: Transport) -> None:
-        """Say that bytes can be sent."""
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what is pending, from now on by this transport."""
+        self._transport = cast("asyncio.Transport", transport)
         self._settle()
 
-    def receive_data(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         """Take bytes of the peer."""
         connection = self._connection
         connection.traffic.bytes_in += len(data)
@@ -164,22 +188,20 @@ class Session:
         ):
             self._settle()
 
-    def connection_lost(self) -> None:
-        """Say that the transport is gone."""
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the application that the transport is gone."""
         self._transport = None
         self._connection.connection_lost(self._loop.time())
         self._settle()
-        observer, self._observer = self._observer, None
-        if observer is not None:
-            observer.ended()
+        self._metrics.ended()
         self._forget()
 
     def pause_writing(self) -> None:
-        """Say that the transport has enough to send."""
+        """Let ``send()`` wait: the transport has enough to send."""
         self._connection.out.blocked = True
 
     def resume_writing(self) -> None:
-        """Say that the transport takes bytes again."""
+        """Go on writing."""
         self._connection.unblocked()
         self.flush()
         if not self._connection.out.blocked:
@@ -252,6 +274,14 @@ class Session:
             connection.overflow(self._loop.time())
             self._settle()
 
+    def count_as(self, endpoint: str) -> None:
+        """Count the connection under its endpoint; the router calls it once it has found the route.
+
+        Args:
+            endpoint: the route. There is a time series for each, so it is never the path.
+        """
+        self._connection.traffic = traffic_of(endpoint)
+
     # From the server
 
     def restart(self) -> None:
@@ -278,7 +308,10 @@ class Session:
             transport.write(data)
         if self._state is State.LINGERING and not out.size and not self._finished:
             self._finished = True
-            transport.finish()
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()  # TLS has no half of a connection to close
 
     # Inside
 
@@ -299,8 +332,8 @@ class Session:
             connection.application_returned(self._loop.time())
         finally:
             self._task = None
-            if self._patience is not None:
-                self._patience.cancel()
+            if self._application_timer is not None:
+                self._application_timer.cancel()
             self._settle()
             self._forget()
 
@@ -308,7 +341,7 @@ class Session:
         try:
             await opening()
         except OSError:  # the peer has gone meanwhile
-            self.connection_lost()
+            self.connection_lost(None)
             return False
         return True
 
@@ -340,20 +373,8 @@ class Session:
         self._settle()
 
     def _state_changed(self) -> None:
-        connection, observer = self._connection, self._observer
-        self._account.update(self._loop.time())
-        if connection.refusal is not None and self._state is State.LINGERING:
-            status, cause = connection.refusal
-            assert self._scope is not None
-            if cause is not BY_APPLICATION:
-                log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self._account.id)
-            if observer is not None:
-                observer.refused(status)
-        elif not self._is_accepted and self._state not in (State.CONNECTING, State.DENYING, State.CLOSED):
-            # Not only OPEN: a peer's close frame may have waited for the accept.
-            self._is_accepted = True
-            if observer is not None:
-                observer.accepted()
+        connection = self._connection
+        self._metrics.update(connection, self._loop.time())
         if self._state is not State.OPEN:
             self._wake_senders()
             if connection.closed_with is not None or self._state is State.LOST:
@@ -377,8 +398,8 @@ class Session:
             self._drain.discard(self)
 
     def _limit_application(self) -> None:
-        if self._task is not None and self._patience is None:
-            self._patience = self._loop.call_later(self._application_timeout, self._cancel_application)
+        if self._task is not None and self._application_timer is None:
+            self._application_timer = self._loop.call_later(self._application_timeout, self._cancel_application)
 
     def _cancel_application(self) -> None:
         if self._task is not None:

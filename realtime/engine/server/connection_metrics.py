@@ -5,61 +5,56 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import ACCESS, event, log_close, new_connection_id
-from realtime.engine.protocol.connection import Connection
+from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.protocol.connection import BY_APPLICATION, Connection
 from realtime.engine.protocol.state import State
 
-__all__ = ["Account"]
+__all__ = ["ConnectionMetrics"]
 
 
-class Account:
-    """Follows a connection's state.
+class ConnectionMetrics:
+    """Counts and logs the stages of a connection. A server that keeps records of its own overrides the last methods.
 
     Args:
-        connection: the connection.
-        scope: its ASGI scope.
+        scope: the ASGI scope.
         now: the time in seconds.
 
     Attributes:
         id: stands in every log line of the connection.
     """
 
-    __slots__ = ("_client", "_connection", "_is_answered", "_is_open", "_path", "_since", "id")
+    __slots__ = ("_client", "_is_answered", "_is_open", "_path", "_scope", "_since", "id")
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], now: float) -> None:
+    def __init__(self, scope: dict[str, Any], now: float) -> None:
         self.id = new_connection_id()
-        self._connection = connection
         client = scope.get("client")
         self._client = "" if client is None else str(client[0])
         self._path: str = scope["path"]
+        self._scope: dict[str, Any] | None = scope  # until the handshake is answered
         self._since = now
         self._is_answered = self._is_open = False
 
-    def count_as(self, endpoint: str) -> None:
-        """Count the connection under its endpoint; the router calls it once it has found the route.
-
-        Args:
-            endpoint: the route; there is a time series for each, so it is never the path.
-        """
-        self._connection.traffic = traffic_of(endpoint)
-
-    def update(self, now: float) -> None:
+    def update(self, connection: Connection, now: float) -> None:
         """Count and log what the connection's new state means."""
-        connection = self._connection
         if not self._is_answered and connection.state not in (State.CONNECTING, State.DENYING):
             self._is_answered = True
-            self._answered()
+            self._answered(connection)
+            self._scope = None
         if self._is_open and connection.closed_with is not None:
             self._is_open = False
             code, reason = connection.closed_with
             connection.traffic.closed(code, connection.closed_by)
             log_close(self.id, self._path, code, reason, connection.closed_by, now - self._since)
 
-    def _answered(self) -> None:
-        connection = self._connection
+    def _answered(self, connection: Connection) -> None:
         if connection.refusal is not None:
-            connection.traffic.answered(str(connection.refusal[0]))
+            status, cause = connection.refusal
+            connection.traffic.answered(str(status))
+            if cause is not BY_APPLICATION:
+                assert self._scope is not None
+                log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self.id)
+            self.refused(status)
         elif connection.state is State.CLOSED:
             connection.traffic.answered("abandoned")
         else:
@@ -67,3 +62,15 @@ class Account:
             self._is_open = True
             connection.traffic.opened()
             event(ACCESS, logging.INFO, "opened", connection=self.id, path=self._path, client=self._client)
+            self.accepted()
+
+    # For servers
+
+    def accepted(self) -> None:
+        """The handshake was answered with 101."""
+
+    def refused(self, status: int) -> None:
+        """The handshake was answered with an HTTP error."""
+
+    def ended(self) -> None:
+        """The transport is gone."""

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from prometheus_client import Gauge
 
+from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.health import register_readiness_check
 from realtime.engine.monitoring.metrics import REGISTRY
 
-__all__ = ["DRAIN", "Drain", "Draining", "is_draining"]
+__all__ = ["DRAIN", "GRACE", "SHUTTING_DOWN", "Drain", "Draining", "is_draining"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -25,6 +26,10 @@ GRACE = 1.0
 
 class Draining(Exception):
     """The process is stopping."""
+
+
+#: The answer to a handshake of a server that is stopping.
+SHUTTING_DOWN = HandshakeRejected(503, "The server is shutting down; connect again.", headers=[("Retry-After", "1")])
 
 
 class Drainable(Protocol):
@@ -45,11 +50,13 @@ class Drain:
     """Closes every session, spread over some seconds, so that not all clients come back in the same one.
 
     Attributes:
+        seconds: over how long a stopping server closes its sockets.
         draining: whether the server is stopping; new handshakes are answered with 503.
         sessions: the sessions whose application or transport is alive.
     """
 
     def __init__(self) -> None:
+        self.seconds: float = 10
         self.draining = False
         self.sessions: set[Drainable] = set()
         self._empty: asyncio.Event | None = None

@@ -1,7 +1,7 @@
-"""The adapter for Twisted's transports, and the way to take a socket away from Twisted.
+"""Twisted's transports as asyncio has them, and the way to take a socket away from Twisted.
 
 A plain TCP or UNIX socket is given to the event loop, which is more than three times as fast. A TLS
-endpoint keeps its keys in user space: there is nothing to take over, and the session runs on Twisted's transport.
+endpoint keeps its keys in user space: there is nothing to take over, and the connection stays on Twisted's transport.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ import functools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.interfaces import ISSLTransport, ISystemHandle
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper
 
-from realtime.engine.server.asgi_connection import Session
-from realtime.engine.server.asyncio_transport import AsyncioAdapter
+from realtime.engine.server.asgi_connection import ASGIConnection
 
-__all__ = ["TwistedAdapter", "can_detach", "open_detached", "open_in_place"]
+__all__ = ["TwistedTransport", "can_detach", "open_detached", "open_in_place"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -40,23 +39,23 @@ _NEEDED = (
 def can_detach(transport: Any) -> bool:
     """Tell whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent.
 
-    A transport of another release of Twisted may lack what is needed for that, which is told once.
+    A transport of another release of Twisted may lack what is needed for that, which is logged once.
     """
     if not ISystemHandle.providedBy(transport) or ISSLTransport.providedBy(transport):
         return False
     missing = tuple(name for name in _NEEDED if not hasattr(transport, name))
     if missing:
-        _tell_once(missing)
+        _log_once(missing)
         return False
     return isinstance(transport.getHandle(), socket.socket) and not (transport.dataBuffer or transport._tempDataBuffer)
 
 
 @functools.cache
-def _tell_once(missing: tuple[str, ...]) -> None:
+def _log_once(missing: tuple[str, ...]) -> None:
     logger.warning("WebSockets are served on Twisted's transport, which is slower: it has no %s", ", ".join(missing))
 
 
-def open_detached(transport: Any, session: Session) -> Callable[[], Awaitable[None]]:
+def open_detached(transport: Any, connection: ASGIConnection) -> Callable[[], Awaitable[None]]:
     """Take the socket from Twisted and return what opens it on the event loop.
 
     The transport is left without a descriptor, a protocol and a producer, and unknown to the reactor, so that nothing
@@ -74,7 +73,7 @@ def open_detached(transport: Any, session: Session) -> Callable[[], Awaitable[No
     async def open_socket() -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(lambda: AsyncioAdapter(session), sock)
+            await loop.connect_accepted_socket(lambda: connection, sock)
         except BaseException:
             sock.close()
             raise
@@ -82,9 +81,9 @@ def open_detached(transport: Any, session: Session) -> Callable[[], Awaitable[No
     return open_socket
 
 
-def open_in_place(transport: Any, session: Session) -> None:
-    """Run a session on Twisted's own transport."""
-    adapter = TwistedAdapter(session)
+def open_in_place(transport: Any, connection: ASGIConnection) -> None:
+    """Run a connection on Twisted's own transport."""
+    adapter = TwistedTransport(connection)
     if isinstance(transport, ProtocolWrapper):  # TLS wraps its protocol
         transport.wrappedProtocol = adapter
     else:
@@ -92,78 +91,71 @@ def open_in_place(transport: Any, session: Session) -> None:
     adapter.makeConnection(transport)
 
 
-class TwistedAdapter(Protocol):
-    """Connects a session to a Twisted transport.
+class TwistedTransport(Protocol):
+    """An asyncio transport, as far as a connection needs one, on a Twisted transport.
 
     Args:
-        session: the session.
+        connection: the connection.
     """
 
     transport: Any
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, connection: ASGIConnection) -> None:
+        self._connection = connection
 
     # twisted.internet.interfaces.IProtocol
 
     def connectionMade(self) -> None:  # noqa: N802
-        """Start the conversation."""
         self.transport.registerProducer(self, True)
-        self._session.connected(self)
+        self._connection.connection_made(cast("asyncio.Transport", self))
         self.transport.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Pass on what the peer sent."""
-        self._session.receive_data(data)
+        self._connection.data_received(data)
 
     def connectionLost(self, reason: Any = None) -> None:  # noqa: N802
-        """Pass on the end."""
         if self.transport is not None:
             self.transport = None
-            self._session.connection_lost()
+            self._connection.connection_lost(None)
 
-    # twisted.internet.interfaces.IPushProducer: Twisted says when its buffer is full
+    # twisted.internet.interfaces.IPushProducer: Twisted calls these when its buffer is full and when it is empty
 
     def pauseProducing(self) -> None:  # noqa: N802
-        """Pass on that the peer does not read."""
-        self._session.pause_writing()
+        self._connection.pause_writing()
 
     def resumeProducing(self) -> None:  # noqa: N802
-        """Pass on that it reads again."""
-        self._session.resume_writing()
+        self._connection.resume_writing()
 
     def stopProducing(self) -> None:  # noqa: N802
-        """Do nothing: the end is told by ``connectionLost``."""
+        """Do nothing: ``connectionLost()`` follows."""
 
-    # realtime.engine.server.asgi_connection.Transport
+    # asyncio.Transport. Twisted may lose the connection within any of its own calls.
 
     def write(self, data: bytes) -> None:
-        """See ``Transport``."""
         if self.transport is not None:
             self.transport.write(data)
 
-    def pending(self) -> int:
-        """See ``Transport``: Twisted does not say, but it pauses its producer before it holds much."""
+    def get_write_buffer_size(self) -> int:
+        """Return 0: Twisted does not say, but it pauses its producer before it holds much."""
         return 0
 
     def pause_reading(self) -> None:
-        """See ``Transport``."""
         if self.transport is not None:
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """See ``Transport``."""
         if self.transport is not None:
             self.transport.resumeProducing()
 
-    def finish(self) -> None:
-        """See ``Transport``; TLS has no half of a connection to close."""
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
         if self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
     def abort(self) -> None:
-        """See ``Transport``."""
         if self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.abortConnection()

@@ -6,29 +6,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
+from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.monitoring.refusals import log_refusal
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer, upgrade_problem
-from realtime.engine.server.asgi_connection import Session
-from realtime.engine.server.asyncio_transport import AsyncioAdapter
-from realtime.engine.server.drain import DRAIN
-from realtime.engine.server.options import OPTIONS
+from realtime.engine.server.asgi_connection import ASGIConnection
+from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 
 __all__ = ["WebSocketProtocol"]
 
-#: uvicorn's own default for ``--ws-max-size``. Where it was left alone, the wire's default applies.
+#: uvicorn's own default for ``--ws-max-size``. Where it was left alone, this server's default applies.
 UVICORN_DEFAULT_SIZE = 16 * 1024 * 1024
 #: Seconds that the application has to answer the handshake; uvicorn has no option for it.
 ANSWER_TIMEOUT = 20
 
 
-class WebSocketProtocol(AsyncioAdapter):
-    """What uvicorn makes for each upgrade request, whose head it passes as the first data.
+class WebSocketProtocol(ASGIConnection):
+    """The connection that uvicorn makes for each upgrade request, whose head it passes as the first data.
 
     Args:
         config: uvicorn's configuration.
@@ -36,7 +35,7 @@ class WebSocketProtocol(AsyncioAdapter):
         app_state: the lifespan state, copied into the scope.
     """
 
-    __slots__ = ("_app_state", "_config", "_server_state")
+    __slots__ = ("_app_state", "_config", "_server_state", "_started")
 
     def __init__(
         self,
@@ -45,63 +44,60 @@ class WebSocketProtocol(AsyncioAdapter):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        # The base class is initialised when the request has come.
         self._config = config
         self._server_state = server_state
         self._app_state = app_state
-        self._transport = None
-        self._session: Session | None = None  # type: ignore[assignment]  # until the request has come
+        self._started = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport from uvicorn's HTTP protocol."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast("asyncio.Transport", transport)
         self._server_state.connections.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Start with the request head; what follows are frames."""
-        if self._session is None:
-            head, end, rest = data.partition(b"\r\n\r\n")
-            self._start(parse_request(head + end))
-            data = rest
-        if data and self._session is not None:
-            self._session.receive_data(data)
+        if not self._started:
+            head, end, data = data.partition(b"\r\n\r\n")
+            self._answer(parse_request(head + end))
+        if data and self._started:
+            super().data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Pass on the end."""
+        """Forget the connection."""
         self._server_state.connections.discard(self)
-        self._transport = None
-        if self._session is not None:
-            self._session.connection_lost()
+        if self._started:
+            super().connection_lost(error)
 
     def shutdown(self) -> None:
-        """Close the connection because uvicorn is stopping; the first one that is asked closes all, one by one."""
+        """Close every connection, one by one; uvicorn calls this on each of them when it stops."""
         if not DRAIN.draining:
-            task = asyncio.get_running_loop().create_task(DRAIN.run(OPTIONS.drain_seconds))
+            task = asyncio.get_running_loop().create_task(DRAIN.run(DRAIN.seconds))
             self._server_state.tasks.add(task)
             task.add_done_callback(self._server_state.tasks.discard)
 
-    def _start(self, request: Request) -> None:
+    def _answer(self, request: Request) -> None:
         problem = upgrade_problem("GET", "1.1", request.headers)
+        if problem is None and DRAIN.draining:
+            problem = SHUTTING_DOWN
         if problem is not None:
-            self._refuse(request, 400, problem.detail, problem.headers)
-        elif DRAIN.draining:
-            self._refuse(request, 503, "The server is shutting down; connect again.", (("Retry-After", "1"),))
-        else:
-            self._run(request)
-
-    def _run(self, request: Request) -> None:
-        now = asyncio.get_running_loop().time()
+            self._refuse(request, problem)
+            return
+        transport, scope = self._transport, self._scope_of(request)
+        assert transport is not None
         connection = Connection(
             request,
-            now,
+            asyncio.get_running_loop().time(),
             defaults=_limits(self._config),
             answer_timeout=ANSWER_TIMEOUT,
             headers=tuple(self._server_state.default_headers),
         )
-        self._session = Session(connection, self._scope(request), drain=DRAIN)
-        self._session.connected(self)
-        self._session.start(self._config.loaded_app)
+        super().__init__(connection, scope, drain=DRAIN)
+        self._started = True
+        super().connection_made(transport)
+        self.start(self._config.loaded_app)
 
-    def _scope(self, request: Request) -> dict[str, Any]:
+    def _scope_of(self, request: Request) -> dict[str, Any]:
         assert self._transport is not None
         root_path = self._config.root_path
         scope = build_scope(
@@ -117,11 +113,11 @@ class WebSocketProtocol(AsyncioAdapter):
         scope["state"] = self._app_state.copy()
         return scope
 
-    def _refuse(self, request: Request, status: int, detail: str, headers: tuple[tuple[str, str], ...]) -> None:
-        log_refusal(status, detail, request.path, request.headers)
-        traffic_of(UNROUTED).answered(str(status))
+    def _refuse(self, request: Request, problem: HandshakeRejected) -> None:
+        log_refusal(problem.status, problem.detail, request.path, request.headers)
+        traffic_of(UNROUTED).answered(str(int(problem.status)))
         assert self._transport is not None
-        self._transport.write(problem_answer(status, detail, headers))
+        self._transport.write(problem_answer(problem.status, problem.detail, problem.headers))
         self._transport.close()
 
 

@@ -1,4 +1,4 @@
-"""A session between an application and a transport that only takes notes."""
+"""A connection between an application and a transport that only takes notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Headers, Request
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
-from realtime.engine.server.asgi_connection import Session
+from realtime.engine.server.asgi_connection import ASGIConnection
+from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -27,17 +28,23 @@ HEADERS = [(b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class Notes:
-    """A transport, and whoever keeps books."""
+class Notes(asyncio.Transport):
+    """A transport, and the metrics of its connection."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.written: list[bytes] = []
         self.calls: list[str] = []
 
-    def write(self, data: bytes) -> None:
+    def metrics(self, scope: dict[str, Any]) -> ConnectionMetrics:
+        metrics = NotedMetrics(scope, 0)
+        metrics.calls = self.calls
+        return metrics
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
         self.written.append(data)
 
-    def pending(self) -> int:
+    def get_write_buffer_size(self) -> int:
         return 0
 
     def pause_reading(self) -> None:
@@ -46,11 +53,23 @@ class Notes:
     def resume_reading(self) -> None:
         self.calls.append("resume")
 
-    def finish(self) -> None:
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
         self.calls.append("finish")
 
     def abort(self) -> None:
         self.calls.append("abort")
+
+    @property
+    def frames(self) -> bytes:
+        """What was written behind the answer to the handshake."""
+        return b"".join(self.written).partition(b"\r\n\r\n")[2]
+
+
+class NotedMetrics(ConnectionMetrics):
+    calls: list[str]
 
     def accepted(self) -> None:
         self.calls.append("accepted")
@@ -61,11 +80,6 @@ class Notes:
     def ended(self) -> None:
         self.calls.append("ended")
 
-    @property
-    def frames(self) -> bytes:
-        """What was written behind the answer to the handshake."""
-        return b"".join(self.written).partition(b"\r\n\r\n")[2]
-
 
 class Bench:
     """A session with everything around it."""
@@ -73,18 +87,20 @@ class Bench:
     def __init__(self) -> None:
         self.notes = Notes()
         self.drain = Drain()
-        self.session: Session
+        self.session: ASGIConnection
         self.seen: list[dict[str, Any]] = []
 
     def start(
-        self, application: Any, *, patience: float = 10, opening: Any = None, headers: Headers = HEADERS
-    ) -> Session:
+        self, application: Any, *, timeout: float = 10, opening: Any = None, headers: Headers = HEADERS
+    ) -> ASGIConnection:
         scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": [], "client": None}
         connection = Connection(Request(b"/ws", headers), 0, defaults=Limits())
-        self.session = Session(connection, scope, drain=self.drain, observer=self.notes, application_timeout=patience)
+        self.session = ASGIConnection(
+            connection, scope, drain=self.drain, metrics=self.notes.metrics(scope), application_timeout=timeout
+        )
         self.session.start(application, opening)
         if opening is None:
-            self.session.connected(self.notes)
+            self.session.connection_made(self.notes)
         return self.session
 
     async def echo(self, scope: Any, receive: Any, send: Send) -> None:
@@ -131,7 +147,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench = Bench()
     yield bench
     bench.session.kill()
-    bench.session.connection_lost()
+    bench.session.connection_lost(None)
     await settled()
     assert not bench.drain.sessions
 
@@ -139,7 +155,7 @@ async def bench() -> AsyncIterator[Bench]:
 async def test_message_goes_to_the_application_and_back(bench: Bench) -> None:
     session = bench.start(bench.echo)
     await bench.until(State.OPEN)
-    session.receive_data(masked(TEXT, b"hello"))
+    session.data_received(masked(TEXT, b"hello"))
     await settled()
     assert bench.seen == [{"type": "websocket.receive", "text": "hello"}]
     assert bench.notes.frames == unmasked(TEXT, b"hello")
@@ -150,7 +166,7 @@ async def test_what_is_sent_in_one_iteration_is_one_write(bench: Bench) -> None:
     session = bench.start(bench.echo)
     await bench.until(State.OPEN)
     bench.notes.written.clear()
-    session.receive_data(masked(TEXT, b"a") + masked(TEXT, b"b") + masked(PING, b"c"))
+    session.data_received(masked(TEXT, b"a") + masked(TEXT, b"b") + masked(PING, b"c"))
     await settled()
     assert bench.notes.written == [unmasked(PONG, b"c") + unmasked(TEXT, b"a") + unmasked(TEXT, b"b")]
 
@@ -160,7 +176,7 @@ async def test_pongs_are_written_while_a_long_read_goes_on(bench: Bench) -> None
     await bench.until(State.OPEN)
     bench.notes.written.clear()
     for _ in range(40):  # without the event loop's having a turn
-        session.receive_data(masked(PING, bytes(100)) * 100)
+        session.data_received(masked(PING, bytes(100)) * 100)
     assert sum(map(len, bench.notes.written)) >= 2 * Limits().write_buffer_size
     assert session.pending < Limits().write_buffer_size
 
@@ -198,8 +214,8 @@ async def test_receive_that_is_cancelled_loses_no_event(bench: Bench) -> None:
 
     session = bench.start(application)
     await bench.until(State.OPEN)
-    session.receive_data(masked(TEXT, b"x") * 200)
-    session.connection_lost()
+    session.data_received(masked(TEXT, b"x") * 200)
+    session.connection_lost(None)
     await eventually(lambda: session.state is State.CLOSED and len(bench.seen) == 201)
 
 
@@ -250,7 +266,7 @@ async def test_peer_is_not_read_from_while_the_application_does_not_take_its_mes
 
     session = bench.start(application)
     await bench.until(State.OPEN)
-    session.receive_data(masked(TEXT, b"x") * 1000)
+    session.data_received(masked(TEXT, b"x") * 1000)
     assert bench.notes.calls == ["accepted", "pause"]
     go_on.set()
     await settled()
@@ -270,7 +286,7 @@ async def test_ping_behind_a_full_queue_is_answered_when_it_is_read(bench: Bench
     session = bench.start(application)
     await bench.until(State.OPEN)
     bench.notes.written.clear()
-    session.receive_data(masked(TEXT, b"x") * 300 + masked(PING, b"behind"))
+    session.data_received(masked(TEXT, b"x") * 300 + masked(PING, b"behind"))
     go_on.set()
     await eventually(lambda: bool(bench.notes.written))
     assert bench.notes.written == [unmasked(PONG, b"behind")]
@@ -303,10 +319,10 @@ async def test_application_that_does_not_return_is_cancelled(bench: Bench, caplo
             cancelled.set()
             raise
 
-    session = bench.start(application, patience=0.01)
+    session = bench.start(application, timeout=0.01)
     await bench.until(State.OPEN)
     with caplog.at_level(logging.WARNING, "realtime.wire"):
-        session.connection_lost()
+        session.connection_lost(None)
         await asyncio.wait_for(cancelled.wait(), 10)
     assert "is cancelled" in caplog.text
     assert bench.notes.calls[-1] == "ended"
@@ -335,7 +351,7 @@ async def test_restart_is_a_503_before_the_accept_and_a_1012_after_it(bench: Ben
     bench.start(waiting).restart()
     assert bench.notes.written[0].startswith(b"HTTP/1.1 503 ")
     assert "refused 503" in bench.notes.calls
-    bench.session.connection_lost()
+    bench.session.connection_lost(None)
     await settled()
 
     bench.notes = Notes()
@@ -343,7 +359,7 @@ async def test_restart_is_a_503_before_the_accept_and_a_1012_after_it(bench: Ben
     await bench.until(State.OPEN)
     session.restart()
     assert bench.notes.frames == unmasked(CLOSE, (1012).to_bytes(2, "big") + b"the server is restarting")
-    session.receive_data(masked(CLOSE, (1012).to_bytes(2, "big")))
+    session.data_received(masked(CLOSE, (1012).to_bytes(2, "big")))
     await settled()
     assert bench.notes.calls[-1] == "finish"
 
@@ -378,8 +394,8 @@ async def test_fan_out_is_not_kept_for_a_peer_that_was_lost_before_its_messages_
 
     session = bench.start(application)
     await bench.until(State.OPEN)
-    session.receive_data(masked(TEXT, b"x") * 1000)
-    session.connection_lost()
+    session.data_received(masked(TEXT, b"x") * 1000)
+    session.connection_lost(None)
     for _ in range(20):
         session.send_nowait(SharedMessage(data=bytes(1_000_000)))
     assert session.pending == 0
@@ -397,10 +413,10 @@ async def test_application_that_only_sends_ends_although_its_lost_peer_is_not_re
         while True:
             await send({"type": "websocket.send", "bytes": bytes(1000)})
 
-    session = bench.start(application, patience=0.01)
+    session = bench.start(application, timeout=0.01)
     await bench.until(State.OPEN)
-    session.receive_data(masked(TEXT, b"x") * 1000)
-    session.connection_lost()
+    session.data_received(masked(TEXT, b"x") * 1000)
+    session.connection_lost(None)
     await eventually(lambda: not bench.drain.sessions)
     assert session.pending == 0
 
@@ -449,7 +465,7 @@ async def test_other_connections_are_served_while_a_large_message_is_inflated(be
     session = bench.start(application, headers=[*HEADERS, (b"sec-websocket-extensions", b"permessage-deflate")])
     await bench.until(State.OPEN)
     bench.notes.written.clear()
-    session.receive_data(compressed(bytes(size)) + masked(TEXT, b"behind") + masked(PING, b"behind"))
+    session.data_received(compressed(bytes(size)) + masked(TEXT, b"behind") + masked(PING, b"behind"))
     await others()
     assert turns >= size / INFLATED_PER_TURN
     await eventually(lambda: bool(bench.notes.written))
@@ -467,8 +483,8 @@ async def test_large_message_of_a_peer_that_is_lost_meanwhile_still_arrives(benc
 
     session = bench.start(application, headers=[*HEADERS, (b"sec-websocket-extensions", b"permessage-deflate")])
     await bench.until(State.OPEN)
-    session.receive_data(compressed(bytes(3_000_000)))
-    session.connection_lost()
+    session.data_received(compressed(bytes(3_000_000)))
+    session.connection_lost(None)
     assert session.state is State.LOST
     await bench.until(State.CLOSED)
     assert [len(event["bytes"]) for event in bench.seen] == [3_000_000]
@@ -477,11 +493,11 @@ async def test_large_message_of_a_peer_that_is_lost_meanwhile_still_arrives(benc
 async def test_connection_that_is_lost_reaches_the_application_as_1006(bench: Bench) -> None:
     session = bench.start(bench.echo)
     await bench.until(State.OPEN)
-    session.connection_lost()
+    session.connection_lost(None)
     await settled()
     assert bench.seen == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
     assert bench.notes.calls[-1] == "ended"
-    assert repr(session) == "<Session closed>"
+    assert repr(session) == "<ASGIConnection closed>"
 
 
 async def test_ping_that_is_due_is_written(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import daphne.http_protocol
 import daphne.server
 
 from realtime.engine.server.daphne.factory import WireHTTPFactory
-from realtime.engine.server.options import OPTIONS
+from realtime.engine.server.drain import DRAIN
 
 __all__ = ["install"]
 
@@ -23,7 +23,7 @@ def install(*, drain_seconds: float, trusted_proxies: int = 0, max_request_body:
         trusted_proxies: number of reverse proxies in front, with or without ``daphne --proxy-headers``.
         max_request_body: bytes of a request's body; more is answered with 413.
     """
-    OPTIONS.drain_seconds = drain_seconds
-    OPTIONS.trusted_proxies = trusted_proxies
-    OPTIONS.max_request_body = max_request_body
+    DRAIN.seconds = drain_seconds
+    WireHTTPFactory.trusted_proxies = trusted_proxies
+    WireHTTPFactory.max_request_body = max_request_body
     daphne.http_protocol.HTTPFactory = daphne.server.HTTPFactory = WireHTTPFactory

@@ -1,19 +1,31 @@
-"""Daphne's HTTP factory with the wire's channels and requests."""
+"""Daphne's HTTP factory with this project's channels and requests, and how a Daphne server ends."""
 
 from __future__ import annotations
 
+import asyncio
+import atexit
+import logging
+import sys
+import threading
+from collections.abc import Mapping
 from typing import Any
 
+from daphne.access import AccessLogGenerator
 from daphne.http_protocol import HTTPFactory
+from twisted.internet.defer import Deferred
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from realtime.engine.server.daphne.access_log import clean_access_log
+from realtime.engine.monitoring.logs import log_action, without_query
 from realtime.engine.server.daphne.http_channel import WireChannel
 from realtime.engine.server.daphne.request import WireRequest
-from realtime.engine.server.daphne.shutdown import drain_at_exit, drain_before_shutdown
-from realtime.engine.server.options import OPTIONS
+from realtime.engine.server.drain import DRAIN, GRACE
 
 __all__ = ["WireHTTPFactory"]
+
+logger = logging.getLogger("realtime.wire")
+
+#: A reload of the development server waits no longer than this for its sockets.
+RELOAD_DRAIN_SECONDS = 1.0
 
 
 class WireHTTPFactory(HTTPFactory):
@@ -23,16 +35,21 @@ class WireHTTPFactory(HTTPFactory):
         server: Daphne's server; it makes its factory when it starts to run.
     """
 
+    #: Number of reverse proxies whose ``X-Forwarded-For`` entries are believed; ``install()`` sets it.
+    trusted_proxies = 0
+    #: Bytes of a request's body; ``install()`` sets it.
+    max_request_body = 2_621_440
+
     #: Twisted's switch between HTTP/1.1 and HTTP/2 (where that is installed), with this project's HTTP/1.1.
     protocol = staticmethod(lambda: _GenericHTTPChannelProtocol(WireChannel()))
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
-        clean_access_log(server)
+        _clean_access_log(server)
         _read_forwarded_headers(server)
-        drain_before_shutdown(server)
+        _drain_before_shutdown(server)
         if not server.signal_handlers:  # in a thread under the autoreloader; the loop does not run yet
-            self.reactor.callLater(0, drain_at_exit, server)
+            self.reactor.callLater(0, _drain_at_exit, server)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
         """Build the protocol for a new client."""
@@ -47,7 +64,75 @@ def _read_forwarded_headers(server: Any) -> None:
     The option alone believes one proxy. ``Daphne-Root-Path`` is believed with the option only.
     """
     server.believes_root_path = bool(server.proxy_forwarded_address_header)
-    if OPTIONS.trusted_proxies and not server.proxy_forwarded_address_header:
+    if WireHTTPFactory.trusted_proxies and not server.proxy_forwarded_address_header:
         server.proxy_forwarded_address_header = "X-Forwarded-For"
         server.proxy_forwarded_port_header = "X-Forwarded-Port"
         server.proxy_forwarded_proto_header = "X-Forwarded-Proto"
+
+
+def _clean_access_log(server: Any) -> None:
+    """Let a server's access log show paths only.
+
+    Lines for standard output, where Daphne writes unless told otherwise, become log records like all others, in
+    whatever format the project has chosen. ``daphne --access-log file`` still writes Daphne's own format.
+    """
+    write = server.action_logger
+    if isinstance(write, AccessLogGenerator) and write.stream is sys.stdout:
+        write = log_action
+
+    def log(protocol: str, action: str, details: Mapping[str, Any]) -> None:
+        if write is not None:
+            write(protocol, action, {**details, "path": without_query(details["path"])})
+
+    server.log_action = log
+
+
+def _drain_before_shutdown(server: Any) -> None:
+    """Let a server end in order when its reactor is stopped, as SIGTERM and SIGINT do.
+
+    It takes the place of ``Server.kill_all_applications``, which stops at the first connection that has no application,
+    such as a request that was sent by half, and cancels what could finish.
+    """
+    server.kill_all_applications = lambda: Deferred.fromFuture(asyncio.ensure_future(_drain(server, DRAIN.seconds)))
+
+
+def _drain_at_exit(server: Any) -> None:
+    """Let a server in a thread end in order when the process exits: the autoreloader calls ``sys.exit()``.
+
+    ``threading._register_atexit`` runs before thread pools are shut down, which a consumer's ``disconnect()`` may need
+    for the database; plain ``atexit`` runs after. Call it within the server's event loop.
+    """
+    loop = asyncio.get_running_loop()
+
+    def drain() -> None:
+        if not loop.is_running():
+            return
+        seconds = min(DRAIN.seconds, RELOAD_DRAIN_SECONDS)
+        ending = asyncio.run_coroutine_threadsafe(_drain(server, seconds), loop)
+        try:
+            ending.result(seconds + 2 * GRACE)
+        except TimeoutError:
+            logger.warning("The server did not end within %s s", seconds + 2 * GRACE)
+
+    getattr(threading, "_register_atexit", atexit.register)(drain)
+
+
+async def _drain(server: Any, seconds: float) -> None:
+    requests = [
+        instance
+        for details in server.connections.values()
+        if (instance := details.get("application_instance")) is not None and not instance.done()
+    ]
+    logger.info("Stopping: %d WebSockets, %d requests in %s s", len(DRAIN.sessions), len(requests), seconds)
+    await asyncio.gather(DRAIN.run(seconds), _finish(requests, seconds))
+
+
+async def _finish(requests: list[asyncio.Future[Any]], seconds: float) -> None:
+    """Let ordinary requests finish, then cancel them."""
+    if not requests:
+        return
+    _, late = await asyncio.wait(requests, timeout=seconds)
+    for request in late:
+        request.cancel()
+    if late:
+        await asyncio.wait(late, timeout=GRACE)

@@ -10,7 +10,6 @@ from twisted.web.http import HTTPChannel
 
 from realtime.engine.monitoring.refusals import log_refusal
 from realtime.engine.protocol.http import problem_answer, wants_websocket
-from realtime.engine.server.options import OPTIONS
 
 __all__ = ["WireChannel"]
 
@@ -33,6 +32,7 @@ class WireChannel(HTTPChannel):
     """
 
     transport: Any
+    factory: Any
     _networkProducer: Any  # noqa: N815
     MAX_LENGTH = MAX_HEAD
     totalHeadersSize = MAX_HEAD + 1  # noqa: N815, Twisted names it; this class is asked first
@@ -91,12 +91,12 @@ class WireChannel(HTTPChannel):
         if problem is not None:
             self.refuse(400, problem)
             return
-        if self.length is not None and self.length > OPTIONS.max_request_body:
+        if self.length is not None and self.length > self.factory.max_request_body:
             self.refuse_body()
             return
         super().allHeadersReceived()
         if self.length != 0:
-            self._body_timer = self.callLater(_body_seconds(), self._body_timed_out)
+            self._body_timer = self.callLater(self._body_seconds, self._body_timed_out)
         if self.length != 0 and wants_websocket(self._headers()):
             self.refuse(400, "A WebSocket handshake has no body.")
 
@@ -160,8 +160,8 @@ class WireChannel(HTTPChannel):
             transport.loseConnection()
 
     def refuse_body(self) -> None:
-        """Answer a body that is longer than ``OPTIONS.max_request_body``, as announced or as received."""
-        self.refuse(413, f"The body of a request has at most {OPTIONS.max_request_body} bytes.")
+        """Answer a body that is longer than ``max_request_body``, as announced or as received."""
+        self.refuse(413, f"The body of a request has at most {self.factory.max_request_body} bytes.")
 
     def _transfer_problem(self) -> str | None:
         """Return what makes the end of the body uncertain; a proxy could see another one (RFC 9112, 6.1 and 6.3).
@@ -201,8 +201,12 @@ class WireChannel(HTTPChannel):
                 self._body_timer.cancel()
             self._body_timer = None
 
+    @property
+    def _body_seconds(self) -> float:
+        return HEAD_TIMEOUT + self.factory.max_request_body / MIN_BODY_RATE
+
     def _body_timed_out(self) -> None:
-        self.refuse(408, f"The body was not complete after {_body_seconds():g} seconds.")
+        self.refuse(408, f"The body was not complete after {self._body_seconds:g} seconds.")
 
     # The upgrade
 
@@ -219,10 +223,6 @@ class WireChannel(HTTPChannel):
         self.transport.unregisterProducer()
         self._networkProducer = self.transport = None
         return rest
-
-
-def _body_seconds() -> float:
-    return HEAD_TIMEOUT + OPTIONS.max_request_body / MIN_BODY_RATE
 
 
 def raw_headers(request: Any) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Daphne's HTTP request, which becomes a session of the wire when it asks for a WebSocket."""
+"""Daphne's HTTP request, which becomes a connection of this server when it asks for a WebSocket."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES, parse_x_for
 from twisted.internet.interfaces import ISSLTransport
 from twisted.web.http_headers import Headers
 
+from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request, build_scope, upgrade_problem, wants_websocket
-from realtime.engine.server.asgi_connection import Session
-from realtime.engine.server.daphne.daphne_connection import Books
+from realtime.engine.server.asgi_connection import ASGIConnection
+from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.daphne.http_channel import raw_headers
-from realtime.engine.server.drain import DRAIN
-from realtime.engine.server.options import OPTIONS
+from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 from realtime.engine.server.twisted_transport import can_detach, open_detached, open_in_place
 
-__all__ = ["WireRequest"]
+__all__ = ["DaphneConnection", "WireRequest"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -35,7 +36,7 @@ class WireRequest(WebRequest):
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
         """Keep a part of the body; that of a request without ``Content-Length`` is counted as it comes."""
         self._body_size += len(data)
-        if self._body_size > OPTIONS.max_request_body:
+        if self._body_size > self.channel.factory.max_request_body:
             self.channel.refuse_body()
         else:
             super().handleContentChunk(data)
@@ -50,9 +51,8 @@ class WireRequest(WebRequest):
         if problem is None:
             self._upgrade(Request(self.uri, headers))
         else:
-            status, detail, answer = problem
-            traffic_of(UNROUTED).answered(str(status))
-            self.channel.refuse(status, detail, answer)
+            traffic_of(UNROUTED).answered(str(int(problem.status)))
+            self.channel.refuse(problem.status, problem.detail, problem.headers)
         return None
 
     def _distrust_headers(self) -> None:
@@ -64,22 +64,18 @@ class WireRequest(WebRequest):
         if values:
             # Each proxy appends the address that it saw: what stands further left was sent by the client.
             hops = [hop.strip() for value in values for hop in value.split(",")]
-            self.requestHeaders.setRawHeaders(name, [", ".join(hops[-max(1, OPTIONS.trusted_proxies) :])])
+            self.requestHeaders.setRawHeaders(name, [", ".join(hops[-max(1, self.channel.factory.trusted_proxies) :])])
 
-    def _problem(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, str, tuple[tuple[str, str], ...]] | None:
-        """Return what keeps the request from being upgraded: status, detail and headers of the answer."""
+    def _problem(self, headers: list[tuple[bytes, bytes]]) -> HandshakeRejected | None:
+        """Return what keeps the request from being upgraded."""
         for name, value in headers:
             if not HEADER_NAME_RE.fullmatch(name) or INVALID_HEADER_VALUE_BYTES.intersection(value):
-                return 400, "A header has characters that are not allowed.", ()
+                return HandshakeRejected(400, "A header has characters that are not allowed.")
         if not self.uri.isascii():
-            return 400, "The request target has characters that are not ASCII.", ()
+            return HandshakeRejected(400, "The request target has characters that are not ASCII.")
         version = self.clientproto.partition(b"/")[2].decode("latin-1")
         problem = upgrade_problem(self.method.decode("latin-1"), version, headers)
-        if problem is not None:
-            return 400, problem.detail, problem.headers
-        if DRAIN.draining:
-            return 503, "The server is shutting down; connect again.", (("Retry-After", "1"),)
-        return None
+        return SHUTTING_DOWN if problem is None and DRAIN.draining else problem
 
     def _upgrade(self, request: Request) -> None:
         self.channel.upgraded = []
@@ -103,22 +99,23 @@ class WireRequest(WebRequest):
         channel, server = self.channel, self.server
         is_secure = ISSLTransport.providedBy(transport)
         scope = self._scope(request, secure=is_secure)
-        books = Books(server, request, scope["client"])
+        now = asyncio.get_running_loop().time()
+        metrics = DaphneConnection(server, scope, now)
         with contextlib.ExitStack() as failure:
-            failure.callback(books.ended)
-            session = Session(
-                Connection(request, asyncio.get_running_loop().time(), **books.connection_options()),
+            failure.callback(metrics.ended)
+            connection = ASGIConnection(
+                Connection(request, now, **_connection_options(server)),
                 scope,
                 drain=DRAIN,
-                observer=books,
+                metrics=metrics,
                 application_timeout=server.application_close_timeout,
             )
-            session.receive_data(channel.leave())
+            connection.data_received(channel.leave())
             if not is_secure and can_detach(transport):
-                session.start(server.application, open_detached(transport, session))
+                connection.start(server.application, open_detached(transport, connection))
             else:
-                open_in_place(transport, session)
-                session.start(server.application)
+                open_in_place(transport, connection)
+                connection.start(server.application)
             failure.pop_all()
 
     def _scope(self, request: Request, *, secure: bool) -> dict[str, Any]:
@@ -172,3 +169,80 @@ class WireRequest(WebRequest):
 
 def _lower(headers: Headers) -> Headers:
     return headers
+
+
+class DaphneConnection(ConnectionMetrics):
+    """A connection's entry in ``Server.connections``, and its lines in Daphne's access log.
+
+    Args:
+        server: Daphne's server.
+        scope: the ASGI scope.
+        now: the time in seconds.
+    """
+
+    __slots__ = ("_details", "_server")
+
+    def __init__(self, server: Any, scope: dict[str, Any], now: float) -> None:
+        super().__init__(scope, now)
+        self._server: Any = server
+        client = scope["client"]
+        # The path without the query: tokens stay out of the log.
+        self._details = {
+            "path": scope["raw_path"].decode("ascii"),
+            "client": None if client is None else f"{client[0]}:{client[1]}",
+        }
+        server.protocol_connected(self)
+        self._log("connecting")
+
+    def __repr__(self) -> str:
+        return f"<WebSocket client={self._details['client']!r} path={self._details['path']!r}>"
+
+    def accepted(self) -> None:
+        """Log the upgrade."""
+        self._log("connected")
+
+    def refused(self, status: int) -> None:
+        """Log the refusal."""
+        self._log("rejected")
+
+    def ended(self) -> None:
+        """Remove the entry; a transport that could not be opened may end twice."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.protocol_disconnected(self)
+            server.log_action("websocket", "disconnected", self._details)
+
+    # Daphne's loops call these for everything in ``Server.connections``; the connection has its own timer.
+
+    def check_timeouts(self) -> None:
+        """Do nothing."""
+
+    def handle_exception(self, exception: BaseException) -> None:
+        """Do nothing."""
+
+    def _log(self, action: str) -> None:
+        if self._server is not None:
+            self._server.log_action("websocket", action, self._details)
+
+
+def _connection_options(server: Any) -> dict[str, Any]:
+    """Return the options of a ``Connection`` that Daphne's command line sets."""
+    limits: Limits | None = getattr(server, "wire_limits", None)
+    if limits is None:
+        limits = server.wire_limits = Limits(
+            # 1 MiB each without the options; 0 is no limit.
+            max_message_size=server.websocket_max_message_size or None,
+            max_frame_size=server.websocket_max_frame_size or None,
+            ping_interval=_positive(server.ping_interval),
+            ping_timeout=_positive(server.ping_timeout) or Limits().ping_timeout,
+        )
+    return {
+        "defaults": limits,
+        "answer_timeout": _positive(server.websocket_connect_timeout),
+        "lifetime": _positive(server.websocket_timeout),
+        "headers": ((b"Server", server.server_name.encode("latin-1")),) if server.server_name else (),
+    }
+
+
+def _positive(seconds: float | None) -> float | None:
+    return None if seconds is None or seconds <= 0 else seconds
