@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.engine.monitoring import logs
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing.server import ServerProcess
 
 #: What a client may put into a query, and nobody may find in a log.
 SECRET = "s3cr3t-in-the-query"
@@ -138,11 +137,9 @@ async def test_no_ticket_or_token_reaches_the_log_of_any_server(noisy_server: Se
     assert SECRET not in noisy_server.log
 
 
-async def test_handshake_error_and_close_of_a_connection_share_its_id(tmp_path: Path) -> None:
-    copy = tmp_path / "project"
-    _copy_with_failing_endpoint(copy)
-    environment = {"REALTIME_LOG_FORMAT": "json", "REALTIME_ACCESS_LOG": "1", "PYTHONPATH": str(copy)}
-    with ServerProcess(cwd=copy, env=environment) as server:
+async def test_handshake_error_and_close_of_a_connection_share_its_id() -> None:
+    environment = {"REALTIME_LOG_FORMAT": "json", "REALTIME_ACCESS_LOG": "1"}
+    with ServerProcess(env=environment) as server:
         async with connect(server.ws("/ws/failing")) as client, connect(server.ws("/ws")) as other:
             await client.send("now")
             with pytest.raises(ConnectionClosed):
@@ -157,24 +154,6 @@ async def test_handshake_error_and_close_of_a_connection_share_its_id(tmp_path: 
     assert [entry.get("event") for entry in mine] == ["opened", "closed", None]
     assert (mine[1]["code"], mine[1]["by"], mine[1]["path"]) == (1011, "server", "/ws/failing")
     assert len({entry["connection"] for entry in entries if "connection" in entry}) == 2
-
-
-def _copy_with_failing_endpoint(target: Path) -> None:
-    for name in ("project", "realtime", "templates", "static"):
-        shutil.copytree(PROJECT_ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (target / "realtime/endpoints/failing.py").write_text(
-        "from realtime.engine.consumers.consumer import PolicyConsumer\n\n\n"
-        "class FailingConsumer(PolicyConsumer):\n"
-        "    async def receive_message(self, message):\n"
-        "        raise RuntimeError('on purpose')\n"
-    )
-    routing = target / "realtime/routing.py"
-    source = routing.read_text()
-    entry = 'websocket_urlpatterns = [\n    path("ws/failing", FailingConsumer.as_asgi(), name="ws-failing"),\n'
-    routing.write_text(
-        "from realtime.endpoints.failing import FailingConsumer\n"
-        + source.replace("websocket_urlpatterns = [\n", entry)
-    )
 
 
 async def test_a_quiet_production_logs_what_broke_a_rule_and_nothing_ordinary() -> None:

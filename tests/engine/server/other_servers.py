@@ -18,7 +18,7 @@ from django.urls import path  # noqa: E402
 
 from realtime.engine.consumers.consumer import PolicyConsumer  # noqa: E402
 from realtime.engine.handshake.router import SocketRouter  # noqa: E402
-from realtime.routing import websocket_urlpatterns  # noqa: E402
+from tests.engine.routing import websocket_urlpatterns  # noqa: E402
 
 if os.environ.get("STOCK_DAPHNE"):
     daphne.server.HTTPFactory = daphne.server.HTTPFactory.__base__

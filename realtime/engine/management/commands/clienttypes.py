@@ -1,4 +1,4 @@
-"""``manage.py clienttypes``: an endpoint's messages as TypeScript types, for editors and static/realtime/client.js."""
+"""``manage.py clienttypes``: an endpoint's messages as TypeScript types, for editors and scripts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Command"]
 class Command(GeneratedFileCommand):
     """Writes the declarations, or compares them with the file."""
 
-    help = "Write static/realtime/messages.d.ts, or fail with --check if it is not what the message structs say."
-    path = "static/realtime/messages.d.ts"
+    help = "Write the endpoint's messages.d.ts, or fail with --check if it is not what the message structs say."
+    path = settings.REALTIME_CLIENT_TYPES["file"]
 
     def content(self) -> str:
-        """Return the declarations for the endpoint that ``settings.REALTIME_CLIENT_TYPES`` names."""
-        path: str = settings.REALTIME_CLIENT_TYPES
+        """Return the declarations for the endpoint in ``settings.REALTIME_CLIENT_TYPES``."""
+        path = settings.REALTIME_CLIENT_TYPES["endpoint"]
         for endpoint in describe_endpoints(websocket_urlpatterns()):
             if endpoint.path == path:
                 head = f"// Made from the messages of {path} by `manage.py clienttypes`. Do not edit.\n\n"
                 return head + typescript(endpoint.client_messages, endpoint.server_messages)
-        raise CommandError(f"settings.REALTIME_CLIENT_TYPES is {path!r}, which is the path of no endpoint.")
+        raise CommandError(f"settings.REALTIME_CLIENT_TYPES: no endpoint has the path {path!r}.")
