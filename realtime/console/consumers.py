@@ -30,11 +30,7 @@ from realtime.engine import (
     SocketPolicy,
 )
 from realtime.engine.auth.revocation import disconnect_channel
-<<<<<<< Updated upstream
 from realtime.engine.services.database import in_monitor_thread
-=======
-from realtime.engine.database import in_monitor_thread
->>>>>>> Stashed changes
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Refusal
 from realtime.rooms.services import post_message
