@@ -40,7 +40,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         expiry: seconds after which a message that nobody took is dropped.
         group_expiry: seconds for which a channel that nobody reads stays in its groups. Attached channels and those
             that somebody reads stay for as long as they live.
-        capacity: how many messages wait in one channel's mailbox.
+        capacity: how many messages wait in one channel's queue.
         channel_capacity: other capacities by channel name, as globs or compiled patterns.
         serializer_format: how messages are written for other processes, ``msgpack`` or ``json``.
         symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
@@ -109,13 +109,13 @@ class FanoutChannelLayer(BaseChannelLayer):
         return f"{prefix}{self._process}!{secrets.token_hex(8)}"
 
     def attach(self, channel_name: str, *, wake: Callable[[], None], resynchronise: bool = False) -> Subscription:
-        """Give a channel to a consumer that takes its mail itself instead of calling ``receive()``.
+        """Give a channel to a consumer that takes its messages itself instead of calling ``receive()``.
 
-        To be called in the consumer's event loop; the mail is announced there.
+        Call it in the consumer's event loop; ``wake`` is called there.
 
         Args:
             channel_name: a name from ``new_channel()``.
-            wake: called when mail is put into an empty mailbox.
+            wake: called when a message is put into an empty queue.
             resynchronise: whether the consumer wants ``layer.resynchronise`` when it may have missed something.
 
         Raises:
@@ -132,10 +132,9 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Send a message to one channel.
 
         Raises:
-            ChannelFull: if the channel's mailbox has no room. A mailbox of another process does not say so here: that
-                process counts and logs what it drops.
+            ChannelFull: if the channel's queue has no room. Another process counts and logs what it drops itself.
             TypeError: if the name is not valid.
-            UpstreamUnavailable: if the channel has no owner (its name has no ``!``) and Redis cannot be reached.
+            UpstreamUnavailable: if the channel is a named one (without ``!``) and Redis cannot be reached.
         """
         assert isinstance(message, dict), "message is not a dict"
         assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
@@ -151,10 +150,10 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Wait for the oldest message of a channel; where several callers wait, one of them gets it.
 
         Raises:
-            RuntimeError: if the channel is attached: its mail goes to its consumer.
+            RuntimeError: if the channel is attached: its messages go to its consumer.
             TypeError: if the name is not valid.
             ValueError: if the channel belongs to another process.
-            UpstreamUnavailable: if the channel has no owner and Redis has not been reached since the process started.
+            UpstreamUnavailable: if it is a named channel and Redis has not been reached since the process started.
         """
         self.require_valid_channel_name(channel)
         self._local.sweep()
@@ -173,15 +172,14 @@ class FanoutChannelLayer(BaseChannelLayer):
     async def group_add(self, group: str, channel: str) -> None:
         """Put a channel into a group; harmless if it is in it.
 
-        When this returns, the channel gets every later message to the group, or is told that it may have missed
-        some. The first member of the process costs a round trip to Redis, the others cost nothing. A channel of
-        another process is added by that process, soon. One without an owner (its name has no ``!``) gets each message
-        once; Redis keeps its membership.
+        When this returns, the channel gets every later message to the group, or ``layer.resynchronise``. The first
+        member of the process costs a round trip to Redis, the others cost nothing. A channel of another process is
+        added by that process, soon. Redis keeps the membership of a named channel (without ``!``).
 
         Raises:
             TypeError: if a name is not valid.
             UpstreamUnavailable: if Redis has not been reached since the process started, or cannot be reached now and
-                the channel has no owner.
+                it is a named channel.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
@@ -201,7 +199,7 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         Raises:
             TypeError: if a name is not valid.
-            UpstreamUnavailable: if the channel has no owner and Redis cannot be reached.
+            UpstreamUnavailable: if it is a named channel and Redis cannot be reached.
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
@@ -214,7 +212,7 @@ class FanoutChannelLayer(BaseChannelLayer):
             await self._broker.send_to_process(owner, RemoteMessage(Kind.DISCARD, channel, group))
 
     async def group_send(self, group: str, message: ChannelMessage) -> None:
-        """Send a message to every channel of a group; a full mailbox loses it, and the layer's statistics say so.
+        """Send a message to every channel of a group; a full queue loses it, and the layer's statistics count that.
 
         ``{"type": "websocket.send", "text" | "bytes": ..., "exclude": channel}`` goes straight to the connections of
         attached members, except to the excluded channel. Members of this process have the message when this returns,
@@ -260,7 +258,7 @@ class FanoutChannelLayer(BaseChannelLayer):
             await self._broker.check()
 
     async def flush(self) -> None:
-        """Forget all groups, all mail of this process, and all work in Redis; attached channels stay attached.
+        """Forget all groups and all messages, those in Redis too; attached channels stay attached.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
@@ -311,7 +309,7 @@ class FanoutChannelLayer(BaseChannelLayer):
 
     @staticmethod
     def _owner(channel: str) -> str | None:
-        """Return the id of the process that a channel belongs to; None for a channel without an owner."""
+        """Return the id of the process that a channel belongs to; None for a named channel."""
         before, mark, _ = channel.partition("!")
         return before[-PROCESS_ID_LENGTH:] if mark else None
 

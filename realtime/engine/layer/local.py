@@ -16,10 +16,10 @@ from realtime.engine.layer.groups import Groups
 __all__ = ["LocalMembers"]
 
 #: Seconds that a sender waits for another thread's event loop that does not keep up.
-FOREIGN_LOOP_PATIENCE = 5.0
+OTHER_LOOP_TIMEOUT = 5.0
 
-#: Members that are told to resynchronise before the event loop gets a turn.
-TOLD_PER_ITERATION = 1000
+#: Members that get ``layer.resynchronise`` before the event loop gets a turn.
+RESYNCHRONISED_PER_ITERATION = 1000
 
 
 #: The members of a group by the event loop in which they are reached; None: any.
@@ -30,7 +30,7 @@ class LocalMembers:
     """The channels of one process, from any thread and event loop.
 
     Args:
-        rules: what all mailboxes have in common.
+        rules: what all queues have in common.
         capacity_of: returns a channel's capacity.
         group_expiry: seconds for which a channel that nobody reads stays in its groups.
         on_deserted: called with each group that has lost its last member.
@@ -64,7 +64,7 @@ class LocalMembers:
         return self._groups.names()
 
     def has_members(self, group: str) -> bool:
-        """Tell whether a group has members here."""
+        """Return whether a group has members here."""
         return group in self._groups
 
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
@@ -103,7 +103,7 @@ class LocalMembers:
                 case ReaderQueue() as queue:
                     queue.readers += 1
                 case _:
-                    raise RuntimeError(f"channel {channel} is attached: its consumer takes the mail")
+                    raise RuntimeError(f"channel {channel} is attached: its consumer takes the messages")
         kept_for = self._group_expiry
         try:
             yield queue
@@ -118,7 +118,7 @@ class LocalMembers:
                 self._free_if_idle(queue)
 
     def post(self, channel: str, message: ChannelMessage) -> bool:
-        """Put a message into a channel's mailbox; returns whether it fitted."""
+        """Put a message into a channel's queue; returns whether it fitted."""
         with self._lock:
             member = self._member(channel)
             if isinstance(member, ReaderQueue):
@@ -164,10 +164,10 @@ class LocalMembers:
                     self._forget(member)
 
     async def resynchronise(self) -> None:
-        """Tell every member that wants to know it that it may have missed something."""
+        """Report to every member that it may have missed something."""
         for number, member in enumerate(list(self._members.values()), start=1):
             member.resynchronise()
-            if number % TOLD_PER_ITERATION == 0:
+            if number % RESYNCHRONISED_PER_ITERATION == 0:
                 await asyncio.sleep(0)
 
     def sweep(self) -> None:
@@ -181,7 +181,7 @@ class LocalMembers:
                 self._free_if_idle(member)
 
     def clear(self) -> None:
-        """Forget all groups and all mail; attached channels stay attached."""
+        """Forget all groups and all messages; attached channels stay attached."""
         deserted = self._groups.names()
         self._groups.clear()
         for group in deserted:
@@ -211,7 +211,7 @@ class LocalMembers:
         return member
 
     def _move(self, former: ChannelQueue, subscription: Subscription) -> None:
-        """Give the mail and the memberships of a channel to the consumer that has attached it."""
+        """Give the messages and the memberships of a channel to the consumer that has attached it."""
         for group in self._groups.groups_of(former):
             self._groups.add(group, subscription)
             self._groups.discard(group, former)
@@ -248,4 +248,4 @@ def _by_loop(members: Iterable[ChannelQueue]) -> Audience:
 
 async def _wait_for_other_loop(done: concurrent.futures.Future[None] | None) -> None:
     if done is not None:
-        await asyncio.wait([asyncio.wrap_future(done)], timeout=FOREIGN_LOOP_PATIENCE)
+        await asyncio.wait([asyncio.wrap_future(done)], timeout=OTHER_LOOP_TIMEOUT)

@@ -22,7 +22,7 @@ class Statistics:
     delivered: int = 0
     """Deliveries to members of this process; a message to 500 members is 500 deliveries."""
     dropped: int = 0
-    """Messages that a full mailbox refused."""
+    """Messages that a full queue refused."""
     expired: int = 0
     """Messages that nobody took within the layer's ``expiry``."""
     unpublished: int = 0
@@ -34,7 +34,7 @@ class Statistics:
     disconnects: int = 0
     """Connections to Redis that were lost."""
     resynchronised: int = 0
-    """Members that were told that they may have missed something."""
+    """Members that got ``layer.resynchronise``."""
 
     def as_dict(self) -> dict[str, int]:
         """Return all counters by name."""
