@@ -46,7 +46,9 @@ def test_no_python_file_holds_what_the_template_engine_would_render() -> None:
 
 def test_the_project_has_the_version_of_its_engine() -> None:
     pyproject = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())
+    changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text()
     assert pyproject["project"]["version"] == engine.__version__
+    assert re.search(r"^## (\S+)", changelog, re.MULTILINE)[1] == engine.__version__
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/upgrading.md"])
