@@ -1,4 +1,1 @@
-"""WebSocket connections as this project serves them: policies are enforced on the frame.
-
-``install()`` puts the wire into Daphne; ``realtime.engine.server.uvicorn:WebSocketProtocol`` is for ``uvicorn --ws``.
-"""
+"""The WebSocket protocol without I/O: bytes into ASGI events and back. The caller gives the time."""

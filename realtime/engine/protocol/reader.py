@@ -131,7 +131,7 @@ class MessageReader:
             PeerViolation: the bytes break RFC 6455 or a limit; the connection has to be failed with its code, and the
                 reader must not be used again.
         """
-        # The common case first: a short, masked, whole message.
+        # The common cases first: a short, masked, whole message, and nothing behind it.
         data, start = self._data, self._position
         if self._header is None and len(data) - start >= _SHORT_HEADER:
             first, length = data[start], data[start + 1] - MASKED
@@ -142,6 +142,10 @@ class MessageReader:
                     self._position = end
                     self.completed += 1
                     return _text(payload) if first == _WHOLE_TEXT else payload
+        elif start == len(data) and self._header is None and self._opcode is None and self._inflating is None:
+            self._data, self._position = b"", 0
+            self.unfinished = False
+            return None
         return self._next_frame_by_frame()
 
     def _next_frame_by_frame(self) -> Item | None:

@@ -36,7 +36,7 @@ class State(enum.Enum):
     CLOSING = "closing"
     """This side has sent its close frame and waits for the peer's (RFC 6455, 7.1.2)."""
     LINGERING = "lingering"
-    """Everything has been said; the peer is given a moment to read it and to end the TCP connection."""
+    """Everything was sent; the peer has some time to read it and to end the TCP connection."""
     LOST = "lost"
     """The transport is gone; the application is still given what arrived before."""
     CLOSED = "closed"
@@ -44,7 +44,7 @@ class State(enum.Enum):
 
 
 class Event(enum.StrEnum):
-    """What can happen to a connection; those of the application bear their ASGI names."""
+    """What can happen to a connection; the application's have their ASGI names."""
 
     ACCEPT = "websocket.accept"
     SEND = "websocket.send"
@@ -74,7 +74,7 @@ _TOO_LATE = (
 
 
 def _over(state: State, **moves: State) -> dict[Event, State]:
-    """Return the moves of a state in which the application has no say any more."""
+    """Return the moves of a state in which what the application sends is ignored."""
     return dict.fromkeys(_TOO_LATE, state) | {Event[name]: target for name, target in moves.items()}
 
 

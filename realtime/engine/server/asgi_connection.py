@@ -27,7 +27,6 @@ logger = logging.getLogger("realtime.wire")
 #: Events that an application takes or sends without waiting before other connections get a turn.
 TURN = 64
 
-
 #: Version of the extension ``websocket.policy`` that is announced.
 EXTENSION_VERSION = "1"
 

@@ -1,4 +1,4 @@
-"""The living sessions of this process, and their orderly end when the server stops."""
+"""The living connections of this process, and their orderly end when the server stops."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHUTTING_DOWN = HandshakeRejected(503, "The server is shutting down; connect aga
 
 
 class Drainable(Protocol):
-    """What can be asked to end."""
+    """A connection that can be ended."""
 
     @property
     def pending(self) -> int:
@@ -47,12 +47,12 @@ class Drainable(Protocol):
 
 
 class Drain:
-    """Closes every session, spread over some seconds, so that not all clients come back in the same one.
+    """Closes every connection, spread over some seconds, so that not all clients reconnect at once.
 
     Attributes:
         seconds: over how long a stopping server closes its sockets.
         draining: whether the server is stopping; new handshakes are answered with 503.
-        sessions: the sessions whose application or transport is alive.
+        sessions: the connections whose application or transport is alive.
     """
 
     def __init__(self) -> None:
@@ -62,17 +62,17 @@ class Drain:
         self._empty: asyncio.Event | None = None
 
     def add(self, session: Drainable) -> None:
-        """Register a session."""
+        """Register a connection."""
         self.sessions.add(session)
 
     def discard(self, session: Drainable) -> None:
-        """Forget a session that has ended."""
+        """Forget a connection that has ended."""
         self.sessions.discard(session)
         if self._empty is not None and not self.sessions:
             self._empty.set()
 
     async def run(self, seconds: float) -> None:
-        """Close every session with 1012 and wait until all have ended, at most ``seconds`` and a grace.
+        """Close every connection with 1012 and wait until all have ended, at most ``seconds`` and a grace.
 
         Every application gets its disconnect event; one that has not returned by the end is cancelled.
 
@@ -113,7 +113,7 @@ def _survive(end: Callable[[], None]) -> None:
         logger.exception("A connection could not be ended")
 
 
-#: The sessions of this process. A process serves one address, and what is asked of it is asked of all.
+#: The connections of this process, which serves one address.
 DRAIN = Drain()
 
 
