@@ -13,11 +13,20 @@ import pytest
 from realtime.engine.testing.server import PROJECT_ROOT
 
 TYPESCRIPT = "typescript@5.9.3"
-SCRIPTS = sorted((PROJECT_ROOT / "static" / "realtime").glob("*.js"))
+FOLDERS = [PROJECT_ROOT / "static" / "realtime", *PROJECT_ROOT.glob("realtime/*/static/*")]
+SCRIPTS = sorted(script for folder in FOLDERS for script in folder.glob("*.js"))
 OPTIONS = [
     *("--noEmit", "--allowJs", "--checkJs", "--strict"),
     *("--target", "es2022", "--module", "esnext", "--moduleResolution", "bundler"),
 ]
+
+
+@pytest.fixture
+def served(tmp_path) -> Path:
+    """The scripts as ``/static/`` serves them: those of all apps side by side."""
+    for folder in FOLDERS:
+        shutil.copytree(folder, tmp_path / folder.name, dirs_exist_ok=True)
+    return tmp_path
 
 
 @pytest.fixture
@@ -34,14 +43,13 @@ def check_types(npm_package):
     return check
 
 
-def test_the_types_of_the_scripts_fit(check_types):
+def test_the_types_of_the_scripts_fit(check_types, served):
     assert SCRIPTS
-    assert check_types(SCRIPTS) == []
+    assert check_types([served / script.parent.name / script.name for script in SCRIPTS]) == []
 
 
-def test_a_message_that_the_server_does_not_know_is_a_type_error(check_types, tmp_path):
-    shutil.copytree(PROJECT_ROOT / "static" / "realtime", tmp_path / "realtime")
-    client = tmp_path / "realtime" / "client.js"
+def test_a_message_that_the_server_does_not_know_is_a_type_error(check_types, served):
+    client = served / "rooms" / "client.js"
     client.write_text(client.read_text().replace('{ type: "Leave", room,', '{ type: "Leaf", room,'))
     [complaint, *_] = check_types([client])
     assert "client.js" in complaint
@@ -49,9 +57,10 @@ def test_a_message_that_the_server_does_not_know_is_a_type_error(check_types, tm
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_loads_only_its_neighbours(script):
+def test_a_script_loads_only_its_neighbours_and_the_engine(script, served):
     imported = re.findall(r"^import .*? from \"([^\"]+)\";$", script.read_text(), re.MULTILINE | re.DOTALL)
-    assert all(re.fullmatch(r"\./[a-z]+\.js", name) and (script.parent / name).is_file() for name in imported)
+    assert all(re.fullmatch(r"(\.|\.\./realtime)/[a-z]+\.js", name) for name in imported)
+    assert all((served / script.parent.name / name).is_file() for name in imported)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from realtime.console.monitor import (
     MonitorCommand,
     MonitorEvent,
     Refused,
+    announce,
     overview,
 )
 from realtime.engine import (
@@ -31,9 +31,6 @@ from realtime.engine import (
 )
 from realtime.engine.auth.revocation import disconnect_channel
 from realtime.engine.services.database import in_monitor_thread
-from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person, Refusal
-from realtime.rooms.services import post_message
 
 __all__ = ["MonitorConsumer"]
 
@@ -124,16 +121,4 @@ def _perform(user: Any, command: MonitorCommand) -> Done | Refused:
             disconnect_channel(channel, "disconnected by staff")
             return Done(detail="Disconnected.")
         case Announce(slug, content):
-            return _announce(user, slug, content)
-
-
-def _announce(user: Any, slug: str, content: str) -> Done | Refused:
-    if not user.has_perm("rooms.change_room"):
-        return Refused(detail="You may not announce anything.")
-    room = Room.objects.filter(slug=slug).first()
-    if room is None:
-        return Refused(detail=f"There is no room {slug[:80]!r}.")
-    outcome = post_message(room, Person.of(user, uuid.uuid4().hex), content)
-    if isinstance(outcome, Refusal):
-        return Refused(detail=outcome.detail)
-    return Done(detail=f"Announced in {room.slug} as message {outcome.seq}.")
+            return announce(user, slug, content)

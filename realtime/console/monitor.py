@@ -1,10 +1,15 @@
-"""What the live page of the admin shows, and the messages in which it is told."""
+"""What the live page of the admin shows, its messages, and what it does with rooms.
+
+The rooms are an app that a project may have removed. They are imported only where they are installed.
+"""
 
 from __future__ import annotations
 
 import datetime
+import uuid
 from typing import Annotated, Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db.models import Count, QuerySet, Sum
 from django.utils import timezone
@@ -12,7 +17,6 @@ from msgspec import Meta, Struct
 
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.monitoring.counters import all_traffic
-from realtime.rooms.models import Room
 
 __all__ = [
     "Announce",
@@ -25,6 +29,9 @@ __all__ = [
     "Overview",
     "Refused",
     "RoomNow",
+    "announce",
+    "announcement_length",
+    "has_rooms",
     "overview",
 ]
 
@@ -59,7 +66,7 @@ class ConnectionNow(Struct, frozen=True):
 
 
 class Command(Struct, tag_field="type", kw_only=True, frozen=True):
-    """What staff may ask for."""
+    """A message of staff."""
 
 
 class Disconnect(Command, tag="Disconnect", frozen=True):
@@ -79,7 +86,7 @@ MonitorCommand = Disconnect | Announce
 
 
 class Event(Struct, tag_field="type", kw_only=True, frozen=True):
-    """What the server tells."""
+    """A message of the server."""
 
 
 class Overview(Event, tag="Overview", frozen=True):
@@ -98,13 +105,13 @@ class Overview(Event, tag="Overview", frozen=True):
 
 
 class Done(Event, tag="Done", frozen=True):
-    """What was asked for has happened."""
+    """A command succeeded."""
 
     detail: str
 
 
 class Refused(Event, tag="Refused", frozen=True):
-    """What was asked for has not happened."""
+    """A command failed."""
 
     detail: str
 
@@ -113,7 +120,7 @@ MonitorEvent = Overview | Done | Refused
 
 
 def overview() -> Overview:
-    """Return what there is now. Synchronous; six queries, whatever there is."""
+    """Return what there is now. Synchronous; at most six queries."""
     now = timezone.now()
     alive = Process.objects.filter(expires_at__gt=now)
     connections = LiveConnection.objects.filter(process__in=alive.values("pk"))
@@ -123,7 +130,7 @@ def overview() -> Overview:
         processes=alive.count(),
         connections=connections.count(),
         users=connections.exclude(user=None).values("user").distinct().count(),
-        stored=Room.objects.aggregate(total=Sum("last_seq"))["total"] or 0,
+        stored=_stored(),
         received=sum(endpoint.messages_in for endpoint in traffic),
         sent=sum(endpoint.messages_out for endpoint in traffic),
         endpoints=_endpoints(connections),
@@ -138,6 +145,10 @@ def _endpoints(connections: QuerySet[LiveConnection]) -> list[EndpointNow]:
 
 
 def _rooms() -> list[RoomNow]:
+    if not has_rooms():
+        return []
+    from realtime.rooms.models import Room
+
     rooms: Any = Room.objects.annotate(total=Count("attendances")).order_by("-total", "-last_seq")
     return [RoomNow(room.slug, room.total, room.last_seq) for room in rooms[:MAX_ROOMS]]
 
@@ -149,3 +160,50 @@ def _newest(connections: QuerySet[LiveConnection]) -> list[ConnectionNow]:
         ConnectionNow(row["channel"], row["endpoint"], row[name], row["address"], row["since"])
         for row in rows[:MAX_CONNECTIONS]
     ]
+
+
+def has_rooms() -> bool:
+    """Return whether the rooms are installed."""
+    return apps.is_installed("realtime.rooms")
+
+
+def announcement_length() -> int:
+    """Return how many characters an announcement may have; 0 without rooms."""
+    if not has_rooms():
+        return 0
+    from realtime.rooms.limits import limits
+
+    return limits().content_length
+
+
+def _stored() -> int:
+    if not has_rooms():
+        return 0
+    from realtime.rooms.models import Room
+
+    return Room.objects.aggregate(total=Sum("last_seq"))["total"] or 0
+
+
+def announce(user: Any, slug: str, content: str) -> Done | Refused:
+    """Post a message to a room, with the permissions of the user. Synchronous.
+
+    Args:
+        user: the author.
+        slug: the name of the room.
+        content: the message.
+    """
+    if not has_rooms():
+        return Refused(detail="This project has no rooms.")
+    from realtime.rooms.models import Room
+    from realtime.rooms.permissions import Person, Refusal
+    from realtime.rooms.services import post_message
+
+    if not user.has_perm("rooms.change_room"):
+        return Refused(detail="You may not announce anything.")
+    room = Room.objects.filter(slug=slug).first()
+    if room is None:
+        return Refused(detail=f"There is no room {slug[:80]!r}.")
+    outcome = post_message(room, Person.of(user, uuid.uuid4().hex), content)
+    if isinstance(outcome, Refusal):
+        return Refused(detail=outcome.detail)
+    return Done(detail=f"Announced in {room.slug} as message {outcome.seq}.")

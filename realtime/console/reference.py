@@ -45,7 +45,7 @@ def reference(request: HttpRequest) -> HttpResponse:
         "policy_fields": policy_fields().items(),
         "close_codes": CATALOGUE.values(),
     }
-    return render(request, "realtime/reference.html", context)
+    return render(request, "console/reference.html", context)
 
 
 def _for_template(endpoint: Endpoint) -> dict[str, Any]:

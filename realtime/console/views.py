@@ -1,4 +1,4 @@
-"""The pages that people see: a console for each endpoint at ``/``, the rooms, and the live page of the admin."""
+"""The pages that people see: a console for each endpoint at ``/``, and the live page of the admin."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.templatetags.static import static
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import Resolver404, resolve, reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from realtime.console.examples import presets_for
-from realtime.engine import Advice
+from realtime.console.monitor import announcement_length
 from realtime.engine.auth.tickets import LIFETIME
-from realtime.engine.close import CATALOGUE
+from realtime.engine.close import close_codes
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
 from realtime.engine.describe.scaffold import consumer_source, route_source
 from realtime.engine.describe.schemas import describe_messages
-from realtime.rooms.limits import limits
-from realtime.rooms.models import SLUG, Room
-from realtime.rooms.permissions import Action, RoomFacts, decide, may_create, standing_of, visible_rooms
 from realtime.routing import websocket_urlpatterns
 
-__all__ = ["close_codes", "favicon", "home", "live", "room", "rooms"]
+__all__ = ["home", "live"]
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
@@ -44,15 +39,6 @@ _CHARTS = {
     "stored": "Room messages stored a second",
     "received": "Messages received a second",
     "sent": "Messages sent a second",
-}
-
-#: Rooms that one page lists.
-MAX_LISTED = 200
-
-_NEXT_STEP = {
-    Advice.STOP: "A client should not come back by itself.",
-    Advice.RECONNECT: "A client should come back after a pause.",
-    Advice.RENEW: "A client should get a new token, then come back.",
 }
 
 #: What the foot of the page points at, where this project serves it.
@@ -84,52 +70,7 @@ def home(request: HttpRequest) -> HttpResponse:
             "loggedIn": request.user.is_authenticated,
         },
     }
-    return render(request, "realtime/home.html", context)
-
-
-@require_safe
-def rooms(request: HttpRequest) -> HttpResponse:
-    """List the rooms that somebody may enter; ``?name=`` leads to one by its name."""
-    name = request.GET.get("name", "")
-    if SLUG.fullmatch(name):
-        return redirect("room", name)
-    context = {
-        "rooms": visible_rooms(request.user).filter(is_archived=False)[:MAX_LISTED],
-        "may_create": may_create(request.user),
-    }
-    return render(request, "realtime/rooms.html", context)
-
-
-@require_safe
-def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a room to chat in; who may only read is offered the login, and who may not even read gets 404.
-
-    Args:
-        request: the request.
-        slug: the room's name.
-    """
-    refusal = _refusal_to_write(request, slug)
-    context = {
-        "room": slug,
-        "may_write": refusal is None,
-        "refusal": refusal,
-        "login_url": f"{reverse('login')}?{urlencode({'next': request.path})}",
-        "max_length": limits().content_length,
-        "data": {
-            "room": slug,
-            "me": request.user.get_username() if request.user.is_authenticated else None,
-            "url": "/ws/rooms",
-            "ticketUrl": reverse("ws-ticket"),
-            "closeCodes": close_codes(),
-        },
-    }
-    return render(request, "realtime/room.html", context)
-
-
-@require_safe
-def favicon(request: HttpRequest) -> HttpResponse:
-    """Lead browsers to the icon where a page does not name it; those of the admin do not."""
-    return redirect(static("realtime/icon.svg"))
+    return render(request, "console/home.html", context)
 
 
 @require_safe
@@ -138,41 +79,10 @@ def live(request: HttpRequest) -> HttpResponse:
     context = {
         **admin.site.each_context(request),
         "charts": [{"name": name, "label": label} for name, label in _CHARTS.items()],
-        "max_length": limits().content_length,
+        "max_length": announcement_length(),
         "close_codes": close_codes(),
     }
     return render(request, "admin/live.html", context)
-
-
-def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:
-    """Return why somebody may only read in a room, None where they may write.
-
-    Raises:
-        Http404: for a room that they may not see, or that does not exist and that they may not make.
-    """
-    known = Room.objects.filter(slug=slug).first() if SLUG.fullmatch(slug) else None
-    if known is None:
-        if SLUG.fullmatch(slug) is None or not may_create(request.user):
-            raise Http404(f"There is no room {slug[:80]!r}.")
-        return None
-    standing = standing_of(request.user, known)
-    if decide(standing, RoomFacts.of(known), Action.READ) is not None:
-        raise Http404(f"There is no room {slug[:80]!r}.")
-    refusal = decide(standing, RoomFacts.of(known), Action.POST)
-    return None if refusal is None else refusal.detail
-
-
-def close_codes() -> dict[int, dict[str, str]]:
-    """Return the catalogue of close codes as a script in a page needs it."""
-    return {
-        code: {
-            "name": entry.code.name,
-            "meaning": entry.meaning,
-            "advice": entry.advice.value,
-            "next": _NEXT_STEP[entry.advice],
-        }
-        for code, entry in CATALOGUE.items()
-    }
 
 
 def _for_template(endpoint: Endpoint) -> dict[str, Any]:

@@ -12,6 +12,7 @@ __all__ = [
     "CloseCode",
     "CloseEntry",
     "advice_for",
+    "close_codes",
     "is_sendable",
     "truncate_reason",
 ]
@@ -111,3 +112,23 @@ def truncate_reason(reason: str) -> str:
     """
     encoded = reason.encode("utf-8", "replace")
     return encoded[:MAX_REASON_BYTES].decode("utf-8", "ignore")
+
+
+_NEXT_STEP = {
+    Advice.STOP: "A client should not come back by itself.",
+    Advice.RECONNECT: "A client should come back after a pause.",
+    Advice.RENEW: "A client should get a new token, then come back.",
+}
+
+
+def close_codes() -> dict[int, dict[str, str]]:
+    """Return the catalogue of close codes as a script in a page needs it."""
+    return {
+        code: {
+            "name": entry.code.name,
+            "meaning": entry.meaning,
+            "advice": entry.advice.value,
+            "next": _NEXT_STEP[entry.advice],
+        }
+        for code, entry in CATALOGUE.items()
+    }

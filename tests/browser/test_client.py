@@ -1,4 +1,4 @@
-"""static/realtime/client.js: rooms, tokens that expire, answers that are lost."""
+"""realtime/rooms/static/rooms/client.js: rooms, tokens that expire, answers that are lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANN = 2
 
 #: Makes a RoomsClient in a page; ``events`` is what it told. Tokens are used one after the other.
 OPEN = """async ({ tokens, room, ...options }) => {
-  const { RoomsClient } = await import("/static/realtime/client.js");
+  const { RoomsClient } = await import("/static/rooms/client.js");
   const closeCodes = JSON.parse(document.getElementById("realtime-data").textContent).closeCodes;
   const current = () => tokens[0];
   const expires = (token) => new Date(JSON.parse(atob(token.split(".")[1])).exp * 1000);
@@ -274,7 +274,7 @@ async def test_the_position_moves_on_only_over_an_unbroken_row(new_page, seen, p
     page = await new_page()
     moved = await page.evaluate(
         """async (seen) => {
-          const { Position } = await import("/static/realtime/client.js");
+          const { Position } = await import("/static/rooms/client.js");
           const position = new Position("epoch", 0);
           return [seen.filter((seq) => position.see(seq)), position.seq];
         }""",

@@ -1,4 +1,4 @@
-"""static/realtime/connection.js: a WebSocket that comes back."""
+"""realtime/engine/static/realtime/connection.js: a WebSocket that comes back."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PAGE_WEIGHT = 60 * 1024
 
 #: Says many things by the page's own client module, and returns when all are stored.
 SAY_MANY = """async ({ room, count }) => {
-  const { RoomsClient } = await import("/static/realtime/client.js");
+  const { RoomsClient } = await import("/static/rooms/client.js");
   const client = new RoomsClient({ url: "/ws/rooms", closeCodes: {} });
   client.join(room);
   client.start();

@@ -14,7 +14,7 @@ from realtime.console.monitor import Overview
 from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
-from realtime.rooms.models import Membership, Role, Room
+from realtime.rooms.models import Room
 from realtime.routing import websocket_urlpatterns
 
 
@@ -156,34 +156,6 @@ def test_the_reference_shows_every_endpoint_message_policy_field_and_close_code(
     assert {f"close-{code}" for code in CATALOGUE} <= ids
     links = {attributes["href"] for tag, attributes in Elements(html).found if tag == "a"}
     assert {link[1:] for link in links if link.startswith("#")} <= ids
-
-
-def test_rooms_are_listed_to_those_who_may_enter_them(client, django_user_model):
-    ann = django_user_model.objects.create_user("ann")
-    rooms = {
-        "open": Room.objects.create(slug="open"),
-        "users": Room.objects.create(slug="users", strangers_may_read=False),
-        "members": Room.objects.create(slug="members", is_public=False),
-        "others": Room.objects.create(slug="others", is_public=False),
-        "banned": Room.objects.create(slug="banned"),
-        "old": Room.objects.create(slug="old", is_archived=True),
-    }
-    Membership.objects.create(room=rooms["members"], user=ann)
-    Membership.objects.create(room=rooms["banned"], user=ann, role=Role.BANNED)
-    assert listed(client) == ["banned", "open"]
-    client.force_login(ann)
-    assert listed(client) == ["members", "open", "users"]
-    client.force_login(django_user_model.objects.create_superuser("root"))
-    assert listed(client) == ["banned", "members", "open", "others", "users"]
-
-
-def listed(client) -> list[str]:
-    return re.findall(r'href="/rooms/([^/"]+)/"', client.get("/rooms/").content.decode())
-
-
-def test_a_room_is_opened_by_its_name(client, db):
-    assert client.get("/rooms/?name=my-room").headers["Location"] == "/rooms/my-room/"
-    assert client.get("/rooms/?name=../admin").status_code == 200
 
 
 def test_the_icon_is_found_where_a_page_does_not_name_it(client):

@@ -350,9 +350,9 @@ def test_static_files_are_collected_and_sent_compressed(image: Path) -> None:
         "DJANGO_SECURE_SSL_REDIRECT": "0",
         "PYTHONPATH": str(image),
     }
-    plain = (image / "static/realtime/client.js").read_bytes()
+    plain = (image / "realtime/engine/static/realtime/connection.js").read_bytes()
     with ServerProcess(cwd=image, env=environment) as server:
-        address = server.http("/static/realtime/client.js")
+        address = server.http("/static/realtime/connection.js")
         for accepted, sent in (("gzip", "gzip"), ("identity", None)):
             request = urllib.request.Request(address, headers={"Accept-Encoding": accepted})
             with urllib.request.urlopen(request, timeout=10) as response:

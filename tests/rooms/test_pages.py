@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 
@@ -77,3 +79,31 @@ def test_the_page_of_a_room_that_does_not_exist_is_for_those_who_may_make_it(
 def test_a_name_that_no_room_can_have_is_not_found(client, ann):
     client.force_login(ann)
     assert client.get(f"/rooms/{'x' * 65}/").status_code == 404
+
+
+def test_rooms_are_listed_to_those_who_may_enter_them(client, django_user_model):
+    ann = django_user_model.objects.create_user("ann")
+    rooms = {
+        "open": Room.objects.create(slug="open"),
+        "users": Room.objects.create(slug="users", strangers_may_read=False),
+        "members": Room.objects.create(slug="members", is_public=False),
+        "others": Room.objects.create(slug="others", is_public=False),
+        "banned": Room.objects.create(slug="banned"),
+        "old": Room.objects.create(slug="old", is_archived=True),
+    }
+    Membership.objects.create(room=rooms["members"], user=ann)
+    Membership.objects.create(room=rooms["banned"], user=ann, role=Role.BANNED)
+    assert listed(client) == ["banned", "open"]
+    client.force_login(ann)
+    assert listed(client) == ["members", "open", "users"]
+    client.force_login(django_user_model.objects.create_superuser("root"))
+    assert listed(client) == ["banned", "members", "open", "others", "users"]
+
+
+def listed(client) -> list[str]:
+    return re.findall(r'href="/rooms/([^/"]+)/"', client.get("/rooms/").content.decode())
+
+
+def test_a_room_is_opened_by_its_name(client, db):
+    assert client.get("/rooms/?name=my-room").headers["Location"] == "/rooms/my-room/"
+    assert client.get("/rooms/?name=../admin").status_code == 200

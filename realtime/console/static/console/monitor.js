@@ -1,6 +1,6 @@
 /** The live page of the admin: numbers, charts of the last two minutes, and what staff can do. */
 
-import { Connection } from "./connection.js";
+import { Connection } from "../realtime/connection.js";
 
 /** Overviews that a chart shows; one comes every second. */
 const LENGTH = 120;

@@ -1,7 +1,7 @@
 /**
  * Rooms in a browser: joins them, takes up each where it left off, and sends every message until it is acknowledged.
  *
- *     import { RoomsClient } from "/static/realtime/client.js";
+ *     import { RoomsClient } from "/static/rooms/client.js";
  *     const client = new RoomsClient({ url: "/ws/rooms", closeCodes });
  *     client.addEventListener("message", ({ detail }) => console.log(detail.user, detail.content));
  *     client.join("lobby");
@@ -9,7 +9,7 @@
  *     client.say("lobby", "hello");
  */
 
-import { Connection, SignedOut, pause } from "./connection.js";
+import { Connection, SignedOut, pause } from "../realtime/connection.js";
 
 export { SignedOut };
 
@@ -29,7 +29,7 @@ const PASSING = new Set(["rate_limited", "internal"]);
  * @typedef {import("./messages.d.ts").ServerMessage} ServerMessage
  * @typedef {import("./messages.d.ts").Chat} Chat
  * @typedef {import("./messages.d.ts").Joined} Joined
- * @typedef {import("./connection.js").ConnectionOptions} ConnectionOptions
+ * @typedef {import("../realtime/connection.js").ConnectionOptions} ConnectionOptions
  *
  * @typedef {object} RoomsOptions
  * @property {boolean} [retry] send again, after a break, what was transmitted and not acknowledged; the server tells a
@@ -184,13 +184,13 @@ export class RoomsClient extends EventTarget {
     });
   }
 
-  /** @param {import("./connection.js").State} state */
+  /** @param {import("../realtime/connection.js").State} state */
   #stateChanged(state) {
     if (state.phase === "waiting" || state.phase === "stopped") this.#interrupted(state);
     this.#tell("state", state);
   }
 
-  /** @param {import("./connection.js").State} state */
+  /** @param {import("../realtime/connection.js").State} state */
   #interrupted({ phase, reason }) {
     clearTimeout(this.#renewal);
     for (const { reject } of this.#requests.values()) reject(new Error("The connection was interrupted."));

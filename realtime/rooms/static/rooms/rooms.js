@@ -2,7 +2,7 @@
 
 import { RoomsClient } from "./client.js";
 import { MessageList } from "./messagelist.js";
-import { sessionTickets } from "./ticket.js";
+import { sessionTickets } from "../realtime/ticket.js";
 
 /**
  * @template {HTMLElement} T
@@ -32,7 +32,7 @@ let countdown;
 /** @param {string} text */
 const setStatus = (text) => (find("[data-status]").textContent = text);
 
-/** @param {import("./connection.js").State} state */
+/** @param {import("../realtime/connection.js").State} state */
 function showState({ phase, code, reason, delay }) {
   clearInterval(countdown);
   find("[data-connection]").dataset.phase = phase;

@@ -1,0 +1,15 @@
+"""HTTP routes of the console. They come before the admin's, which would take ``/admin/live/``."""
+
+from django.contrib import admin
+from django.urls import path
+
+from realtime.console import reference, views
+
+__all__ = ["urlpatterns"]
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("asyncapi.json", reference.asyncapi_json, name="asyncapi"),
+    path("api/docs/", reference.reference, name="reference"),
+    path("admin/live/", admin.site.admin_view(views.live), name="admin-live"),
+]
