@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import shutil
 import socket
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -26,9 +29,11 @@ LIMITS = {
     "REALTIME_TRUSTED_PROXIES": "1",
 }
 
-#: Of the demo users.
-ADMIN, ANN = 1, 2
+#: A demo user; its copies are for one test each.
+ANN = 2
+COPIES = range(100, 130)
 
+_users = iter(COPIES)
 _hosts = itertools.count(1)
 
 
@@ -79,27 +84,59 @@ async def visitors() -> AsyncIterator[Visitors]:
 
 
 @pytest.fixture
-def start(database_copy: Path) -> Iterator[Callable[..., list[ServerProcess]]]:
+def user() -> int:
+    """A user who holds no slot."""
+    return next(_users)
+
+
+@pytest.fixture(scope="module")
+def database_of_users(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the demo database with more users."""
+    copy = tmp_path_factory.mktemp("slots") / "db.sqlite3"
+    copy.write_bytes(database.read_bytes())
+    with contextlib.closing(sqlite3.connect(copy)) as connection, connection:
+        names = [row[1] for row in connection.execute("PRAGMA table_info(auth_user)")]
+        others = ", ".join(name for name in names if name not in ("id", "username"))
+        for user in COPIES:
+            connection.execute(
+                f"INSERT INTO auth_user (id, username, {others}) SELECT ?, ?, {others} FROM auth_user WHERE id = ?",
+                (user, f"user-{user}", ANN),
+            )
+    return copy
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisProcess]:
+    """A Redis server for all tests that leave it alone."""
+    if shutil.which("redis-server") is None:
+        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
+    server = RedisProcess()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def start(database_of_users: Path) -> Iterator[Callable[..., list[ServerProcess]]]:
     """Start server processes that share a database and, where one is given, a Redis."""
     with contextlib.ExitStack() as stack:
 
         def start(count: int, redis: RedisProcess | None = None, **env: str) -> list[ServerProcess]:
             environment = {**LIMITS, **env, "REDIS_URL": redis.url if redis else None, "WEB_CONCURRENCY": str(count)}
-            servers = [ServerProcess(env=environment, database=database_copy) for _ in range(count)]
+            servers = [ServerProcess(env=environment, database=database_of_users) for _ in range(count)]
             return [stack.enter_context(server) for server in servers]
 
         yield start
 
 
-@pytest.fixture(params=[1, 2])
+@pytest.fixture(scope="module", params=[1, 2])
 def servers(request: pytest.FixtureRequest, start: Callable[..., list[ServerProcess]]) -> list[ServerProcess]:
     """One process without Redis, or two with it."""
-    return start(request.param, request.getfixturevalue("redis_server") if request.param > 1 else None)
+    return start(request.param, request.getfixturevalue("redis") if request.param > 1 else None)
 
 
-async def test_parallel_handshakes_of_one_user_pass_the_limit_exactly(servers, visitors) -> None:
-    assert await visitors.together(60, servers, user_id=ANN) == {101: LIMIT, 429: 60 - LIMIT}
-    assert await visitors.status(servers[0], ADMIN) == 101
+async def test_parallel_handshakes_of_one_user_pass_the_limit_exactly(servers, visitors, user: int) -> None:
+    assert await visitors.together(60, servers, user_id=user) == {101: LIMIT, 429: 60 - LIMIT}
+    assert await visitors.status(servers[0], next(_users)) == 101
 
 
 async def test_parallel_handshakes_of_one_address_pass_the_limit_exactly(servers, visitors) -> None:
@@ -107,12 +144,12 @@ async def test_parallel_handshakes_of_one_address_pass_the_limit_exactly(servers
     assert await visitors.status(servers[0], address="192.0.2.8") == 101
 
 
-async def test_connections_that_have_ended_make_room(servers, visitors) -> None:
-    await visitors.together(LIMIT, servers, user_id=ANN)
-    assert await visitors.status(servers[0], ANN) == 429
+async def test_connections_that_have_ended_make_room(servers, visitors, user: int) -> None:
+    await visitors.together(LIMIT, servers, user_id=user)
+    assert await visitors.status(servers[0], user) == 429
     await visitors.close()
     # A server notices the end of a connection a moment after its client.
-    while (answers := await visitors.together(LIMIT, servers, user_id=ANN)) != {101: LIMIT}:
+    while (answers := await visitors.together(LIMIT, servers, user_id=user)) != {101: LIMIT}:
         assert answers[101] + answers[429] == LIMIT
         await visitors.close()
 
@@ -130,10 +167,10 @@ async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visito
         await visitors.close()
 
 
-async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors) -> None:
+async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors, user: int) -> None:
     doomed, survivor = start(2, redis_server, REALTIME_LEASE_SECONDS="2")
-    await visitors.together(LIMIT, [doomed], user_id=ANN)
-    assert await visitors.status(survivor, ANN) == 429
+    await visitors.together(LIMIT, [doomed], user_id=user)
+    assert await visitors.status(survivor, user) == 429
     redis_server.command("CONFIG SET notify-keyspace-events Ex")
     with socket.create_connection(("127.0.0.1", redis_server.port)) as events:
         events.sendall(b"SUBSCRIBE __keyevent@0__:expired\r\n")
@@ -141,40 +178,40 @@ async def test_the_slots_of_a_killed_process_come_back(start, redis_server: Redi
         events.settimeout(30)
         while b":slots:" not in events.recv(4096):
             pass
-    assert await visitors.together(2 * LIMIT, [survivor], user_id=ANN) == {101: LIMIT, 429: LIMIT}
+    assert await visitors.together(2 * LIMIT, [survivor], user_id=user) == {101: LIMIT, 429: LIMIT}
 
 
 async def test_without_redis_each_process_counts_for_itself_and_afterwards_together_again(
-    start, redis_server: RedisProcess, visitors
+    start, redis_server: RedisProcess, visitors, user: int
 ) -> None:
     first, second = start(2, redis_server)
-    assert await visitors.status(second, ADMIN) == 101
-    assert await visitors.together(6, [first], user_id=ANN) == {101: 6}
+    assert await visitors.status(second, next(_users)) == 101
+    assert await visitors.together(6, [first], user_id=user) == {101: 6}
     redis_server.kill()
-    assert await visitors.together(6, [first], user_id=ANN) == {101: LIMIT - 6, 429: 2}
-    assert await visitors.together(2, [second], user_id=ANN) == {101: 2}
+    assert await visitors.together(6, [first], user_id=user) == {101: LIMIT - 6, 429: 2}
+    assert await visitors.together(2, [second], user_id=user) == {101: 2}
     redis_server.start()
     while await asyncio.to_thread(redis_server.command, "SCARD realtime:slots") != b":2\r\n":
         pass
-    # Redis has forgotten everything, and knows all that is open: the twelve of ann.
-    assert await visitors.status(second, ANN) == 429
-    assert await visitors.status(second, ADMIN) == 101
+    # Redis has forgotten everything, and knows all that is open: the twelve of the user.
+    assert await visitors.status(second, user) == 429
+    assert await visitors.status(second, next(_users)) == 101
 
 
-async def test_a_visitor_that_becomes_a_user_takes_one_of_the_users_slots(servers, visitors) -> None:
-    await visitors.together(LIMIT - 1, servers, user_id=ANN)
+async def test_a_visitor_that_becomes_a_user_takes_one_of_the_users_slots(servers, visitors, user: int) -> None:
+    await visitors.together(LIMIT - 1, servers, user_id=user)
     clients = [
         await visitors._stack.enter_async_context(websockets.connect(server.ws("/ws/rooms")))
         for server in (servers[0], servers[-1])
     ]
     answers = []
     for client in clients:
-        await client.send(json.dumps({"type": "Authenticate", "token": token(ANN), "ref": "a"}))
+        await client.send(json.dumps({"type": "Authenticate", "token": token(user), "ref": "a"}))
         answers.append(await client.recv())
     assert '"Authenticated"' in answers[0]
     assert '"rate_limited"' in answers[1]
     assert '"ref":"a"' in answers[1]
-    assert await visitors.status(servers[0], ANN) == 429
+    assert await visitors.status(servers[0], user) == 429
     await clients[1].send('{"type":"Ping"}')
     assert await clients[1].recv() == '{"type":"Pong"}'
 
