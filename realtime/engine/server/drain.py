@@ -52,23 +52,23 @@ class Drain:
     Attributes:
         seconds: over how long a stopping server closes its sockets.
         draining: whether the server is stopping; new handshakes are answered with 503.
-        sessions: the connections whose application or transport is alive.
+        connections: the connections whose application or transport is alive.
     """
 
     def __init__(self) -> None:
         self.seconds: float = 10
         self.draining = False
-        self.sessions: set[Drainable] = set()
+        self.connections: set[Drainable] = set()
         self._empty: asyncio.Event | None = None
 
-    def add(self, session: Drainable) -> None:
+    def add(self, connection: Drainable) -> None:
         """Register a connection."""
-        self.sessions.add(session)
+        self.connections.add(connection)
 
-    def discard(self, session: Drainable) -> None:
+    def discard(self, connection: Drainable) -> None:
         """Forget a connection that has ended."""
-        self.sessions.discard(session)
-        if self._empty is not None and not self.sessions:
+        self.connections.discard(connection)
+        if self._empty is not None and not self.connections:
             self._empty.set()
 
     async def run(self, seconds: float) -> None:
@@ -83,21 +83,21 @@ class Drain:
         loop = asyncio.get_running_loop()
         start = loop.time()
         self._empty = asyncio.Event()
-        sessions = list(self.sessions)
-        random.shuffle(sessions)
-        for number, session in enumerate(sessions):
-            delay = start + SPREAD * seconds * number / len(sessions) - loop.time()
+        connections = list(self.connections)
+        random.shuffle(connections)
+        for number, connection in enumerate(connections):
+            delay = start + SPREAD * seconds * number / len(connections) - loop.time()
             if delay > 0:
                 await asyncio.sleep(delay)
-            _survive(session.restart)
+            _survive(connection.restart)
         await self._until_empty(start + seconds - loop.time())
-        for session in list(self.sessions):
-            _survive(session.kill)
+        for connection in list(self.connections):
+            _survive(connection.kill)
         await self._until_empty(GRACE)
 
     async def _until_empty(self, seconds: float) -> None:
         assert self._empty is not None
-        if not self.sessions:
+        if not self.connections:
             return
         try:
             await asyncio.wait_for(self._empty.wait(), max(seconds, 0))
@@ -109,7 +109,7 @@ def _survive(end: Callable[[], None]) -> None:
     try:
         end()
     except Exception:
-        # The outermost frame for one session: it must not keep the others from their end.
+        # The outermost frame for one connection: it must not keep the others from their end.
         logger.exception("A connection could not be ended")
 
 
@@ -128,7 +128,7 @@ async def _check_draining() -> None:
 
 
 def _pending() -> list[int]:
-    return [session.pending for session in DRAIN.sessions]
+    return [connection.pending for connection in DRAIN.connections]
 
 
 register_readiness_check("draining", _check_draining)

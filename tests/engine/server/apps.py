@@ -249,7 +249,7 @@ def statistics() -> dict[str, Any]:
     return {
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "tasks": len(asyncio.all_tasks()),
-        "sessions": len(DRAIN.sessions),
+        "sessions": len(DRAIN.connections),
         "memory": int(status.partition("VmRSS:")[2].split()[0]) * 1024,
         "draining": is_draining(),
     }

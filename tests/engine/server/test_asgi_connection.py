@@ -149,7 +149,7 @@ async def bench() -> AsyncIterator[Bench]:
     bench.session.kill()
     bench.session.connection_lost(None)
     await settled()
-    assert not bench.drain.sessions
+    assert not bench.drain.connections
 
 
 async def test_message_goes_to_the_application_and_back(bench: Bench) -> None:
@@ -417,7 +417,7 @@ async def test_application_that_only_sends_ends_although_its_lost_peer_is_not_re
     await bench.until(State.OPEN)
     session.data_received(masked(TEXT, b"x") * 1000)
     session.connection_lost(None)
-    await eventually(lambda: not bench.drain.sessions)
+    await eventually(lambda: not bench.drain.connections)
     assert session.pending == 0
 
 

@@ -197,7 +197,7 @@ def test_drain_asks_every_session_once_and_spreads_the_asking() -> None:
     times = sorted(guest.asked_at for guest in guests)  # type: ignore[type-var]
     assert times == pytest.approx([5 * SPREAD * turn / len(guests) for turn in range(len(guests))])
     assert drain.draining
-    assert not drain.sessions
+    assert not drain.connections
     assert not any(guest.killed for guest in guests)
 
 
@@ -229,7 +229,7 @@ def test_session_that_fails_to_end_does_not_keep_the_others_from_their_end(
     run(drain, 5)
     assert all(guest.asked_at is not None for guest in obedient + stubborn)
     assert all(guest.killed for guest in broken + stubborn)
-    assert not drain.sessions
+    assert not drain.connections
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         *["deliberate: restart"] * 3,
         *["deliberate: kill"] * 3,

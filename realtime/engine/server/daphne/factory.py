@@ -123,7 +123,7 @@ async def _drain(server: Any, seconds: float) -> None:
         for details in server.connections.values()
         if (instance := details.get("application_instance")) is not None and not instance.done()
     ]
-    logger.info("Stopping: %d WebSockets, %d requests in %s s", len(DRAIN.sessions), len(requests), seconds)
+    logger.info("Stopping: %d WebSockets, %d requests in %s s", len(DRAIN.connections), len(requests), seconds)
     await asyncio.gather(DRAIN.run(seconds), _finish(requests, seconds))
 
 
