@@ -64,7 +64,7 @@ class Person:
 
 
 class Standing(enum.StrEnum):
-    """What somebody is to a room."""
+    """What a user is to a room."""
 
     ANONYMOUS = "anonymous"
     """Not signed in."""
@@ -77,7 +77,7 @@ class Standing(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """What somebody may want to do."""
+    """What a user wants to do in a room."""
 
     READ = "read"
     """See that the room exists, enter it, read its messages."""
@@ -112,7 +112,7 @@ class RoomFacts:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why somebody may not do something.
+    """Why a user may not do something.
 
     Args:
         code: code of the protocol's ``Error``, for instance ``unknown_room`` or ``forbidden``.
@@ -131,7 +131,7 @@ def unknown_room(slug: str) -> Refusal:
 
 
 def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | None:
-    """Return why somebody may not do something in a room, None where they may.
+    """Return why a user may not do something in a room, None if they may.
 
     Args:
         standing: what they are to the room.

@@ -176,20 +176,20 @@ class Session:
             return
         await self._send(error)
 
-    async def _perform(self, command: protocol.ClientMessage) -> None:
+    def _perform(self, command: protocol.ClientMessage) -> Awaitable[None]:
         match command:
             case protocol.Post():
-                await self._chat(command)
+                return self._chat(command)
             case protocol.Join():
-                await self.join(command.room, command.since)
+                return self.join(command.room, command.since)
             case protocol.Leave():
-                await self._leave(self._seat(command.room))
+                return self._leave_room(command)
             case protocol.History():
-                await self._history(command)
+                return self._history(command)
             case protocol.Authenticate():
-                await self._authenticate(command)
+                return self._authenticate(command)
             case protocol.Ping():
-                await self._send(protocol.Pong())
+                return self._send(protocol.Pong())
 
     # Join
 
@@ -246,6 +246,9 @@ class Session:
             await self._depart(seat)
 
     # Leave
+
+    async def _leave_room(self, command: protocol.Leave) -> None:
+        await self._leave(self._seat(command.room))
 
     async def _leave(self, seat: _Seat) -> None:
         del self._seats[seat.admission.slug]

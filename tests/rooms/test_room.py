@@ -261,6 +261,7 @@ async def test_a_member_that_cannot_hold_everything_reads_it_later(ann: Listener
     feed.enter(late.member)
     feed.offer([room.say() for _ in range(120)], 1)
     await feed.settle(late.member, 0)
+    await late.until(lambda: len(late.seqs) >= 120)  # the feed gives the event loop a turn every few milliseconds
     assert late.seqs == list(range(1, 121))
 
 

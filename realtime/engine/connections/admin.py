@@ -33,13 +33,13 @@ class LiveConnectionAdmin(admin.ModelAdmin):
     list_display = ("endpoint", "user", "address", "process_name", "since")
     list_display_links = None
     list_select_related = ("user",)
-    search_fields = ("endpoint", "address", "user__username")
+    search_fields = ("endpoint", "address", f"user__{User.USERNAME_FIELD}")
     ordering = ("-id",)
     show_full_result_count = False
     actions = ("disconnect",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LiveConnection]:
-        """Leave out what a process that has ended left behind, and name the processes."""
+        """Leave out connections of processes that have ended, and add the names of processes."""
         mine = _alive().filter(pk=OuterRef("process"))
         connections = super().get_queryset(request).filter(process__in=_alive().values("pk"))
         return connections.annotate(_host=Subquery(mine.values("host")), _pid=Subquery(mine.values("pid")))
@@ -50,11 +50,11 @@ class LiveConnectionAdmin(admin.ModelAdmin):
         return f"{connection._host}:{connection._pid}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Connections come by themselves."""
+        """Only processes add connections."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
-        """A connection is what it is."""
+        """Connections cannot be edited."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
@@ -62,7 +62,7 @@ class LiveConnectionAdmin(admin.ModelAdmin):
         return False
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may end connections."""
+        """Return whether the user may end connections."""
         return request.user.has_perm("connections.delete_liveconnection")
 
     @admin.action(description="Disconnect (3003)", permissions=["disconnect"])
@@ -81,13 +81,13 @@ class LiveUserAdmin(UserAdmin):
     actions = ("disconnect", "log_out_everywhere")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Find out by one query who is online."""
+        """Add to each user whether it is online, in the same query."""
         connections = LiveConnection.objects.filter(user=OuterRef("pk"), process__in=_alive().values("pk"))
         return super().get_queryset(request).annotate(_online=Exists(connections))
 
     @admin.display(description="online", boolean=True, ordering="_online")
     def online(self, user: Any) -> bool:
-        """Tell whether the user has a connection."""
+        """Return whether the user has a connection."""
         return bool(user._online)
 
     @admin.action(description="Disconnect (they may come back)", permissions=["change"])

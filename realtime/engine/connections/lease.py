@@ -49,7 +49,7 @@ class Lease:
         """Keep the lease alive until ``release()``.
 
         Args:
-            lost: called when the process has been counted as gone meanwhile, so that its rows are to be written again.
+            lost: called when the process has been counted as gone meanwhile, so that its rows must be written again.
 
         Raises:
             OperationalError: if the database cannot be reached.

@@ -1,8 +1,7 @@
 """Django's cache in Redis, with connections that the whole process shares; and a cache for limits, which never fails.
 
 Django makes a cache object for each thread and each asynchronous context. Under ASGI that is one for each request and
-one for each WebSocket, and with the stock backend each of them opens a connection of its own, which a WebSocket whose
-handshake has asked the cache (a ticket, a limit) keeps for as long as it lives.
+each WebSocket. With the stock backend each opens its own connection, which a WebSocket would keep until it closes.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ TIMEOUT = 1.0
 #: Seconds for which ``LimitCache`` does not ask a Redis that has failed.
 PAUSE = 5.0
 
-#: Counts that a process keeps while Redis is away; Django's 300 would let a stranger push them out.
+#: Counts that a process keeps while Redis is away; Django's 300 would let a client push them out.
 MAX_LOCAL_ENTRIES = 100_000
 
 #: The cache in which limits count.
@@ -48,26 +47,26 @@ class SharedRedisCache(RedisCache):
 
 
 class LimitCache(SharedRedisCache):
-    """Counts in Redis, and in the process while Redis is away: a limit neither fails a request nor gives way."""
+    """Counts in Redis, and in the process while Redis is away: limits hold then, and no request fails."""
 
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._local = LocMemCache("limits", {"OPTIONS": {"MAX_ENTRIES": MAX_LOCAL_ENTRIES}})
 
     def add(self, *args: Any, **kwargs: Any) -> bool:
-        """See Django."""
+        """Store a value unless the key exists."""
         return bool(self._ask("add", *args, **kwargs))
 
     def get(self, *args: Any, **kwargs: Any) -> Any:
-        """See Django."""
+        """Return a value."""
         return self._ask("get", *args, **kwargs)
 
     def set(self, *args: Any, **kwargs: Any) -> None:
-        """See Django."""
+        """Store a value."""
         self._ask("set", *args, **kwargs)
 
     def incr(self, *args: Any, **kwargs: Any) -> int:
-        """See Django."""
+        """Add to a number, and return it."""
         return int(self._ask("incr", *args, **kwargs))
 
     def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -88,8 +87,8 @@ class _Client(RedisCacheClient):
     away_until = 0.0
 
     def __init__(self, servers: list[str], **options: Any) -> None:
-        patience = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 1)}
-        super().__init__(servers, **{**patience, **options})
+        timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 1)}
+        super().__init__(servers, **{**timeouts, **options})
 
 
 def _shared_client(servers: Sequence[str], **options: Any) -> RedisCacheClient:

@@ -3,9 +3,9 @@
 Django's ``sync_to_async`` runs everything on one thread that all connections share: a slow query of one consumer
 delays every other. A ``DatabaseThreads`` has threads of its own, each with a connection that it keeps between calls.
 ``in_handshake_thread`` and ``in_monitor_thread`` are Channels' ``database_sync_to_async`` on threads of their own, so
-that no application holds up who wants to come in, or to see what is wrong.
+that a slow application delays neither handshakes nor monitoring.
 
-An HTTP request, on the other hand, has a thread that ends with it, and a connection that nobody can use afterwards.
+An HTTP request has a thread that ends with it, and a connection that nothing can use afterwards.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, A
 def close_connections_of_requests() -> None:
     """Close the database connections of each HTTP request at its end, whatever ``CONN_MAX_AGE`` says.
 
-    Under ASGI every request has a thread of its own. A connection that is kept there for later is kept for nobody: it
-    holds a server process of PostgreSQL until the garbage collector comes by.
+    Under ASGI every request has a thread of its own. A connection that is kept there is never used again: it holds a
+    server process of PostgreSQL until Python's garbage collector closes it.
     """
     # Not that of Django's test client, whose requests share the connection of their test.
     request_finished.connect(_close_all, sender=ASGIHandler, dispatch_uid="realtime.database")

@@ -1,6 +1,6 @@
 """Gathers what many connections want to store into few transactions.
 
-While one batch is being stored, the next one fills. Nothing waits for company: a single item is stored at once.
+While one batch is being stored, the next one fills. A single item is stored at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-#: What waits: an item, who wants to know its result, and the span that it belongs to.
+#: A queued item, the callback for its result, and the span that it belongs to.
 Waiting = tuple[Item, Callable[[Result], None], Carrier | None]
 
 
@@ -67,7 +67,7 @@ class Batcher(Generic[Item, Result]):
                 await self._room.wait_for(lambda: len(self._waiting) < self._capacity)
         self._waiting.append((item, done, current_trace()))
         if self._task is None:
-            # In a context of its own: it stores for others than the one that has begun it.
+            # In a context of its own: it stores items of other connections too.
             self._task = asyncio.create_task(self._run(), context=contextvars.Context())
 
     async def perform(self, item: Item) -> Result:
@@ -85,20 +85,18 @@ class Batcher(Generic[Item, Result]):
         try:
             while self._waiting:
                 count = min(self._size, len(self._waiting))
-                await self._run_batch([self._waiting.popleft() for _ in range(count)])
+                batch = [self._waiting.popleft() for _ in range(count)]
+                results: Sequence[Result]
+                try:
+                    with batch_span(self._name, [trace for _, _, trace in batch]):
+                        results = await self._store([item for item, _, _ in batch])
+                except Exception:
+                    # Each caller gets the outcome of its item; the cause is logged once.
+                    logger.exception("a batch of %d could not be stored", len(batch))
+                    results = [self._failed(item) for item, _, _ in batch]
+                async with self._room:
+                    self._room.notify_all()
+                for (_, done, _), result in zip(batch, results, strict=True):
+                    done(result)
         finally:
             self._task = None
-
-    async def _run_batch(self, batch: list[Waiting[Item, Result]]) -> None:
-        results: Sequence[Result]
-        try:
-            with batch_span(self._name, [trace for _, _, trace in batch]):
-                results = await self._store([item for item, _, _ in batch])
-        except Exception:
-            # The outcome of an item is told to whoever submitted it; what went wrong stands in the log once.
-            logger.exception("a batch of %d could not be stored", len(batch))
-            results = [self._failed(item) for item, _, _ in batch]
-        async with self._room:
-            self._room.notify_all()
-        for (_, done, _), result in zip(batch, results, strict=True):
-            done(result)

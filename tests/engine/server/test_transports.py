@@ -203,7 +203,7 @@ def peer(sock: Any) -> Iterator[subprocess.Popen[str]]:
 def test_peer_that_is_stopped_is_closed_with_1011_and_its_connection_ended(each: Any) -> None:
     if each.tls is not None:
         pytest.skip("TLS cannot be handed to another process; what ends the connection is the same")
-    with peer(each.upgraded(policy={"ping_interval": 0.5, "ping_timeout": 0.5})) as process:
+    with peer(each.upgraded(policy={"ping_interval": 0.2, "ping_timeout": 0.2})) as process:
         process.send_signal(signal.SIGSTOP)
         assert each.journal() == [{"type": "websocket.disconnect", "code": 1011, "reason": "no answer to a ping"}]
         assert_forgotten(each)
