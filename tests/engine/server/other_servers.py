@@ -15,10 +15,10 @@ django.setup()
 import daphne.server  # noqa: E402
 from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer  # noqa: E402
 from django.urls import path  # noqa: E402
-from tests.engine.routing import websocket_urlpatterns  # noqa: E402
 
 from realtime.engine.consumers.consumer import PolicyConsumer  # noqa: E402
 from realtime.engine.handshake.router import SocketRouter  # noqa: E402
+from tests.engine.routing import websocket_urlpatterns  # noqa: E402
 
 if os.environ.get("STOCK_DAPHNE"):
     daphne.server.HTTPFactory = daphne.server.HTTPFactory.__base__

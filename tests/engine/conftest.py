@@ -1,0 +1,56 @@
+"""Lets every test of the engine meet the endpoints of ``tests/engine/routing.py``, and no data but two users."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
+
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.engine.settings"}
+
+CREATE_USERS = """
+import os
+from django.contrib.auth import get_user_model
+users = get_user_model().objects
+users.create_superuser(username="admin", password=os.environ["TEST_PASSWORD"])
+users.create_user(username="ann", password=os.environ["TEST_PASSWORD"])
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _endpoints_of_these_tests() -> Iterator[None]:
+    """Name the settings for this process and for every server that a test starts."""
+    with pytest.MonkeyPatch.context() as patch, override_settings(REALTIME_ROUTING="tests.engine.routing"):
+        patch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS["DJANGO_SETTINGS_MODULE"])
+        yield
+
+
+@pytest.fixture(scope="session")
+def database(password: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database with the users ``admin`` and ``ann``; copied for each server."""
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    path.write_bytes(migrated_database().read_bytes())
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", CREATE_USERS],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, **SETTINGS, "DATABASE_URL": f"sqlite:///{path}", "TEST_PASSWORD": password},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """The endpoints of these tests on Daphne, shared by every test that leaves the server as it was."""
+    copy = tmp_path_factory.mktemp("server") / "db.sqlite3"
+    copy.write_bytes(database.read_bytes())
+    with ServerProcess(database=copy, env=SETTINGS) as process:
+        yield process

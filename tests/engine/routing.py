@@ -1,0 +1,103 @@
+"""Endpoints for the tests of the engine, which have to pass in a project that has deleted its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from django.conf import settings
+from django.urls import path
+
+from realtime.engine import KIB, MIB, Authentication, CloseCode, Message, PolicyConsumer, SocketPolicy
+
+#: The channel-layer group of ``/ws/chat``.
+GROUP = "chat"
+
+
+class EchoConsumer(PolicyConsumer):
+    policy = SocketPolicy(max_message_size=16 * MIB, max_frame_size=16 * MIB, max_write_buffer_size=1 * MIB)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        await self.send(text_data, bytes_data)
+
+
+class ConnectQuery(msgspec.Struct):
+    user_id: Annotated[int, msgspec.Meta(ge=0)]
+    name: str
+
+
+class QueryConsumer(EchoConsumer):
+    query_type = ConnectQuery
+
+
+class AuthenticatedConsumer(EchoConsumer):
+    authentication = Authentication.REQUIRED
+
+
+class OptionalConsumer(PolicyConsumer):
+    """Accepts anybody, and text alone."""
+
+    policy = SocketPolicy(max_message_size=64 * KIB, max_frame_size=64 * KIB)
+    authentication = Authentication.OPTIONAL
+
+    async def receive_message(self, message: Message) -> None:
+        if message.is_binary:
+            await self.close(CloseCode.UNSUPPORTED_DATA, "binary message on a JSON endpoint")
+        else:
+            await self.send_message(message)
+
+
+class ChatConsumer(PolicyConsumer):
+    policy = SocketPolicy(max_message_size=64 * KIB, max_frame_size=64 * KIB, max_write_buffer_size=1 * MIB)
+
+    async def connect(self) -> None:
+        self.number = await self.channel_layer.next_number("chat.users")
+        await self.join(GROUP)
+        await self.accept()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if text_data is not None:
+            await self.broadcast(GROUP, text=f"<User#{self.number}>: {text_data}")
+
+
+class HeartbeatConsumer(EchoConsumer):
+    policy = SocketPolicy(
+        max_message_size=64 * KIB,
+        max_frame_size=64 * KIB,
+        ping_interval=settings.REALTIME_HEARTBEAT_INTERVAL,
+        ping_timeout=settings.REALTIME_HEARTBEAT_TIMEOUT,
+    )
+
+
+class LimitedConsumer(EchoConsumer):
+    policy = SocketPolicy(
+        subprotocols=("graphql-ws", "graphql-transport-ws"),
+        max_message_size=1 * MIB,
+        max_frame_size=256 * KIB,
+        write_buffer_size=128 * KIB,
+        max_write_buffer_size=None,
+        accept_unmasked_frames=False,
+    )
+
+
+class AnyProtocolConsumer(EchoConsumer):
+    policy = SocketPolicy(accept_any_subprotocol=True, max_message_size=1 * MIB, max_frame_size=1 * MIB)
+
+
+class FailingConsumer(PolicyConsumer):
+    async def receive_message(self, message: Message) -> None:
+        raise RuntimeError("on purpose")
+
+
+websocket_urlpatterns = [
+    path("ws", EchoConsumer.as_asgi()),
+    path("ws/connect", QueryConsumer.as_asgi()),
+    path("ws/auth", AuthenticatedConsumer.as_asgi()),
+    path("ws/chat", ChatConsumer.as_asgi()),
+    path("ws/rooms", OptionalConsumer.as_asgi()),
+    path("ws/rooms/<slug:room>", OptionalConsumer.as_asgi()),
+    path("ws/heartbeat", HeartbeatConsumer.as_asgi()),
+    path("ws/policy", LimitedConsumer.as_asgi()),
+    path("ws/any-protocol", AnyProtocolConsumer.as_asgi()),
+    path("ws/failing", FailingConsumer.as_asgi()),
+]
