@@ -159,7 +159,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         self._local.sweep()
         owner = self._owner(channel)
         if self._broker is not None and owner is None:
-            return await self._broker.receive(channel)
+            return await self._broker.named.receive(channel)
         if self._broker is not None:
             if owner != self._process:
                 raise ValueError(f"channel {channel} is not one of this process")

@@ -56,9 +56,6 @@ class LocalMembers:
     def __len__(self) -> int:
         return len(self._members)
 
-    def __contains__(self, channel: str) -> bool:
-        return channel in self._members
-
     def groups(self) -> list[str]:
         """Return the names of the groups that have members here."""
         return self._groups.names()

@@ -65,7 +65,7 @@ class RedisBroker:
         self._statistics = statistics
         self._capacity_of = capacity_of
         self._hosts = Hosts(hosts, timing.connect)
-        self._named = NamedChannels(
+        self.named = NamedChannels(
             self._hosts,
             prefix=prefix,
             expiry=expiry,
@@ -104,7 +104,7 @@ class RedisBroker:
         """
         self._members.add(group, channel)
         connections = self.listen()
-        name = self._named.group_key(group)
+        name = self.named.group_key(group)
         try:
             await self._in_loop(connections, connections.subscribers[self._hosts.shard(name)].subscribe(name))
         except BaseException:
@@ -115,7 +115,7 @@ class RedisBroker:
         """Unsubscribe from ``group`` some time later, if it has no members then."""
         connections = self._connections
         if connections is not None and connections.is_alive:
-            name = self._named.group_key(group)
+            name = self.named.group_key(group)
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 subscriber = connections.subscribers[self._hosts.shard(name)]
                 connections.loop.call_soon_threadsafe(subscriber.unsubscribe, name)
@@ -131,7 +131,7 @@ class RedisBroker:
 
         Raises what the serializer raises for a value that it does not know.
         """
-        return self._named.group_key(message.target), self._codec.encode(message)
+        return self.named.group_key(message.target), self._codec.encode(message)
 
     async def publish(self, name: str, payload: bytes) -> None:
         """Send bytes to the processes that are subscribed to a name, and to its named channels.
@@ -162,15 +162,7 @@ class RedisBroker:
         """
         await self._settle()
         channel = message.target
-        return await self._named.push(channel, self._codec.encode(message), self._capacity_of(channel))
-
-    async def receive(self, channel: str) -> dict[str, Any]:
-        """Wait for a message of a named channel.
-
-        Raises:
-            UpstreamUnavailable: if Redis has not been reached since the start of the process.
-        """
-        return await self._named.receive(channel)
+        return await self.named.push(channel, self._codec.encode(message), self._capacity_of(channel))
 
     async def add_named(self, group: str, channel: str) -> None:
         """Put a named channel into a group.
@@ -179,7 +171,7 @@ class RedisBroker:
             UpstreamUnavailable: if Redis cannot be reached.
         """
         await self._settle()
-        await self._named.add(group, channel)
+        await self.named.add(group, channel)
 
     async def discard_named(self, group: str, channel: str) -> None:
         """Take a named channel out of a group.
@@ -188,7 +180,7 @@ class RedisBroker:
             UpstreamUnavailable: if Redis cannot be reached.
         """
         await self._settle()
-        await self._named.discard(group, channel)
+        await self.named.discard(group, channel)
 
     # All processes
 
@@ -237,7 +229,7 @@ class RedisBroker:
 
     def _make_connections(self, host: Host) -> tuple[Subscriber, Publisher]:
         own = f"{self._prefix}:process:{self._process}"
-        names = [own, *map(self._named.group_key, self._members.groups())]
+        names = [own, *map(self.named.group_key, self._members.groups())]
         subscriber = Subscriber(
             host,
             [name for name in names if self._hosts.of(name) is host],
@@ -281,7 +273,7 @@ class RedisBroker:
 
     async def _push_to_members(self, name: str, payload: bytes, channels: Iterable[str]) -> None:
         for channel in channels:
-            await self._named.push_to_member(self._group(name), channel, payload, self._capacity_of(channel))
+            await self.named.push_to_member(self._group(name), channel, payload, self._capacity_of(channel))
 
     async def _on_message(self, data: bytes) -> None:
         if self._codec.is_own(data):
@@ -315,7 +307,7 @@ class RedisBroker:
                 self._members.discard(group, channel)
 
     def _group(self, name: str) -> str:
-        return name.removeprefix(self._named.group_key(""))
+        return name.removeprefix(self.named.group_key(""))
 
 
 class _Connections:

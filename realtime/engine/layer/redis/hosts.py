@@ -116,9 +116,6 @@ class Hosts:
     def __init__(self, hosts: Sequence[Any], connect_timeout: float) -> None:
         self._hosts = [Host(config, connect_timeout) for config in decode_hosts(hosts)]
 
-    def __len__(self) -> int:
-        return len(self._hosts)
-
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts)
 

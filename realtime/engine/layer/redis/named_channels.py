@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, UndecodableMessage
@@ -15,6 +16,8 @@ from realtime.engine.layer.statistics import Statistics
 __all__ = ["NamedChannels"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds for which Redis is asked to wait for a message; also how long a request outlives a cancelled receiver.
 BLOCK = 2.0
@@ -89,7 +92,7 @@ class NamedChannels:
         self._statistics = statistics
         self._renewal_due: dict[str, float] = {}
         self._overflowing: set[str] = set()
-        self._requests: set[asyncio.Task[bytes | None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._was_reached = False
 
     def group_key(self, group: str) -> str:
@@ -160,14 +163,18 @@ class NamedChannels:
 
     async def _request(self, channel: str) -> bytes | None:
         """Ask for a message; the answer to a receiver that was cancelled meanwhile goes back into the channel."""
-        request = asyncio.create_task(self._pop(channel), name=f"realtime-layer-receive-{channel}")
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
+        request = self._start(self._pop(channel))
         try:
             return await asyncio.shield(request)
         except asyncio.CancelledError:
-            asyncio.get_running_loop().create_task(self._put_back(channel, request))
+            self._start(self._put_back(channel, request))
             raise
+
+    def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine, name="realtime-layer-named-channel")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _put_back(self, channel: str, request: asyncio.Task[bytes | None]) -> None:
         try:
