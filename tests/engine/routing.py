@@ -85,6 +85,8 @@ class AnyProtocolConsumer(EchoConsumer):
 
 
 class FailingConsumer(PolicyConsumer):
+    policy = SocketPolicy(max_message_size=64 * KIB, max_frame_size=64 * KIB)
+
     async def receive_message(self, message: Message) -> None:
         raise RuntimeError("on purpose")
 
