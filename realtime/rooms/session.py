@@ -24,7 +24,7 @@ from realtime.rooms import protocol
 from realtime.rooms.fanout.events import members_group
 from realtime.rooms.fanout.hub import Hub
 from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import Feed
+from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, AnyUser, Person, Refusal, decide, unknown_room
@@ -67,7 +67,7 @@ class _Seat:
 
     admission: Admission
     member: Member
-    feed: Feed
+    fanout: RoomFanout
 
 
 class Session:
@@ -136,7 +136,7 @@ class Session:
         admission = _admitted(await self._admit(slug))
         former = self._seats.get(slug)
         if former is not None:
-            former.feed.leave(former.member)
+            former.fanout.leave(former.member)
         seat = await self._take_seat(admission)
         try:
             await self._welcome(seat, since)
@@ -158,9 +158,9 @@ class Session:
             timer.cancel()
         seats, self._seats = self._seats, {}
         for seat in seats.values():
-            seat.feed.leave(seat.member)
+            seat.fanout.leave(seat.member)
         for seat in seats.values():
-            await self._hub.leave(seat.feed, seat.member)
+            await self._hub.leave(seat.fanout, seat.member)
             await self._hub.depart(seat.admission.room_id, seat.member)
 
     async def _answer(self, work: Awaitable[None], ref: str | None) -> None:
@@ -208,16 +208,16 @@ class Session:
             expel=functools.partial(self._expelled, slug),
             capacity=limits().held,
         )
-        feed = await self._hub.enter(admission.room_id, slug, admission.closings, member)
-        seat = self._seats[slug] = _Seat(admission, member, feed)
+        fanout = await self._hub.enter(admission.room_id, slug, admission.closings, member)
+        seat = self._seats[slug] = _Seat(admission, member, fanout)
         return seat
 
     async def _welcome(self, seat: _Seat, since: Position | None) -> None:
-        admission, member, feed = seat.admission, seat.member, seat.feed
+        admission, member, fanout = seat.admission, seat.member, seat.fanout
         await self._link.join(members_group(admission.slug))
         await self._hub.attend(admission.room_id, member)
         try:
-            await feed.load_roster()
+            await fanout.load_presence()
             snapshot = await self._hub.reader.run(read_snapshot, admission.room_id, since)
             while snapshot.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
@@ -227,18 +227,18 @@ class Session:
             raise _refused(unknown_room(admission.slug)) from None
         if self._seats.get(admission.slug) is not seat:
             return  # put out while joining; the client has been told
-        feed.begin(snapshot.seq)
+        fanout.begin(snapshot.seq)
         joined = protocol.Joined(
             room=admission.slug,
             epoch=admission.epoch,
             seq=snapshot.seq,
-            members=sorted({*feed.names, self._person.name}),
+            members=sorted({*fanout.names, self._person.name}),
             recovered=snapshot.recovered,
             messages=snapshot.messages,
         )
         member.is_announced = True
         await self._send(joined)
-        await feed.settle(member, snapshot.seq)
+        await fanout.settle(member, snapshot.seq)
 
     async def _give_up(self, seat: _Seat) -> None:
         if self._seats.get(seat.admission.slug) is seat:
@@ -252,17 +252,17 @@ class Session:
 
     async def _leave(self, seat: _Seat) -> None:
         del self._seats[seat.admission.slug]
-        seat.feed.leave(seat.member)
+        seat.fanout.leave(seat.member)
         await self._depart(seat)
         await self._send(protocol.Left(room=seat.admission.slug))
 
     async def _depart(self, seat: _Seat) -> None:
-        await self._hub.leave(seat.feed, seat.member)
+        await self._hub.leave(seat.fanout, seat.member)
         await self._link.leave(members_group(seat.admission.slug))
         await self._hub.depart(seat.admission.room_id, seat.member)
 
     def _expelled(self, slug: str) -> None:
-        """The feed has put this connection out of a room."""
+        """The fanout has put this connection out of a room."""
         seat = self._seats.pop(slug, None)
         if seat is None:
             return

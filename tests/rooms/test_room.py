@@ -1,4 +1,4 @@
-"""A feed between a channel layer that loses, repeats and reorders, and a room that knows everything."""
+"""A fanout between a channel layer that loses, repeats and reorders, and a room that knows everything."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from django.test import override_settings
 
 from realtime.engine import SharedMessage
 from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import Feed
+from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, RoomFacts, Standing
-from realtime.rooms.store.presence import Transition, read_roster
+from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import AccessState, Entry, RoomState, Tail, read_access, read_between, read_tail
 
 
 class FakeRoom:
-    """A room's rows, read as a feed reads them."""
+    """A room's rows, read as a fan-out reads them."""
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
@@ -37,7 +37,7 @@ class FakeRoom:
         self.exists = True
         self.failures = 0
         self.reads: list[str] = []
-        #: Called before a read returns: what happens while a feed waits for the database.
+        #: Called before a read returns: what happens while a fan-out waits for the database.
         self.meanwhile: Callable[[str], None] = lambda _: None
 
     def say(self, connection: str = "") -> Entry:
@@ -77,7 +77,7 @@ class FakeRoom:
             read_tail: self._tail,
             read_between: self._between,
             read_access: self._access,
-            read_roster: self._roster,
+            read_presence: self._presence,
         }
         answer = answers[function](*args)
         self.meanwhile(function.__name__)
@@ -92,15 +92,17 @@ class FakeRoom:
     def _access(self, _: int, users: Any) -> AccessState:
         return AccessState(self.facts, self.access_version, self.closings, dict(self.roles))
 
-    def _roster(self, _: int) -> tuple[int, dict[str, str]]:
+    def _presence(self, _: int) -> tuple[int, dict[str, str]]:
         return self.presence_version, dict(self.roster)
 
 
 class Listener:
     """A member that writes down what it gets."""
 
-    def __init__(self, feed: Feed, name: str, user: Any = None, standing: Standing = Standing.ANONYMOUS) -> None:
-        self.feed = feed
+    def __init__(
+        self, fanout: RoomFanout, name: str, user: Any = None, standing: Standing = Standing.ANONYMOUS
+    ) -> None:
+        self.fanout = fanout
         self.got: list[dict[str, Any]] = []
         self.is_out = False
         self._news = asyncio.Event()
@@ -124,11 +126,11 @@ class Listener:
 
     async def join(self, at: int) -> None:
         """Join with everything up to number ``at`` in ``Joined``."""
-        self.feed.enter(self.member)
-        self.feed.begin(at)
-        await self.feed.load_roster()
+        self.fanout.enter(self.member)
+        self.fanout.begin(at)
+        await self.fanout.load_presence()
         self.member.is_announced = True
-        await self.feed.settle(self.member, at)
+        await self.fanout.settle(self.member, at)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until what it got fulfils a condition."""
@@ -144,18 +146,18 @@ def room() -> FakeRoom:
 
 
 @pytest.fixture
-async def feed(room: FakeRoom) -> AsyncIterator[Feed]:
-    """The room's feed, which waits next to nothing before it mends."""
+async def fanout(room: FakeRoom) -> AsyncIterator[RoomFanout]:
+    """The room's fan-out, which waits next to nothing before it mends."""
     with override_settings(REALTIME_ROOMS={"grace": 0.001, "tail_check": 0.001}):
-        feed = Feed(1, "room", room, closings=0)
-        yield feed
-        feed.close()
+        fanout = RoomFanout(1, "room", room, closings=0)
+        yield fanout
+        fanout.close()
 
 
 @pytest.fixture
-async def ann(feed: Feed) -> Listener:
+async def ann(fanout: RoomFanout) -> Listener:
     """A member that is live from the beginning."""
-    ann = Listener(feed, "ann")
+    ann = Listener(fanout, "ann")
     await ann.join(0)
     return ann
 
@@ -163,16 +165,16 @@ async def ann(feed: Feed) -> Listener:
 async def test_messages_are_passed_on_in_order_and_without_reading(ann: Listener, room: FakeRoom) -> None:
     first, second, third = room.say(), room.say(), room.say()
     room.reads.clear()
-    ann.feed.offer([first], 1)
-    ann.feed.offer([third, second, third], 1)
-    ann.feed.offer([first], 1)
+    ann.fanout.offer([first], 1)
+    ann.fanout.offer([third, second, third], 1)
+    ann.fanout.offer([first], 1)
     assert ann.seqs == [1, 2, 3]
     assert room.reads == []
 
 
 async def test_a_lost_message_is_read_when_a_later_one_shows_the_gap(ann: Listener, room: FakeRoom) -> None:
     room.say()
-    ann.feed.offer([room.say()], 1)
+    ann.fanout.offer([room.say()], 1)
     assert ann.seqs == []
     await ann.until(lambda: ann.seqs == [1, 2])
 
@@ -180,191 +182,199 @@ async def test_a_lost_message_is_read_when_a_later_one_shows_the_gap(ann: Listen
 async def test_a_lost_tail_is_read_when_the_counters_show_it(ann: Listener, room: FakeRoom) -> None:
     room.say()
     room.say()
-    ann.feed.compare(room.state)
+    ann.fanout.compare(room.state)
     await ann.until(lambda: ann.seqs == [1, 2])
 
 
 async def test_a_message_that_arrives_while_it_is_being_read_is_passed_on_once(ann: Listener, room: FakeRoom) -> None:
     lost, late = room.say(), room.say()
-    room.meanwhile = lambda kind: ann.feed.offer([lost], 1) if kind == "read_tail" else None
-    ann.feed.offer([late], 1)
+    room.meanwhile = lambda kind: ann.fanout.offer([lost], 1) if kind == "read_tail" else None
+    ann.fanout.offer([late], 1)
     await ann.until(lambda: ann.seqs == [1, 2])
-    ann.feed.offer([lost, late, room.say()], 1)
+    ann.fanout.offer([lost, late, room.say()], 1)
     assert ann.seqs == [1, 2, 3]
 
 
 async def test_a_hidden_message_is_no_gap_for_ever(ann: Listener, room: FakeRoom) -> None:
     del room.entries[room.say().seq]
-    ann.feed.offer([room.say()], 1)
+    ann.fanout.offer([room.say()], 1)
     await ann.until(lambda: ann.seqs == [2])
 
 
 async def test_a_database_that_is_away_delays_and_loses_nothing(ann: Listener, room: FakeRoom) -> None:
     room.failures = 3
     room.say()
-    ann.feed.compare(room.state)
+    ann.fanout.compare(room.state)
     await ann.until(lambda: ann.seqs == [1])
 
 
 async def test_the_authors_own_connection_gets_no_copy_and_its_ack_in_turn(ann: Listener, room: FakeRoom) -> None:
     lost, own = room.say(), room.say("ann")
     acknowledged: list[list[int]] = []
-    ann.feed.acknowledge(own.seq, lambda: acknowledged.append(list(ann.seqs)))
-    ann.feed.offer([own], 1)
+    ann.fanout.acknowledge(own.seq, lambda: acknowledged.append(list(ann.seqs)))
+    ann.fanout.offer([own], 1)
     assert acknowledged == []
-    ann.feed.offer([lost], 1)
+    ann.fanout.offer([lost], 1)
     assert ann.seqs == [1]
     assert acknowledged == [[1]]
 
 
 async def test_what_happens_between_reading_history_and_going_live_is_neither_lost_nor_doubled(
-    ann: Listener, feed: Feed, room: FakeRoom
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
 ) -> None:
-    feed.offer([room.say(), room.say()], 1)
-    late = Listener(feed, "late")
-    feed.enter(late.member)
-    feed.offer([room.say()], 1)
+    fanout.offer([room.say(), room.say()], 1)
+    late = Listener(fanout, "late")
+    fanout.enter(late.member)
+    fanout.offer([room.say()], 1)
     # The snapshot was taken after message 3 and before message 4.
     snapshot = room.last_seq
-    feed.offer([room.say()], 1)
-    await feed.settle(late.member, snapshot)
-    feed.offer([room.say()], 1)
+    fanout.offer([room.say()], 1)
+    await fanout.settle(late.member, snapshot)
+    fanout.offer([room.say()], 1)
     assert late.seqs == [4, 5]
     assert ann.seqs == [1, 2, 3, 4, 5]
 
 
-async def test_a_member_ahead_of_the_feed_gets_nothing_twice(ann: Listener, feed: Feed, room: FakeRoom) -> None:
+async def test_a_member_ahead_of_the_fanout_gets_nothing_twice(ann: Listener, fanout: RoomFanout, room: FakeRoom) -> None:
     unpublished = [room.say(), room.say()]
-    late = Listener(feed, "late")
+    late = Listener(fanout, "late")
     await late.join(room.last_seq)
-    feed.offer(unpublished, 1)
-    feed.offer([room.say()], 1)
+    fanout.offer(unpublished, 1)
+    fanout.offer([room.say()], 1)
     assert late.seqs == [3]
     assert ann.seqs == [1, 2, 3]
 
 
-async def test_a_member_whose_history_is_older_than_the_feed_gets_the_difference(feed: Feed, room: FakeRoom) -> None:
-    slow = Listener(feed, "slow")
-    feed.enter(slow.member)
+async def test_a_member_whose_history_is_older_than_the_fanout_gets_the_difference(
+    fanout: RoomFanout, room: FakeRoom
+) -> None:
+    slow = Listener(fanout, "slow")
+    fanout.enter(slow.member)
     for _ in range(5):
         room.say()
-    quick = Listener(feed, "quick")
+    quick = Listener(fanout, "quick")
     await quick.join(5)
-    await feed.settle(slow.member, 2)
-    feed.offer([room.say()], 1)
+    await fanout.settle(slow.member, 2)
+    fanout.offer([room.say()], 1)
     assert slow.seqs == [3, 4, 5, 6]
     assert quick.seqs == [6]
 
 
-async def test_a_member_that_cannot_hold_everything_reads_it_later(ann: Listener, feed: Feed, room: FakeRoom) -> None:
-    late = Listener(feed, "late")
-    feed.enter(late.member)
-    feed.offer([room.say() for _ in range(120)], 1)
-    await feed.settle(late.member, 0)
-    await late.until(lambda: len(late.seqs) >= 120)  # the feed gives the event loop a turn every few milliseconds
+async def test_a_member_that_cannot_hold_everything_reads_it_later(
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
+) -> None:
+    late = Listener(fanout, "late")
+    fanout.enter(late.member)
+    fanout.offer([room.say() for _ in range(120)], 1)
+    await fanout.settle(late.member, 0)
+    await late.until(lambda: len(late.seqs) >= 120)  # the fanout gives the event loop a turn every few milliseconds
     assert late.seqs == list(range(1, 121))
 
 
-async def test_nothing_said_after_a_removal_reaches_the_removed_member(feed: Feed, room: FakeRoom) -> None:
+async def test_nothing_said_after_a_removal_reaches_the_removed_member(fanout: RoomFanout, room: FakeRoom) -> None:
     user = User(pk=7, username="bob")
     room.roles[7] = "member"
-    bob = Listener(feed, "bob", user, Standing.MEMBER)
+    bob = Listener(fanout, "bob", user, Standing.MEMBER)
     await bob.join(0)
-    feed.offer([room.say()], 1)
+    fanout.offer([room.say()], 1)
     del room.roles[7]
     room.access_version = 2
-    feed.offer([room.say()], 2)
+    fanout.offer([room.say()], 2)
     await bob.until(lambda: bob.is_out)
     assert bob.seqs == [1]
 
 
 async def test_a_member_that_is_put_out_while_joining_gets_nothing_of_what_was_held(
-    ann: Listener, feed: Feed, room: FakeRoom
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
 ) -> None:
-    late = Listener(feed, "late")
-    feed.enter(late.member)
-    feed.offer([room.say()], 1)
+    late = Listener(fanout, "late")
+    fanout.enter(late.member)
+    fanout.offer([room.say()], 1)
     room.closings += 1
-    feed.compare(room.state)
+    fanout.compare(room.state)
     await late.until(lambda: late.is_out)
-    await feed.settle(late.member, 0)
+    await fanout.settle(late.member, 0)
     assert late.got == []
     assert ann.seqs == [1]
 
 
-async def test_a_member_admitted_before_a_change_is_looked_up_again(ann: Listener, feed: Feed, room: FakeRoom) -> None:
+async def test_a_member_admitted_before_a_change_is_looked_up_again(
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
+) -> None:
     room.access_version = 2
-    feed.offer([room.say()], 2)
+    fanout.offer([room.say()], 2)
     await ann.until(lambda: ann.seqs == [1])
-    late = Listener(feed, "late")
+    late = Listener(fanout, "late")
     await late.join(1)
-    feed.offer([room.say()], 2)
+    fanout.offer([room.say()], 2)
     await late.until(lambda: late.seqs == [2])
     assert late.member.access_version == 2
 
 
 async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(ann: Listener, room: FakeRoom) -> None:
     room.access_version = 2
-    ann.feed.offer([room.say()], 2)
+    ann.fanout.offer([room.say()], 2)
     assert ann.seqs == []
     await ann.until(lambda: ann.seqs == [1])
 
 
 async def test_a_stranger_goes_when_the_room_is_closed_to_strangers(ann: Listener, room: FakeRoom) -> None:
     room.facts = RoomFacts("room", strangers_may_read=False)
-    ann.feed.recheck()
+    ann.fanout.recheck()
     await ann.until(lambda: ann.is_out)
 
 
 async def test_everybody_goes_when_a_room_is_closed(ann: Listener, room: FakeRoom) -> None:
     room.closings += 1
-    ann.feed.compare(room.state)
+    ann.fanout.compare(room.state)
     await ann.until(lambda: ann.is_out)
 
 
 async def test_everybody_goes_with_a_room_that_is_deleted(ann: Listener, room: FakeRoom) -> None:
     room.exists = False
-    ann.feed.recheck()
+    ann.fanout.recheck()
     await ann.until(lambda: ann.is_out)
 
 
 async def test_who_comes_and_goes_is_told_once_to_everybody_else(ann: Listener, room: FakeRoom) -> None:
     news = [room.come("bob"), room.come("carol"), room.go("bob")]
     for transition in (news[1], news[0], news[2], news[1]):
-        ann.feed.offer_transition(transition)
+        ann.fanout.offer_transition(transition)
     told = [(message["user"], message["state"]) for message in ann.got]
     assert told == [("bob", "joined"), ("carol", "joined"), ("bob", "left")]
-    assert ann.feed.names == ["carol"]
+    assert ann.fanout.names == ["carol"]
 
 
 async def test_lost_comings_and_goings_are_made_good_from_the_database(ann: Listener, room: FakeRoom) -> None:
-    ann.feed.offer_transition(room.come("bob"))
+    ann.fanout.offer_transition(room.come("bob"))
     room.come("carol")
     room.go("bob")
-    ann.feed.compare(room.state)
-    await ann.until(lambda: ann.feed.names == ["carol"])
+    ann.fanout.compare(room.state)
+    await ann.until(lambda: ann.fanout.names == ["carol"])
     told = [(message["user"], message["state"]) for message in ann.got]
     assert told == [("bob", "joined"), ("bob", "left"), ("carol", "joined")]
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_the_layer_does_every_member_gets_everything_once(feed: Feed, room: FakeRoom, seed: int) -> None:
+async def test_whatever_the_layer_does_every_member_gets_everything_once(
+    fanout: RoomFanout, room: FakeRoom, seed: int
+) -> None:
     chance = random.Random(seed)
     members: list[tuple[int, Listener]] = []
     published: list[Entry] = []
     for number in range(60):
         if number % 12 == 0:
-            listener = Listener(feed, f"member-{number}")
+            listener = Listener(fanout, f"member-{number}")
             start = room.last_seq
             await listener.join(start)
             members.append((start, listener))
         published += [room.say()] * chance.choice([0, 1, 1, 2])
         chance.shuffle(published)
         while published and chance.random() < 0.7:
-            feed.offer([published.pop()], 1)
+            fanout.offer([published.pop()], 1)
         if chance.random() < 0.2:
             await asyncio.sleep(0)
-    feed.compare(room.state)
+    fanout.compare(room.state)
     for start, listener in members:
         expected = list(range(start + 1, room.last_seq + 1))
         await listener.until(lambda listener=listener, expected=expected: len(listener.seqs) >= len(expected))  # type: ignore[misc]

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from realtime.rooms.models import Attendance, Room
-from realtime.rooms.store.presence import Change, Transition, processes_present, read_roster, reap_process, reconcile
+from realtime.rooms.store.presence import Change, Transition, processes_present, read_presence, reap_process, reconcile
 from realtime.rooms.store.presence import store_changes as store
 
 pytestmark = pytest.mark.django_db
@@ -71,7 +71,7 @@ def test_only_the_first_coming_and_the_last_going_count(
     rows = [change(room, key, name, state) for key, name, state in changes]
     transitions = store(rows) if together else [store([row])[0] for row in rows]
     assert told(transitions) == expected
-    version, roster = read_roster(room.pk)
+    version, roster = read_presence(room.pk)
     assert version == max(t[2] for t in [("", "", 0), *expected] if t is not None)
     last = {key: state for key, state, _ in filter(None, expected)}
     assert set(roster) == {key for key, state in last.items() if state == "joined"}
@@ -91,7 +91,7 @@ def test_a_process_that_has_ended_is_reaped_once(room: Room) -> None:
     assert processes_present() == {HERE, THERE}
     assert told(reap_process(THERE)) == [("b", "left", 3)]
     assert reap_process(THERE) == []
-    assert read_roster(room.pk) == (3, {"a": "a"})
+    assert read_presence(room.pk) == (3, {"a": "a"})
 
 
 def test_a_process_that_was_reaped_by_mistake_comes_back(room: Room) -> None:
@@ -112,7 +112,7 @@ def test_a_room_that_is_gone_has_no_comings(room: Room) -> None:
     assert store([change(gone, "a", "1", "joined")]) == [None]
     assert Attendance.objects.count() == 0
     with pytest.raises(Room.DoesNotExist):
-        read_roster(gone.pk)
+        read_presence(gone.pk)
 
 
 def test_a_transition_names_its_room(room: Room) -> None:

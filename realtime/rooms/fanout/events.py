@@ -1,8 +1,8 @@
 """What processes tell each other about rooms, by the channel layer.
 
 Two groups belong to a room. ``room.<slug>`` holds the channel of every member; anything in Django may send a
-``websocket.send`` to it. ``room-feed.<id>`` holds one channel for each process with members, and carries the events
-below to its feed. Events may be lost, repeated and reordered: the database has the last word.
+``websocket.send`` to it. ``room-fanout.<id>`` holds one channel for each process with members, and carries the events
+below to its fanout. Events may be lost, repeated and reordered: the database has the last word.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from realtime.rooms.store.presence import Transition
 from realtime.rooms.store.selectors import Entry
 
 __all__ = [
-    "feed_group",
+    "fanout_group",
     "members_group",
     "messages",
     "notice",
@@ -43,9 +43,9 @@ def members_group(slug: str) -> str:
     return f"room.{slug}"
 
 
-def feed_group(room_id: int) -> str:
+def fanout_group(room_id: int) -> str:
     """Return the group of the processes that have members in a room."""
-    return f"room-feed.{room_id}"
+    return f"room-fanout.{room_id}"
 
 
 def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin: str) -> list[Event]:
@@ -90,13 +90,13 @@ def notice(room_id: int, text: str) -> Event:
 
 
 async def publish(room_id: int, events: Iterable[Event]) -> None:
-    """Send events to the feeds of a room. What is stored is not lost when this fails: the feeds notice and read it."""
+    """Send events to a room's fan-outs. When this fails, nothing stored is lost: they notice and read it."""
     layer = get_channel_layer()
     if layer is None:
         return
     try:
         for event in events:
-            await layer.group_send(feed_group(room_id), event)
+            await layer.group_send(fanout_group(room_id), event)
     except (RedisError, OSError, ChannelFull) as error:
         logger.warning("an event of room %d could not be published, its members get it later: %s", room_id, error)
 

@@ -1,4 +1,4 @@
-"""What the rooms of one process share: the writer, the feeds, presence, and the link to the other processes.
+"""What the rooms of one process share: the writer, the fan-outs, presence, and the link to the other processes.
 
 There is one hub for each event loop. Its tasks run while the process has somebody in a room, and end with the last.
 They work for all connections: each runs in a context of its own, so that no log line names the one that began it.
@@ -29,7 +29,7 @@ from realtime.engine.services.database import DatabaseThreads
 from realtime.rooms.fanout import events
 from realtime.rooms.fanout.batcher import Batcher
 from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import Feed
+from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.messages import NOT_STORED, Outcome, Stored, Write, store_writes
@@ -91,7 +91,7 @@ class Hub:
             size=limits().batch,
             capacity=limits().queue,
         )
-        self._feeds: dict[int, Feed] = {}
+        self._fanouts: dict[int, RoomFanout] = {}
         self._present: dict[tuple[int, str], Change] = {}
         self._doubts = 0
         self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque()
@@ -107,31 +107,31 @@ class Hub:
     # Feeds
 
     @property
-    def feeds(self) -> list[Feed]:
-        """The feeds of the rooms that somebody of this process is in."""
-        return list(self._feeds.values())
+    def fanouts(self) -> list[RoomFanout]:
+        """The fanouts of the rooms that somebody of this process is in."""
+        return list(self._fanouts.values())
 
-    async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> Feed:
-        """Begin to hold for a member what happens in a room, and return the room's feed."""
+    async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> RoomFanout:
+        """Begin to hold for a member what happens in a room, and return the room's fanout."""
         async with self._opening:
             await self._start()
-            feed = self._feeds.get(room_id)
-            if feed is None:
-                await self._layer.group_add(events.feed_group(room_id), self._channel)
-                feed = self._feeds[room_id] = Feed(room_id, slug, self.reader, closings)
-            feed.enter(member)
-        return feed
+            fanout = self._fanouts.get(room_id)
+            if fanout is None:
+                await self._layer.group_add(events.fanout_group(room_id), self._channel)
+                fanout = self._fanouts[room_id] = RoomFanout(room_id, slug, self.reader, closings)
+            fanout.enter(member)
+        return fanout
 
-    async def leave(self, feed: Feed, member: Member) -> None:
-        """Stop passing anything to a member; a feed without members ends."""
-        feed.leave(member)
+    async def leave(self, fanout: RoomFanout, member: Member) -> None:
+        """Stop passing anything to a member; a fan-out without members ends."""
+        fanout.leave(member)
         async with self._opening:
-            if feed.members or self._feeds.get(feed.room_id) is not feed:
+            if fanout.members or self._fanouts.get(fanout.room_id) is not fanout:
                 return
-            del self._feeds[feed.room_id]
-            feed.close()
-            await self._layer.group_discard(events.feed_group(feed.room_id), self._channel)
-            if not self._feeds:
+            del self._fanouts[fanout.room_id]
+            fanout.close()
+            await self._layer.group_discard(events.fanout_group(fanout.room_id), self._channel)
+            if not self._fanouts:
                 await self._stop()
 
     # Writing
@@ -141,9 +141,9 @@ class Hub:
         await self._writes.submit(write, functools.partial(self._written, write, done))
 
     def _written(self, write: Write, done: Callable[[Outcome], None], outcome: Outcome) -> None:
-        feed = self._feeds.get(write.room_id)
-        if isinstance(outcome, Stored) and feed is not None:
-            feed.acknowledge(outcome.seq, functools.partial(done, outcome))
+        fanout = self._fanouts.get(write.room_id)
+        if isinstance(outcome, Stored) and fanout is not None:
+            fanout.acknowledge(outcome.seq, functools.partial(done, outcome))
         else:
             done(outcome)
 
@@ -157,9 +157,9 @@ class Hub:
                 stored.setdefault(write.room_id, []).append(entry)
                 versions[write.room_id] = outcome.access_version
         for room_id, entries in stored.items():
-            feed = self._feeds.get(room_id)
-            if feed is not None:
-                feed.offer(entries, versions[room_id])
+            fanout = self._fanouts.get(room_id)
+            if fanout is not None:
+                fanout.offer(entries, versions[room_id])
             self._publish(room_id, events.messages(room_id, versions[room_id], entries, self._origin))
         return outcomes
 
@@ -193,9 +193,9 @@ class Hub:
         for transition in transitions:
             if transition is None:
                 continue
-            feed = self._feeds.get(transition.room_id)
-            if feed is not None:
-                feed.offer_transition(transition)
+            fanout = self._fanouts.get(transition.room_id)
+            if fanout is not None:
+                fanout.offer_transition(transition)
             told.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
         for room_id, news in told.items():
             self._publish(room_id, news)
@@ -229,20 +229,20 @@ class Hub:
         if event["type"] == "layer.resynchronise":
             await self._survive(self._compare())
             return
-        feed = self._feeds.get(event.get("room", 0))
-        if feed is None or event.get("origin") == self._origin:
+        fanout = self._fanouts.get(event.get("room", 0))
+        if fanout is None or event.get("origin") == self._origin:
             return
         match event["type"]:
             case "room.messages":
-                feed.offer((Entry(*fields) for fields in event["entries"]), event["access_version"])
+                fanout.offer((Entry(*fields) for fields in event["entries"]), event["access_version"])
             case "room.presence":
-                feed.offer_transition(
-                    Transition(feed.room_id, event["version"], event["key"], event["name"], event["state"])
+                fanout.offer_transition(
+                    Transition(fanout.room_id, event["version"], event["key"], event["name"], event["state"])
                 )
             case "room.changed":
-                feed.recheck()
+                fanout.recheck()
             case "room.notice":
-                feed.pass_notice(event["text"])
+                fanout.pass_notice(event["text"])
 
     def _handling_failed(self, error: BaseException) -> None:
         logger.error("the rooms' channel has stopped; it is opened again", exc_info=error)
@@ -275,11 +275,11 @@ class Hub:
 
     async def _reopen(self) -> None:
         async with self._opening:
-            if not self._feeds or self._delivery is not None:
+            if not self._fanouts or self._delivery is not None:
                 return
             await self._start()
-            for room_id in self._feeds:
-                await self._layer.group_add(events.feed_group(room_id), self._channel)
+            for room_id in self._fanouts:
+                await self._layer.group_add(events.fanout_group(room_id), self._channel)
         await self._compare()
 
     async def _watch(self) -> None:
@@ -300,13 +300,13 @@ class Hub:
             logger.warning("the rooms could not be compared with the database, the next round will: %s", error)
 
     async def _compare(self) -> None:
-        ids = list(self._feeds)
+        ids = list(self._fanouts)
         for start in range(0, len(ids), ROOMS_PER_QUERY):
             chunk = ids[start : start + ROOMS_PER_QUERY]
             states = await self.reader.run(read_states, chunk)
             for room_id in chunk:
-                if room_id in self._feeds:
-                    self._feeds[room_id].compare(states.get(room_id))
+                if room_id in self._fanouts:
+                    self._fanouts[room_id].compare(states.get(room_id))
 
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)
@@ -335,9 +335,9 @@ class Hub:
         while waiting := [*self._background, *([self._publishing] if self._publishing else [])]:
             await asyncio.wait(waiting)
         async with self._opening:
-            for feed in self._feeds.values():
-                feed.close()
-            self._feeds.clear()
+            for fanout in self._fanouts.values():
+                fanout.close()
+            self._fanouts.clear()
             await self._stop()
         for threads in (self.reader, self._storing):
             await asyncio.to_thread(threads.close)
@@ -348,15 +348,15 @@ class Hub:
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
 
 
-def _feeds() -> list[Feed]:
-    return [feed for hub in list(_hubs.values()) for feed in hub.feeds]
+def _fanouts() -> list[RoomFanout]:
+    return [fanout for hub in list(_hubs.values()) for fanout in hub.fanouts]
 
 
 def _members() -> int:
-    return sum(len(feed.members) for feed in _feeds())
+    return sum(len(fanout.members) for fanout in _fanouts())
 
 
-Gauge("rooms_active", "Rooms with somebody from this process.", registry=REGISTRY).set_function(lambda: len(_feeds()))
+Gauge("rooms_active", "Rooms with somebody from this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))
 Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(_members)
 
 

@@ -1,15 +1,15 @@
-"""Puts numbered things in order: the core of a feed, without I/O."""
+"""Puts numbered things in order: the core of a fan-out, without I/O."""
 
 from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-__all__ = ["Sequencer"]
+__all__ = ["ReorderBuffer"]
 
 T = TypeVar("T")
 
 
-class Sequencer(Generic[T]):
+class ReorderBuffer(Generic[T]):
     """Takes numbered items in any order, with repeats and gaps, and gives each once, in order.
 
     Numbers go up by one. What is missing can be waited for, or settled by ``fill()`` from a complete source.
@@ -74,7 +74,7 @@ class Sequencer(Generic[T]):
             RuntimeError: before ``start()``.
         """
         if self._last is None:
-            raise RuntimeError("a sequencer is filled only after its start")
+            raise RuntimeError("a buffer is filled only after its start")
         taken = [(number, items[number]) for number in sorted(items) if self._last < number <= upto]
         self._target = max(self._target, upto)
         self._last = max(self._last, upto)

@@ -1,11 +1,10 @@
-"""The feed of one room in one process: every stored message, once, in order, to every member.
+"""The fan-out of one room in one process: every stored message, once, in order, to every member.
 
-Events of the channel layer are a hint that comes early. They may be lost, repeated or reordered; the feed orders them,
-drops repeats, and reads from the database what is missing: after a short grace when a later message has
-arrived, and when the periodic look at the room's counters shows a tail that was never published.
+Events of the channel layer may be lost, repeated or reordered. The fan-out orders them, drops repeats, and reads what
+is missing from the database: shortly after a later message has arrived, and when the room's counters show it.
 
-Nothing is passed on under an outdated idea of who may read it: messages carry the room's ``access_version``, and when
-it is newer than the feed's, memberships are read again first.
+A message carries the ``access_version`` under which it was stored. When that is newer than the fan-out's, memberships
+are read again before the message is passed on.
 """
 
 from __future__ import annotations
@@ -21,17 +20,16 @@ from typing import Protocol, TypeVar
 from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import SharedMessage
-from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.reorder_buffer import Sequencer
-from realtime.rooms.fanout.roster import Roster
+from realtime.rooms.fanout.members import Member, MemberList
+from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Standing, decide, standing_from
 from realtime.rooms.protocol import Presence, encode
-from realtime.rooms.store.presence import Transition, read_roster
+from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import AccessState, Entry, RoomState, read_access, read_between, read_tail
 
-__all__ = ["Feed", "Reader"]
+__all__ = ["Reader", "RoomFanout"]
 
 logger = logging.getLogger("realtime.rooms")
 
@@ -51,11 +49,11 @@ class _Need(enum.Flag):
     """What has to be read from the database."""
 
     MESSAGES = enum.auto()
-    ROSTER = enum.auto()
+    PRESENCE = enum.auto()
     ACCESS = enum.auto()
 
 
-class Feed:
+class RoomFanout:
     """Passes on what happens in a room.
 
     Args:
@@ -73,8 +71,8 @@ class Feed:
         self._loop = asyncio.get_running_loop()
         self._live: dict[str, Member] = {}
         self._joining: dict[str, Member] = {}
-        self._messages: Sequencer[Entry] = Sequencer(limits().held)
-        self._roster = Roster(room_id)
+        self._messages: ReorderBuffer[Entry] = ReorderBuffer(limits().held)
+        self._presence = MemberList(room_id)
         self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
         #: Every message up to this number has been passed on.
         self._passed = 0
@@ -95,7 +93,7 @@ class Feed:
     @property
     def names(self) -> list[str]:
         """Names of the people in the room, in every process, each once."""
-        return self._roster.names
+        return self._presence.names
 
     @property
     def passed(self) -> int:
@@ -114,7 +112,7 @@ class Feed:
         self._require_access(newest)
 
     def begin(self, seq: int) -> None:
-        """Begin after message ``seq``, unless the feed runs already."""
+        """Begin after message ``seq``, unless the fan-out runs already."""
         if self._messages.last is not None:
             return
         self._messages.start(seq)
@@ -123,10 +121,10 @@ class Feed:
             member.covered_from = seq
         self._advance()
 
-    async def load_roster(self) -> None:
+    async def load_presence(self) -> None:
         """Read who is in the room, unless that is known."""
-        if not self._roster.is_known:
-            await self._read_roster()
+        if not self._presence.is_known:
+            await self._read_presence()
 
     async def settle(self, member: Member, position: int) -> None:
         """Make a member live whose ``Joined`` has been sent.
@@ -178,7 +176,7 @@ class Feed:
 
     def offer_transition(self, transition: Transition) -> None:
         """Take the news that somebody has come or gone; in any order, repeated or not."""
-        self._tell(self._roster.offer(transition))
+        self._tell(self._presence.offer(transition))
         self._watch_for_gaps()
 
     def pass_notice(self, text: str) -> None:
@@ -199,7 +197,7 @@ class Feed:
             self._put_everybody_out()
             return
         self._messages.expect(state.last_seq)
-        self._roster.expect(state.presence_version)
+        self._presence.expect(state.presence_version)
         self._require_access(state.access_version)
         if state.closings > self._closings:
             self._need(_Need.ACCESS)
@@ -259,7 +257,7 @@ class Feed:
         return self._joining.get(member.connection) is member
 
     def _make_live(self, member: Member) -> None:
-        """Move a member to the live ones, now or when the feed has caught up with what the member has."""
+        """Move a member to the live ones, now or when the fan-out has caught up with what the member has."""
         if not self._is_joining(member):
             return
         if self._passed < member.position:
@@ -284,7 +282,7 @@ class Feed:
     # Mending
 
     def _watch_for_gaps(self) -> None:
-        if self._timer is None and (self._messages.is_behind or self._roster.is_behind):
+        if self._timer is None and (self._messages.is_behind or self._presence.is_behind):
             self._timer = self._loop.call_later(limits().grace, self._look)
 
     def _look(self) -> None:
@@ -293,8 +291,8 @@ class Feed:
             self._need(self._needs)
         if self._messages.is_behind:
             self._need(_Need.MESSAGES)
-        if self._roster.is_behind:
-            self._need(_Need.ROSTER)
+        if self._presence.is_behind:
+            self._need(_Need.PRESENCE)
 
     def _require_access(self, version: int) -> None:
         """Pass on nothing until memberships were read that are at least as new as ``version``."""
@@ -316,8 +314,8 @@ class Feed:
                     await self._read_messages()
                 if _Need.ACCESS in needs:
                     await self._read_access()
-                if _Need.ROSTER in needs:
-                    await self._read_roster()
+                if _Need.PRESENCE in needs:
+                    await self._read_presence()
         except Room.DoesNotExist:
             self._put_everybody_out()
         except (DatabaseError, InterfaceError) as error:
@@ -370,8 +368,8 @@ class Feed:
             self._put_out(member)
         member.renew(standing, state.facts, state.access_version)
 
-    async def _read_roster(self) -> None:
-        self._tell(self._roster.correct(*await self._reader.run(read_roster, self.room_id)))
+    async def _read_presence(self) -> None:
+        self._tell(self._presence.correct(*await self._reader.run(read_presence, self.room_id)))
 
     def _put_out(self, member: Member) -> None:
         self.leave(member)

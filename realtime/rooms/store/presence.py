@@ -18,7 +18,7 @@ from realtime.rooms.models import Attendance, Room
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.messages import lock_rooms
 
-__all__ = ["Change", "Transition", "processes_present", "read_roster", "reap_process", "reconcile", "store_changes"]
+__all__ = ["Change", "Transition", "processes_present", "read_presence", "reap_process", "reconcile", "store_changes"]
 
 JOINED: Final = "joined"
 LEFT: Final = "left"
@@ -73,7 +73,7 @@ def store_changes(changes: Sequence[Change]) -> list[Transition | None]:
     return transitions
 
 
-def read_roster(room_id: int) -> tuple[int, dict[str, str]]:
+def read_presence(room_id: int) -> tuple[int, dict[str, str]]:
     """Return a room's ``presence_version`` and who is there, names by key, as of one moment.
 
     Raises:

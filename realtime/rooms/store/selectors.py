@@ -1,4 +1,4 @@
-"""Reads what a feed, a joining member or ``History`` needs. Synchronous; runs in a database thread.
+"""Reads what a fan-out, a joining member or ``History`` needs. Synchronous; runs in a database thread.
 
 A room's messages are committed in the order of their numbers, under the lock of its row. So a reader that sees
 ``last_seq`` sees every message up to it, and a number that is missing below belongs to a message that is hidden.
@@ -37,7 +37,7 @@ TAIL_PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message as a feed passes it on.
+    """One message as a fan-out passes it on.
 
     Args:
         seq: its number.
@@ -84,7 +84,7 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class RoomState:
-    """The counters of a room, which tell a feed whether it has missed something."""
+    """The counters of a room, which tell a fan-out whether it has missed something."""
 
     last_seq: int
     access_version: int
