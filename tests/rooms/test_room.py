@@ -235,7 +235,9 @@ async def test_what_happens_between_reading_history_and_going_live_is_neither_lo
     assert ann.seqs == [1, 2, 3, 4, 5]
 
 
-async def test_a_member_ahead_of_the_fanout_gets_nothing_twice(ann: Listener, fanout: RoomFanout, room: FakeRoom) -> None:
+async def test_a_member_ahead_of_the_fanout_gets_nothing_twice(
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
+) -> None:
     unpublished = [room.say(), room.say()]
     late = Listener(fanout, "late")
     await late.join(room.last_seq)
