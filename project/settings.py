@@ -17,7 +17,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from project.hosts import hosts_of_this_machine
+from realtime.engine.defaults import hosts_of_this_machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -94,12 +94,12 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "project.middleware.MonitorMiddleware",  # first: monitors ask by address, and while services hang
-    "project.middleware.ProblemMiddleware",
+    "realtime.engine.middleware.MonitorMiddleware",  # first: monitors ask by address, and while services hang
+    "realtime.engine.middleware.ProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "project.middleware.ContentSecurityPolicyMiddleware",
+    "realtime.engine.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "project.middleware.SessionMiddleware",
+    "realtime.engine.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
