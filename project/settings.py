@@ -7,17 +7,15 @@ and every security setting is on, unless the environment says otherwise. docs/de
 from __future__ import annotations
 
 import datetime
-import multiprocessing
 import os
 import secrets
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from realtime.engine.defaults import hosts_of_this_machine
+from realtime.engine.defaults import database_settings, hosts_of_this_machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -46,10 +44,9 @@ if not SECRET_KEY:
     SECRET_KEY = f"{os.environ['DJANGO_DEVELOPMENT_KEY']}@{BASE_DIR}"
 
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=[])
-#: What `make run HOST=...` listens on, where that is not this machine alone.
-DEVELOPMENT_HOST = env.str("DJANGO_DEVELOPMENT_HOST", default="")
-if DEBUG and DEVELOPMENT_HOST and not ALLOWED_HOSTS:
-    ALLOWED_HOSTS = hosts_of_this_machine(DEVELOPMENT_HOST)
+# What `make run HOST=...` listens on, where that is not this machine alone.
+if DEBUG and not ALLOWED_HOSTS and (development_host := env.str("DJANGO_DEVELOPMENT_HOST", default="")):
+    ALLOWED_HOSTS = hosts_of_this_machine(development_host)
 CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 
 #: Number of reverse proxies in front of the server whose X-Forwarded-* headers are believed.
@@ -71,6 +68,20 @@ if not DEBUG:
 SESSION_COOKIE_HTTPONLY = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+#: Everything comes from this site, nothing is inline. 'self' in connect-src includes ws: and wss: of
+#: the same host (CSP level 3). The admin needs data: for its icons.
+SECURE_CSP = {
+    "default-src": ["'none'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "font-src": ["'self'"],
+    "connect-src": ["'self'"],
+    "manifest-src": ["'self'"],
+    "form-action": ["'self'"],
+    "base-uri": ["'none'"],
+    "frame-ancestors": ["'none'"],
+}
 
 # Applications
 
@@ -132,35 +143,12 @@ TEMPLATES = [
 
 # Database
 
-#: Write-ahead log: readers never wait for the writer. Immediate transactions: a writer waits for its
-#: turn at BEGIN instead of failing in the middle with "database is locked".
-SQLITE_OPTIONS: dict[str, Any] = {
-    "transaction_mode": "IMMEDIATE",
-    "timeout": 20,
-    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+DATABASES = {
+    "default": database_settings(
+        env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}"),
+        conn_max_age=env.int("DATABASE_CONN_MAX_AGE", default=60),
+    )
 }
-
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    DATABASES["default"].setdefault("OPTIONS", {}).update(SQLITE_OPTIONS)
-    # A file, because threads cannot wait for each other's transactions in a database that lives in memory.
-    # Named after the process that runs the tests, also in the live server that it starts.
-    tester = multiprocessing.parent_process()
-    test_database = f"realtime-test-{os.getpid() if tester is None else tester.pid}.sqlite3"
-    DATABASES["default"]["TEST"] = {"NAME": f"{tempfile.gettempdir()}/{test_database}"}
-else:
-    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=60)
-if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    #: Nobody waits for longer than ten seconds for a server whose machine is gone; TCP alone would take minutes.
-    POSTGRESQL_OPTIONS = {
-        "connect_timeout": 5,
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 2,
-        "tcp_user_timeout": 10_000,
-    }
-    DATABASES["default"]["OPTIONS"] = POSTGRESQL_OPTIONS | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis: unset, everything lives in one process; set, any number of processes share it
@@ -265,10 +253,7 @@ REALTIME_LOGIN_FAILURES = env.int("REALTIME_LOGIN_FAILURES", default=10)
 
 # Language, time, static files
 
-LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
-USE_I18N = True
-USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"

@@ -1,4 +1,4 @@
-"""HTTP routes. WebSocket routes stand in realtime/routing.py."""
+"""HTTP routes. WebSocket routes stand in realtime/routing.py, those of monitors in realtime/engine/middleware.py."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -6,9 +6,6 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView
-
-from realtime.engine.monitoring.health import healthz, readyz
-from realtime.engine.monitoring.metrics import metrics
 
 urlpatterns = [
     path("", include("realtime.console.urls")),
@@ -19,7 +16,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("realtime.engine.auth.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("healthz", healthz, name="healthz"),
-    path("readyz", readyz, name="readyz"),
-    path("metrics", metrics, name="metrics"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = [
     "CATALOGUE",
@@ -11,7 +11,6 @@ __all__ = [
     "Advice",
     "CloseCode",
     "CloseEntry",
-    "advice_for",
     "close_codes",
     "is_sendable",
     "truncate_reason",
@@ -52,49 +51,34 @@ class Advice(enum.StrEnum):
     """Get a new token first, then come back."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloseEntry:
-    """One line of the catalogue.
-
-    Args:
-        code: the close code.
-        meaning: one sentence for people.
-        advice: what a client should do next.
-    """
+class CloseEntry(NamedTuple):
+    """A close code, what a client should do next, and a sentence for people."""
 
     code: CloseCode
-    meaning: str
     advice: Advice
+    meaning: str
 
 
-def _catalogue(*entries: tuple[CloseCode, Advice, str]) -> dict[int, CloseEntry]:
-    return {int(code): CloseEntry(code, meaning, advice) for code, advice, meaning in entries}
-
-
-CATALOGUE: dict[int, CloseEntry] = _catalogue(
-    (CloseCode.NORMAL, Advice.STOP, "The conversation is over."),
-    (CloseCode.GOING_AWAY, Advice.RECONNECT, "The page was left or the server is going down."),
-    (CloseCode.PROTOCOL_ERROR, Advice.STOP, "A frame broke RFC 6455."),
-    (CloseCode.UNSUPPORTED_DATA, Advice.STOP, "This endpoint does not take this kind of message."),
-    (CloseCode.NO_STATUS, Advice.STOP, "The peer closed without giving a code."),
-    (CloseCode.ABNORMAL, Advice.RECONNECT, "The TCP connection ended without a close frame."),
-    (CloseCode.INVALID_DATA, Advice.STOP, "A text message or a close reason was not UTF-8."),
-    (CloseCode.POLICY_VIOLATION, Advice.STOP, "More messages than the endpoint's policy allows."),
-    (CloseCode.MESSAGE_TOO_BIG, Advice.STOP, "A message or frame was over the endpoint's limit."),
-    (CloseCode.INTERNAL_ERROR, Advice.RECONNECT, "An error in the server, or a peer that was silent."),
-    (CloseCode.SERVICE_RESTART, Advice.RECONNECT, "The server is being restarted."),
-    (CloseCode.TRY_AGAIN_LATER, Advice.RECONNECT, "The peer did not read as fast as it was sent to."),
-    (CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired, or the session has ended."),
-    (CloseCode.FORBIDDEN, Advice.STOP, "The account or its right to be here is gone, or staff ended the connection."),
-    (CloseCode.TIMEOUT, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."),
+_ENTRIES = (
+    CloseEntry(CloseCode.NORMAL, Advice.STOP, "The conversation is over."),
+    CloseEntry(CloseCode.GOING_AWAY, Advice.RECONNECT, "The page was left or the server is going down."),
+    CloseEntry(CloseCode.PROTOCOL_ERROR, Advice.STOP, "A frame broke RFC 6455."),
+    CloseEntry(CloseCode.UNSUPPORTED_DATA, Advice.STOP, "This endpoint does not take this kind of message."),
+    CloseEntry(CloseCode.NO_STATUS, Advice.STOP, "The peer closed without giving a code."),
+    CloseEntry(CloseCode.ABNORMAL, Advice.RECONNECT, "The TCP connection ended without a close frame."),
+    CloseEntry(CloseCode.INVALID_DATA, Advice.STOP, "A text message or a close reason was not UTF-8."),
+    CloseEntry(CloseCode.POLICY_VIOLATION, Advice.STOP, "More messages than the endpoint's policy allows."),
+    CloseEntry(CloseCode.MESSAGE_TOO_BIG, Advice.STOP, "A message or frame was over the endpoint's limit."),
+    CloseEntry(CloseCode.INTERNAL_ERROR, Advice.RECONNECT, "An error in the server, or a peer that was silent."),
+    CloseEntry(CloseCode.SERVICE_RESTART, Advice.RECONNECT, "The server is being restarted."),
+    CloseEntry(CloseCode.TRY_AGAIN_LATER, Advice.RECONNECT, "The peer did not read as fast as it was sent to."),
+    CloseEntry(CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired, or the session has ended."),
+    CloseEntry(
+        CloseCode.FORBIDDEN, Advice.STOP, "The account or its right to be here is gone, or staff ended the connection."
+    ),
+    CloseEntry(CloseCode.TIMEOUT, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."),
 )
-
-
-def advice_for(code: int) -> Advice:
-    """Return what a client should do after ``code``; an unknown code is worth another try."""
-    entry = CATALOGUE.get(code)
-    return Advice.RECONNECT if entry is None else entry.advice
-
+CATALOGUE = {int(entry.code): entry for entry in _ENTRIES}
 
 #: Codes from 1000 to 2999 that may stand in a close frame (IANA registry, without 1004 to 1006 and 1015).
 _SENDABLE_PROTOCOL_CODES = frozenset(range(1000, 1004)) | frozenset(range(1007, 1015))

@@ -1,19 +1,56 @@
-"""The names and addresses of this machine: the allowed hosts of a development server that others may reach."""
+"""Values that ``settings.py`` computes: allowed hosts of a development server, and options of the database."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import multiprocessing
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
+from typing import Any
 
-__all__ = ["hosts_of_this_machine"]
-
-LOOPBACK = ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+__all__ = ["database_settings", "hosts_of_this_machine"]
 
 #: Addresses of documentation networks. A UDP socket "connected" there sends nothing, and has this machine's address.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
+
+#: Write-ahead log: readers never wait for the writer. Immediate transactions: a writer waits for its
+#: turn at BEGIN instead of failing in the middle with "database is locked".
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+
+#: Nobody waits for longer than ten seconds for a server whose machine is gone; TCP alone would take minutes.
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+}
+
+
+def database_settings(database: dict[str, Any], conn_max_age: int) -> dict[str, Any]:
+    """Return an entry of ``DATABASES`` with the options of its engine.
+
+    Args:
+        database: what ``DATABASE_URL`` says; its own options win.
+        conn_max_age: seconds for which a server's connection is kept.
+    """
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        # A file, because threads cannot wait for each other's transactions in a database that lives in memory.
+        # Named after the process that runs the tests, also in the live server that it starts.
+        tester = multiprocessing.parent_process()
+        test_name = f"realtime-test-{os.getpid() if tester is None else tester.pid}.sqlite3"
+        options = {**database.get("OPTIONS", {}), **SQLITE_OPTIONS}
+        return {**database, "OPTIONS": options, "TEST": {"NAME": f"{tempfile.gettempdir()}/{test_name}"}}
+    is_postgresql = database["ENGINE"] == "django.db.backends.postgresql"
+    options = {**(POSTGRESQL_OPTIONS if is_postgresql else {}), **database.get("OPTIONS", {})}
+    return {**database, "OPTIONS": options, "CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": conn_max_age}
 
 
 def hosts_of_this_machine(served_on: str) -> list[str]:
@@ -23,9 +60,9 @@ def hosts_of_this_machine(served_on: str) -> list[str]:
         served_on: the host that the server listens on.
     """
     name = socket.gethostname().lower()
-    names = [name, name.partition(".")[0] + ".local"]
-    addresses = {_as_host(address) for address in [*_addresses(), served_on]}
-    return [*LOOPBACK, *names, *sorted(addresses - {"0.0.0.0", "[::]"} - set(LOOPBACK))]  # noqa: S104
+    names = {"localhost", ".localhost", "127.0.0.1", "::1", name, name.partition(".")[0] + ".local"}
+    hosts = {*names, *_addresses(), served_on.strip("[]").lower()} - {"0.0.0.0", "::"}  # noqa: S104
+    return sorted(f"[{host}]" if ":" in host else host for host in hosts)
 
 
 def _addresses() -> list[str]:
@@ -39,11 +76,3 @@ def _addresses() -> list[str]:
         done = subprocess.run([program, "-I"], capture_output=True, text=True, check=False)  # noqa: S603
         found += done.stdout.split() if done.returncode == 0 else []
     return found
-
-
-def _as_host(address: str) -> str:
-    """Return an address as it stands in a ``Host`` header."""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(address).version == 6:
-            return f"[{address}]"
-    return address.lower()

@@ -1,19 +1,7 @@
 """The exceptions of the engine.
 
-::
-
-    RealtimeError
-    ├── PolicyError            a SocketPolicy was declared with an impossible value
-    ├── NotTextError           as_str() was called on a message that is not text
-    ├── HandshakeRejected      the answer to a handshake is an HTTP status, not 101
-    ├── TokenRejected          a token, ticket or session does not authenticate anybody
-    ├── InvalidMessage         a client's message is not what the endpoint understands
-    ├── PeerViolation          a peer's bytes break RFC 6455 or a limit of the endpoint
-    ├── ProtocolStateError     an event that is not legal in the state of the connection
-    └── UpstreamUnavailable    the Redis server of the channel layer cannot be reached
-
-The first two are mistakes of the programmer, the next four are caused by a client. ``ProtocolStateError`` is a mistake
-of the application, by the ASGI specification. The operator mends the cause of the last one.
+The programmer causes ``PolicyError`` and ``NotTextError``, the application ``ProtocolStateError``, the operator
+``UpstreamUnavailable``. A client causes the others.
 """
 
 from __future__ import annotations
@@ -39,17 +27,11 @@ class RealtimeError(Exception):
 
 
 class PolicyError(RealtimeError, ValueError):
-    """A policy was declared with a value that cannot be enforced.
-
-    Args:
-        field: name of the ``SocketPolicy`` field.
-        problem: what is wrong with its value, and what is allowed.
-    """
+    """A ``SocketPolicy`` was declared with a value of ``field`` that cannot be enforced."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"SocketPolicy.{field}: {problem}")
         self.field = field
-        self.problem = problem
 
 
 class NotTextError(RealtimeError, TypeError):
@@ -63,36 +45,24 @@ class HandshakeRejected(RealtimeError):
     ``application/problem+json`` (RFC 9457) with ``title``, ``status`` and ``detail``.
 
     Args:
-        status: HTTP status from 400 to 599.
+        status: HTTP status from 400 to 599; ``ValueError`` for others.
         detail: what was wrong with this request and what to do, for the developer of the client.
         headers: further response headers, for instance ``WWW-Authenticate``.
-
-    Raises:
-        ValueError: if ``status`` is not an error status of HTTP.
     """
 
     def __init__(
-        self,
-        status: int,
-        detail: str,
-        *,
-        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
+        self, status: int, detail: str, *, headers: Mapping[str, str] | Sequence[tuple[str, str]] = ()
     ) -> None:
         if not 400 <= status <= 599:
             raise ValueError(f"HandshakeRejected: status must be from 400 to 599, not {status}")
         self.status = HTTPStatus(status)
         self.detail = detail
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
-        self.headers: tuple[tuple[str, str], ...] = tuple(pairs)
+        self.headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         super().__init__(f"{self.status.value} {self.status.phrase}: {detail}")
 
 
 class TokenRejected(RealtimeError):
-    """A credential does not authenticate anybody.
-
-    Args:
-        detail: why, in words that give nothing away but to the owner of the credential.
-    """
+    """A token, ticket or session authenticates nobody; ``detail`` is for the owner of the credential."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -100,7 +70,7 @@ class TokenRejected(RealtimeError):
 
 
 class InvalidMessage(RealtimeError):
-    """A message of a client is not what the endpoint understands; the connection lives on.
+    """The endpoint does not understand a client's message; the connection lives on.
 
     Args:
         detail: what is wrong, with the name of the field.
@@ -114,12 +84,7 @@ class InvalidMessage(RealtimeError):
 
 
 class PeerViolation(RealtimeError):
-    """A peer's bytes break RFC 6455 or a limit of the endpoint; the connection ends with ``code``.
-
-    Args:
-        code: the close code to end the connection with.
-        reason: what was wrong, for the close frame.
-    """
+    """A peer's bytes break RFC 6455 or a limit of the endpoint; the connection closes with ``code`` and ``reason``."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{int(code)}: {reason}")
@@ -128,12 +93,7 @@ class PeerViolation(RealtimeError):
 
 
 class ProtocolStateError(RealtimeError):
-    """An event is not legal in the state of the connection.
-
-    Args:
-        state: name of the state.
-        event: the ASGI event type or wire event.
-    """
+    """The ASGI or wire event ``event`` is not legal in the connection's state ``state``."""
 
     def __init__(self, state: str, event: str) -> None:
         super().__init__(f"{event!r} is not legal while the connection is {state}")
@@ -142,12 +102,7 @@ class ProtocolStateError(RealtimeError):
 
 
 class UpstreamUnavailable(RealtimeError, ConnectionError):
-    """The channel layer's Redis could not be reached, or did not answer in time.
-
-    Args:
-        server: the Redis server, without its password.
-        cause: what went wrong.
-    """
+    """The channel layer's Redis cannot be reached, or does not answer in time; ``server`` is without its password."""
 
     def __init__(self, server: str, cause: BaseException) -> None:
         super().__init__(f"Redis at {server} cannot be reached: {str(cause) or type(cause).__name__}")

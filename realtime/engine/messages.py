@@ -1,14 +1,10 @@
-"""One WebSocket message as a value: text, binary, ping, pong or close.
-
-A consumer receives and sends ``Message``. ``SharedMessage`` is one message for many sockets: it keeps its
-encoded frame, so that a broadcast is encoded once.
-"""
+"""WebSocket messages as values: ``Message`` for one peer, and ``SharedMessage`` for many sockets."""
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from realtime.engine.close import is_sendable, truncate_reason
 from realtime.engine.errors import NotTextError
@@ -29,8 +25,7 @@ class Kind(enum.Enum):
     CLOSE = "close"
 
 
-@dataclass(frozen=True, slots=True)
-class CloseFrame:
+class CloseFrame(NamedTuple):
     """Code and reason of a close frame (RFC 6455, 5.5.1)."""
 
     code: int
@@ -39,44 +34,32 @@ class CloseFrame:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A WebSocket message.
-
-    Make one with ``Message.text("hi")``, ``Message.binary(b"...")``, ``Message.ping()``,
-    ``Message.pong()``, ``Message.close()`` or ``Message.close_with(code, reason)``.
-    """
+    """A WebSocket message, made by one of the class methods: ``Message.text("hi")``."""
 
     kind: Kind
     payload: str | bytes | CloseFrame | None
 
     @classmethod
     def text(cls, text: str) -> Message:
-        """Make a text message.
-
-        Raises:
-            TypeError: if ``text`` is not a ``str``.
-        """
+        """Make a text message; raises ``TypeError`` for anything but a ``str``."""
         if not isinstance(text, str):
             raise TypeError(f"Message.text() takes a str, not {type(text).__name__}")
         return cls(Kind.TEXT, text)
 
     @classmethod
     def binary(cls, data: bytes | bytearray | memoryview) -> Message:
-        """Make a binary message; the bytes are copied unless they are ``bytes`` already.
-
-        Raises:
-            TypeError: if ``data`` is not bytes-like.
-        """
-        return cls(Kind.BINARY, _as_bytes("Message.binary()", data))
+        """Make a binary message with a copy of the data; raises ``TypeError`` unless it is bytes-like."""
+        return cls(Kind.BINARY, _as_bytes(data))
 
     @classmethod
     def ping(cls, data: bytes = b"") -> Message:
         """Make a ping with at most 125 bytes of payload (RFC 6455, 5.5.2)."""
-        return cls(Kind.PING, _control_payload("Message.ping()", data))
+        return cls(Kind.PING, _control_payload(data))
 
     @classmethod
     def pong(cls, data: bytes = b"") -> Message:
         """Make an unsolicited pong with at most 125 bytes of payload (RFC 6455, 5.5.3)."""
-        return cls(Kind.PONG, _control_payload("Message.pong()", data))
+        return cls(Kind.PONG, _control_payload(data))
 
     @classmethod
     def close(cls) -> Message:
@@ -125,11 +108,7 @@ class Message:
         return self.payload if isinstance(self.payload, CloseFrame) else None
 
     def as_str(self) -> str:
-        """Return the text of a text message.
-
-        Raises:
-            NotTextError: for every other kind, binary that happens to be UTF-8 included.
-        """
+        """Return the text; raises ``NotTextError`` for every other kind, also for binary that is UTF-8."""
         if self.kind is not Kind.TEXT:
             raise NotTextError(f"as_str() needs a text message, this one is {self.kind.value}; use as_bytes()")
         assert isinstance(self.payload, str)
@@ -140,25 +119,15 @@ class Message:
         match self.payload:
             case str(text):
                 return text.encode()
-            case bytes(data):
-                return data
             case CloseFrame(code, reason):
-                return int(code).to_bytes(2, "big") + reason.encode()
-        return b""
+                return code.to_bytes(2, "big") + reason.encode()
+        return self.payload or b""
 
 
 class SharedMessage:
-    """A text or binary message that goes to many sockets.
+    """A message for many sockets, with either ``text`` or ``data``; raises ``ValueError`` for both or none.
 
-    Args:
-        text: the message, where it is text.
-        data: the message, where it is binary. Exactly one of the two is given.
-
-    Attributes:
-        frame: the encoded frame without masking and extensions; the first connection that sends it sets it.
-
-    Raises:
-        ValueError: unless exactly one of ``text`` and ``data`` is given.
+    The first connection that sends it keeps the encoded frame in ``frame``, without masking and extensions.
     """
 
     __slots__ = ("data", "frame", "text")
@@ -182,14 +151,14 @@ class SharedMessage:
         return {"type": "websocket.send", "bytes": self.data}
 
 
-def _as_bytes(caller: str, data: bytes | bytearray | memoryview) -> bytes:
+def _as_bytes(data: bytes | bytearray | memoryview) -> bytes:
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise TypeError(f"{caller} takes bytes, not {type(data).__name__}")
+        raise TypeError(f"a binary payload is bytes, not {type(data).__name__}")
     return bytes(data)
 
 
-def _control_payload(caller: str, data: bytes) -> bytes:
-    payload = _as_bytes(caller, data)
+def _control_payload(data: bytes) -> bytes:
+    payload = _as_bytes(data)
     if len(payload) > MAX_CONTROL_PAYLOAD:
-        raise ValueError(f"{caller} takes at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5), not {len(payload)}")
+        raise ValueError(f"a ping or pong takes at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
     return payload

@@ -1,11 +1,10 @@
-"""Middleware: security headers, problems below ``/api/``, and answers to monitors before everything else."""
+"""Django middleware: answers to monitors, problems below ``/api/``, the content security policy, sessions."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import ClassVar
 
 from asgiref.sync import markcoroutinefunction
 from django.conf import settings
@@ -19,58 +18,38 @@ from realtime.engine.monitoring.health import healthz, readyz
 from realtime.engine.monitoring.metrics import metrics
 from realtime.engine.protocol.problems import CONTENT_TYPE, problem_body
 
-__all__ = [
-    "CONTENT_SECURITY_POLICY",
-    "ContentSecurityPolicyMiddleware",
-    "MonitorMiddleware",
-    "ProblemMiddleware",
-    "SessionMiddleware",
-]
+__all__ = ["ContentSecurityPolicyMiddleware", "MonitorMiddleware", "ProblemMiddleware", "SessionMiddleware"]
 
 logger = logging.getLogger("realtime.http")
 
-#: Everything comes from this site, nothing is inline. 'self' in connect-src includes ws: and wss: of
-#: the same host (CSP level 3). The admin needs data: for its icons.
-CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
+API_PREFIX = "/api/"
+
+#: The detail of a problem, by status.
+PROBLEM_DETAILS = {
+    400: "The request is not valid.",
+    403: "The request is not allowed.",
+    404: "There is nothing at this address.",
+    405: "The address does not take this method.",
+    413: "The request is too large.",
+    500: "The server failed; its log says how.",
+    503: "A service that this needs is not available at the moment; try again.",
+}
+
+MONITOR_VIEWS = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
 class ContentSecurityPolicyMiddleware(MiddlewareMixin):
-    """Adds ``Content-Security-Policy`` to every response that has none."""
+    """Adds ``Content-Security-Policy`` by ``settings.SECURE_CSP``, as Django 6 does, to responses that have none."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Add the header."""
-        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
+        response.headers.setdefault("Content-Security-Policy", policy)
         return response
 
 
 class ProblemMiddleware(MiddlewareMixin):
     """Answers 503 while a service is away, and turns error pages below ``/api/`` into problems (RFC 9457)."""
-
-    PREFIX = "/api/"
-
-    #: The detail of a problem, by status.
-    DETAILS: ClassVar[dict[int, str]] = {
-        400: "The request is not valid.",
-        403: "The request is not allowed.",
-        404: "There is nothing at this address.",
-        405: "The address does not take this method.",
-        413: "The request is too large.",
-        500: "The server failed; its log says how.",
-        503: "A service that this needs is not available at the moment; try again.",
-    }
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer for a view that needs a service that is away; its clients come back."""
@@ -84,9 +63,9 @@ class ProblemMiddleware(MiddlewareMixin):
         """Replace the page of an error."""
         status = response.status_code
         is_page = response.headers.get("Content-Type", "").startswith("text/html")
-        if status < 400 or not is_page or not request.path_info.startswith(self.PREFIX):
+        if status < 400 or not is_page or not request.path_info.startswith(API_PREFIX):
             return response
-        response.content = problem_body(status, self.DETAILS.get(status, HTTPStatus(status).phrase))
+        response.content = problem_body(status, PROBLEM_DETAILS.get(status, HTTPStatus(status).phrase))
         response.headers["Content-Type"] = CONTENT_TYPE
         response.headers["Content-Length"] = str(len(response.content))
         return response
@@ -112,16 +91,10 @@ class MonitorMiddleware:
     sync_capable = False
     async_capable = True
 
-    VIEWS: ClassVar[dict[str, Callable[[HttpRequest], Awaitable[HttpResponse]]]] = {
-        "/healthz": healthz,
-        "/readyz": readyz,
-        "/metrics": metrics,
-    }
-
     def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
         self.get_response = get_response
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, or pass the request on."""
-        return await self.VIEWS.get(request.path_info, self.get_response)(request)
+        return await MONITOR_VIEWS.get(request.path_info, self.get_response)(request)
