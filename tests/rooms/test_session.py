@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 import websockets
-from django.contrib.auth.models import AnonymousUser
 from django.test import override_settings
 
+from realtime.endpoints.rooms import RoomsConsumer
 from realtime.engine import Message
-from realtime.rooms.fanout.hub import current_hub
-from realtime.rooms.session import Session
 
 
 async def test_two_members_talk_and_the_author_gets_the_ack(site: Any, room: str) -> None:
@@ -283,10 +281,11 @@ async def test_a_member_may_remain_in_twenty_rooms(site: Any, room: str) -> None
     await alice.join(f"{room}-20")
 
 
-class Recorder:
-    """A connection that keeps what is sent to it."""
+class Recorder(RoomsConsumer):
+    """A consumer that keeps what it sends."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.sent: list[dict[str, Any]] = []
 
     async def send_message(self, message: Message) -> None:
@@ -294,22 +293,14 @@ class Recorder:
         self.sent.append(json.loads(message.as_str()))
 
 
-async def _identified(*_: Any) -> None:
-    raise AssertionError("nobody has signed in")
-
-
 async def test_messages_over_the_rate_are_refused_and_no_other_is_lost() -> None:
     # At this rate nothing is allowed again within the life of a test.
     with override_settings(REALTIME_ROOMS={"messages_per_second": 0.0001, "burst": 3}):
-        link: Any = Recorder()
-        hub = current_hub()
-        session = Session(link, hub, AnonymousUser(), address="", identified=_identified)
+        consumer = Recorder()
         for number in range(5):
-            await session.receive(json.dumps({"type": "Ping", "ref": str(number)}))
-        await session.close()
-        await hub.close()
-    assert [answer["type"] for answer in link.sent] == ["Pong"] * 3 + ["Error"] * 2
-    assert [(answer["code"], answer["ref"]) for answer in link.sent[3:]] == [
+            await consumer.receive_message(Message.text(json.dumps({"type": "Ping", "ref": str(number)})))
+    assert [answer["type"] for answer in consumer.sent] == ["Pong"] * 3 + ["Error"] * 2
+    assert [(answer["code"], answer["ref"]) for answer in consumer.sent[3:]] == [
         ("rate_limited", "3"),
         ("rate_limited", "4"),
     ]
