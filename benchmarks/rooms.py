@@ -84,7 +84,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from realtime.rooms.permissions import Person, Standing
     from realtime.rooms.store.messages import Stored, Write
 
-    room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", strangers_may_post=True)
+    room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", anonymous_may_post=True)
     stored = 0
 
     async def writer(number: int, hub: Any, until: float) -> None:

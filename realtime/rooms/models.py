@@ -46,7 +46,7 @@ class RoomQuerySet(models.QuerySet["Room"]):
     """Rooms, whose ``access_version`` rises with an update of who may do what in them."""
 
     #: Fields that decide about that.
-    RIGHTS = frozenset({"is_public", "strangers_may_read", "strangers_may_post", "is_archived", "closings"})
+    RIGHTS = frozenset({"is_public", "anonymous_may_read", "anonymous_may_post", "is_archived", "closings"})
 
     def update(self, **values: Any) -> int:
         """Update rows, as Django does."""
@@ -80,10 +80,10 @@ class Room(models.Model):
     )
     title = models.CharField(max_length=100, blank=True)
     is_public = models.BooleanField("public", default=True, help_text="Everybody who is signed in may enter.")
-    strangers_may_read = models.BooleanField(
+    anonymous_may_read = models.BooleanField(
         default=True, help_text="In a public room: visitors who are not signed in may enter and read."
     )
-    strangers_may_post = models.BooleanField(
+    anonymous_may_post = models.BooleanField(
         default=False, help_text="In a public room: visitors who are not signed in may write too."
     )
     is_archived = models.BooleanField("archived", default=False, help_text="Can be read, and not be written to.")

@@ -93,21 +93,21 @@ class RoomFacts:
     Args:
         slug: the room's name.
         is_public: whether everybody who is signed in may enter.
-        strangers_may_read: whether visitors who are not signed in may enter a public room.
-        strangers_may_post: whether they may write there too.
+        anonymous_may_read: whether visitors who are not signed in may enter a public room.
+        anonymous_may_post: whether they may write there too.
         is_archived: whether nobody may write any more.
     """
 
     slug: str
     is_public: bool = True
-    strangers_may_read: bool = True
-    strangers_may_post: bool = False
+    anonymous_may_read: bool = True
+    anonymous_may_post: bool = False
     is_archived: bool = False
 
     @classmethod
     def of(cls, room: Room) -> RoomFacts:
         """Return the facts of a room's row."""
-        return cls(room.slug, room.is_public, room.strangers_may_read, room.strangers_may_post, room.is_archived)
+        return cls(room.slug, room.is_public, room.anonymous_may_read, room.anonymous_may_post, room.is_archived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | Non
         return Refusal("forbidden", "Only moderators of this room may do that.")
     if action is Action.POST and room.is_archived:
         return Refusal("forbidden", "This room is archived; it can only be read.")
-    if action is Action.POST and standing is Standing.ANONYMOUS and not room.strangers_may_post:
+    if action is Action.POST and standing is Standing.ANONYMOUS and not room.anonymous_may_post:
         return Refusal("forbidden", "Sign in to write in this room.")
     return None
 
@@ -155,7 +155,7 @@ def _may_see(standing: Standing, room: RoomFacts) -> bool:
     if standing in (Standing.MEMBER, Standing.MODERATOR):
         return True
     if standing is Standing.ANONYMOUS:
-        return room.is_public and room.strangers_may_read
+        return room.is_public and room.anonymous_may_read
     return room.is_public
 
 
@@ -163,7 +163,7 @@ def visible_rooms(user: AnyUser) -> QuerySet[Room]:
     """Return the rooms that a user may read; the same rule as ``decide(..., Action.READ)``, as a query."""
     rooms = Room.objects.all()
     if not user.is_authenticated:
-        return rooms.filter(is_public=True, strangers_may_read=True)
+        return rooms.filter(is_public=True, anonymous_may_read=True)
     if getattr(user, "is_staff", False):
         return rooms
     own = Membership.objects.filter(user_id=user.pk)

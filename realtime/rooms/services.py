@@ -111,7 +111,7 @@ def create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
 
     In a room that a visitor makes, visitors may write.
     """
-    create = functools.partial(Room.objects.create, slug=slug, strangers_may_post=not user.is_authenticated)
+    create = functools.partial(Room.objects.create, slug=slug, anonymous_may_post=not user.is_authenticated)
     try:
         room = create_within_quota(user, address, create)
     except IntegrityError:

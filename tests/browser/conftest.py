@@ -45,7 +45,7 @@ users.create_superuser("root", password={PASSWORD!r})
 for name in {USERS!r}:
     users.create_user(name, password={PASSWORD!r})
 from realtime.rooms.models import Room
-Room.objects.create(slug={OPEN_ROOM!r}, strangers_may_post=True)
+Room.objects.create(slug={OPEN_ROOM!r}, anonymous_may_post=True)
 """
 
 NewPage = Callable[..., Awaitable[Page]]

@@ -13,11 +13,11 @@ from realtime.rooms.permissions import Action, RoomFacts, Standing, decide
 OK, NO, UNKNOWN = None, "forbidden", "unknown_room"
 
 ROOMS = {
-    "open": RoomFacts("r", strangers_may_read=True, strangers_may_post=True),
-    "public": RoomFacts("r", strangers_may_read=True, strangers_may_post=False),
-    "signed in": RoomFacts("r", strangers_may_read=False, strangers_may_post=False),
+    "open": RoomFacts("r", anonymous_may_read=True, anonymous_may_post=True),
+    "public": RoomFacts("r", anonymous_may_read=True, anonymous_may_post=False),
+    "signed in": RoomFacts("r", anonymous_may_read=False, anonymous_may_post=False),
     "members": RoomFacts("r", is_public=False),
-    "archived": RoomFacts("r", strangers_may_post=True, is_archived=True),
+    "archived": RoomFacts("r", anonymous_may_post=True, is_archived=True),
     "archived members": RoomFacts("r", is_public=False, is_archived=True),
 }
 
@@ -96,8 +96,8 @@ async def make_room(site: Any, slug: str, facts: RoomFacts) -> None:
     """Create a room over the API."""
     settings = {
         "is_public": facts.is_public,
-        "strangers_may_read": facts.strangers_may_read,
-        "strangers_may_post": facts.strangers_may_post,
+        "anonymous_may_read": facts.anonymous_may_read,
+        "anonymous_may_post": facts.anonymous_may_post,
         "is_archived": facts.is_archived,
     }
     assert (await site.api("POST", "/api/rooms/", "alice", room=slug, **settings))[0] == 201
@@ -180,7 +180,7 @@ async def test_a_full_room_lets_nobody_else_become_a_member(site: Any, room: str
             id="banned",
         ),
         pytest.param(
-            lambda site, room: site.api("PATCH", f"/api/rooms/{room}/", "alice", strangers_may_read=False),
+            lambda site, room: site.api("PATCH", f"/api/rooms/{room}/", "alice", anonymous_may_read=False),
             None,
             id="hidden",
         ),

@@ -36,7 +36,7 @@ def elsewhere() -> Iterator[ThreadPoolExecutor]:
 
 def read_state() -> State:
     """Return version and rights, as one statement sees them."""
-    rights = ("is_public", "strangers_may_read", "strangers_may_post", "is_archived", "closings")
+    rights = ("is_public", "anonymous_may_read", "anonymous_may_post", "is_archived", "closings")
     rows = Room.objects.order_by("memberships__user").values_list(
         "access_version", "memberships__user__username", "memberships__role", *rights
     )
@@ -96,8 +96,8 @@ CHANGES: dict[str, Callable[[Room], Any]] = {
     "memberships are deleted": lambda room: room.memberships.all().delete(),
     "a user is deleted": lambda room: User.objects.get(username="bob").delete(),
     "a room is saved": lambda room: save(room, is_public=False),
-    "a room is updated": lambda room: Room.objects.update(strangers_may_read=False),
-    "a room is updated in bulk": lambda room: bulk_update(room, strangers_may_post=True),
+    "a room is updated": lambda room: Room.objects.update(anonymous_may_read=False),
+    "a room is updated in bulk": lambda room: bulk_update(room, anonymous_may_post=True),
     "a room is archived": lambda room: set_archived(room, archived=True),
     "a room is closed": close_room,
 }

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def room() -> Room:
     """A room in which everybody may write."""
-    return Room.objects.create(slug="room", strangers_may_post=True)
+    return Room.objects.create(slug="room", anonymous_may_post=True)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def seqs(outcomes: list[Any]) -> list[int]:
 
 
 def test_messages_get_the_next_numbers_of_their_rooms(room: Room) -> None:
-    other = Room.objects.create(slug="other", strangers_may_post=True)
+    other = Room.objects.create(slug="other", anonymous_may_post=True)
     outcomes = store_writes([write(room), write(other), write(room), write(room)])
     assert seqs(outcomes) == [1, 1, 2, 3]
     assert seqs(store_writes([write(room), write(other)])) == [4, 2]

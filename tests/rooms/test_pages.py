@@ -37,10 +37,10 @@ def test_a_visitor_reads_a_public_room_and_is_offered_the_login(client):
 
 
 def test_a_visitor_may_write_where_the_room_says_so(client):
-    assert WRITES in page_of(client, None, strangers_may_post=True).content.decode()
+    assert WRITES in page_of(client, None, anonymous_may_post=True).content.decode()
 
 
-@pytest.mark.parametrize("settings", [{"is_public": False}, {"strangers_may_read": False}])
+@pytest.mark.parametrize("settings", [{"is_public": False}, {"anonymous_may_read": False}])
 def test_a_visitor_does_not_learn_that_a_closed_room_exists(client, settings):
     assert page_of(client, None, **settings).status_code == 404
 
@@ -85,7 +85,7 @@ def test_rooms_are_listed_to_those_who_may_enter_them(client, django_user_model)
     ann = django_user_model.objects.create_user("ann")
     rooms = {
         "open": Room.objects.create(slug="open"),
-        "users": Room.objects.create(slug="users", strangers_may_read=False),
+        "users": Room.objects.create(slug="users", anonymous_may_read=False),
         "members": Room.objects.create(slug="members", is_public=False),
         "others": Room.objects.create(slug="others", is_public=False),
         "banned": Room.objects.create(slug="banned"),

@@ -321,7 +321,7 @@ async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(an
 
 
 async def test_a_stranger_goes_when_the_room_is_closed_to_strangers(ann: Listener, room: FakeRoom) -> None:
-    room.facts = RoomFacts("room", strangers_may_read=False)
+    room.facts = RoomFacts("room", anonymous_may_read=False)
     ann.fanout.recheck()
     await ann.until(lambda: ann.is_out)
 

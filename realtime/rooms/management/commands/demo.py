@@ -32,7 +32,7 @@ class Command(BaseCommand):
         self._create_user("admin", "administrator, for /admin/", options["password"], is_admin=True)
         self._create_user("ann", "ordinary user", options["password"], is_admin=False)
         # Visitors may write here, so that a newcomer can try it at once.
-        Room.objects.get_or_create(slug="lobby", defaults={"title": "Lobby", "strangers_may_post": True})
+        Room.objects.get_or_create(slug="lobby", defaults={"title": "Lobby", "anonymous_may_post": True})
 
     def _create_user(self, username: str, role: str, password: str | None, *, is_admin: bool) -> None:
         users = get_user_model().objects
