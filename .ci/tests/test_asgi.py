@@ -15,7 +15,7 @@ from project.urls import urlpatterns
 print(json.dumps({
     "frozen": gc.get_freeze_count(),
     "left": len(gc.get_objects()),
-    "views": "realtime.rooms.api" in sys.modules,
+    "views": "realtime.rooms.views" in sys.modules,
 }))
 """
 

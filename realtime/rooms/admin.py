@@ -1,6 +1,6 @@
-"""Rooms, memberships and messages in the admin. What is done here reaches the connected members at once.
+"""Rooms, memberships and messages in the admin. Changes reach the connected members at once.
 
-List pages cost the same number of queries whatever they list: counts come from the rooms' own counters.
+List pages cost the same number of queries for any number of rows: counts come from the rooms' own counters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal
-from realtime.rooms.services import close_room, post_message, set_archived, set_hidden
+from realtime.rooms.services import close_room, post_message, set_hidden
 
 __all__ = ["MembershipInline", "RoomAdmin", "RoomMessageAdmin"]
 
@@ -34,7 +34,7 @@ class AnnouncementForm(forms.Form):
     content = forms.CharField(widget=forms.Textarea, label="Text")
 
     def clean_content(self) -> str:
-        """Hold the text to the limit of every other message."""
+        """Apply the limit of every other message."""
         content = str(self.cleaned_data["content"])
         if len(content) > limits().content_length:
             raise forms.ValidationError(f"At most {limits().content_length} characters.")
@@ -80,13 +80,13 @@ class RoomAdmin(admin.ModelAdmin):
         return super().get_queryset(request).annotate(_online=Count("attendances__key", distinct=True))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Room | None = None) -> Any:
-        """Keep the name of a room that exists: clients hold on to it."""
+        """Keep the name of a room that exists: clients use it."""
         return self.readonly_fields if obj is None else ("slug", *self.readonly_fields)
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Say what goes with a room by its counter; listing its messages one by one would take minutes."""
+        """Summarise a room by its counter; listing its messages one by one would take minutes."""
         rooms = list(objs)
         count = sum(room.last_seq for room in rooms)
         summary = [f"{room.slug}, with its {room.last_seq} messages" for room in rooms]
@@ -115,16 +115,16 @@ class RoomAdmin(admin.ModelAdmin):
     @admin.action(description="Archive: nobody may write any more", permissions=["change"])
     def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Make rooms read-only."""
-        for room in rooms:
-            set_archived(room, archived=True)
-        messages.success(request, f"Archived: {_names(rooms)}.")
+        names = _names(rooms)
+        rooms.update(is_archived=True)
+        messages.success(request, f"Archived: {names}.")
 
     @admin.action(description="Reopen archived rooms", permissions=["change"])
     def reopen(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Let members write again."""
-        for room in rooms:
-            set_archived(room, archived=False)
-        messages.success(request, f"Reopened: {_names(rooms)}.")
+        names = _names(rooms)
+        rooms.update(is_archived=False)
+        messages.success(request, f"Reopened: {names}.")
 
     @admin.action(description="Close: archive, and put everybody out", permissions=["change"])
     def close(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
@@ -177,7 +177,7 @@ class RoomMessageAdmin(admin.ModelAdmin):
         return False
 
     def has_hide_permission(self, request: HttpRequest) -> bool:
-        """Tell whether the user may hide messages."""
+        """Return whether the user may hide messages."""
         return request.user.has_perm("rooms.change_roommessage")
 
     @admin.display(description="content")

@@ -1,7 +1,7 @@
 """Every number of the rooms in one place, each with its reason.
 
-A number that an operator may want to change can be set by the Django setting ``REALTIME_ROOMS``, a dict with the
-names below; everything else is fixed because the protocol or the database relies on it.
+The Django setting ``REALTIME_ROOMS`` is a dict that changes fields of ``Limits``. The constants are fixed: the protocol
+or the database relies on them.
 """
 
 from __future__ import annotations
@@ -68,17 +68,13 @@ class Limits:
     grace: float = 0.05
 
 
+@functools.cache
 def limits() -> Limits:
     """Return the limits in force.
 
     Raises:
         ImproperlyConfigured: if ``REALTIME_ROOMS`` has an unknown name or a number that is not over 0.
     """
-    return _limits()
-
-
-@functools.cache
-def _limits() -> Limits:
     configured: dict[str, Any] = getattr(settings, "REALTIME_ROOMS", {})
     known = {field.name for field in dataclasses.fields(Limits)}
     for name, value in configured.items():
@@ -91,7 +87,7 @@ def _limits() -> Limits:
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "REALTIME_ROOMS":
-        _limits.cache_clear()
+        limits.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="realtime.rooms.limits")

@@ -1,6 +1,6 @@
 """Who may do what in which room: one table, for the socket, the API and the admin.
 
-``decide()`` is the only place with rules. What it has to know stands in its arguments.
+``decide()`` and ``VISIBLE_IF`` are the only places with rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from realtime.rooms.models import Membership, Role, Room
 from realtime.rooms.protocol import ErrorCode
@@ -24,14 +24,15 @@ __all__ = [
     "Standing",
     "decide",
     "may_create",
+    "refusal_for",
     "standing_from",
     "standing_of",
     "unknown_room",
     "visible_rooms",
 ]
 
-#: Hexadecimal digits in an anonymous name; enough that two in one room rarely have the same.
-GUEST_DIGITS = 6
+#: Hexadecimal digits in the name of an anonymous user; two in one room rarely have the same.
+NAME_DIGITS = 6
 
 AnyUser = AbstractBaseUser | AnonymousUser
 
@@ -55,7 +56,7 @@ class Person:
         """Return the identity of ``user`` on the connection with the identity ``connection`` (hexadecimal)."""
         if user.is_authenticated:
             return cls(f"user:{user.pk}", user.get_username(), user)
-        return cls(f"guest:{connection}", f"guest-{connection[:GUEST_DIGITS]}", user)
+        return cls(f"guest:{connection}", f"guest-{connection[:NAME_DIGITS]}", user)
 
     @property
     def user_id(self) -> int | None:
@@ -88,15 +89,7 @@ class Action(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RoomFacts:
-    """What the rules need to know about a room.
-
-    Args:
-        slug: the room's name.
-        is_public: whether everybody who is signed in may enter.
-        anonymous_may_read: whether visitors who are not signed in may enter a public room.
-        anonymous_may_post: whether they may write there too.
-        is_archived: whether nobody may write any more.
-    """
+    """The fields of a ``Room`` that the rules depend on."""
 
     slug: str
     is_public: bool = True
@@ -130,6 +123,16 @@ def unknown_room(slug: str) -> Refusal:
     return Refusal("unknown_room", f"There is no room {slug[:80]!r}.")
 
 
+#: What a room's settings have to be for a user to see that it exists. ``decide()`` and ``visible_rooms()`` share it.
+VISIBLE_IF: dict[Standing, dict[str, bool]] = {
+    Standing.ANONYMOUS: {"is_public": True, "anonymous_may_read": True},
+    Standing.OUTSIDER: {"is_public": True},
+    Standing.MEMBER: {},
+    Standing.MODERATOR: {},
+    Standing.BANNED: {"is_public": True},
+}
+
+
 def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | None:
     """Return why a user may not do something in a room, None if they may.
 
@@ -138,7 +141,7 @@ def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | Non
         room: its settings.
         action: what they want to do.
     """
-    if not _may_see(standing, room):
+    if any(getattr(room, setting) is not value for setting, value in VISIBLE_IF[standing].items()):
         return unknown_room(room.slug)
     if standing is Standing.BANNED:
         return Refusal("forbidden", "You are banned from this room.")
@@ -151,24 +154,15 @@ def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | Non
     return None
 
 
-def _may_see(standing: Standing, room: RoomFacts) -> bool:
-    if standing in (Standing.MEMBER, Standing.MODERATOR):
-        return True
-    if standing is Standing.ANONYMOUS:
-        return room.is_public and room.anonymous_may_read
-    return room.is_public
-
-
 def visible_rooms(user: AnyUser) -> QuerySet[Room]:
-    """Return the rooms that a user may read; the same rule as ``decide(..., Action.READ)``, as a query."""
-    rooms = Room.objects.all()
-    if not user.is_authenticated:
-        return rooms.filter(is_public=True, anonymous_may_read=True)
-    if getattr(user, "is_staff", False):
+    """Return the rooms that a user may read."""
+    standing = standing_from(user, None)
+    rooms = Room.objects.filter(**VISIBLE_IF[standing])
+    if not user.is_authenticated or standing is not Standing.OUTSIDER:
         return rooms
     own = Membership.objects.filter(user_id=user.pk)
     banned = own.filter(role=Role.BANNED).values("room")
-    return rooms.filter(Q(is_public=True) | Q(pk__in=own.values("room"))).exclude(pk__in=banned)
+    return (rooms | Room.objects.filter(pk__in=own.values("room"))).exclude(pk__in=banned)
 
 
 def standing_from(user: AnyUser, role: str | None) -> Standing:
@@ -177,14 +171,7 @@ def standing_from(user: AnyUser, role: str | None) -> Standing:
         return Standing.ANONYMOUS
     if getattr(user, "is_staff", False):
         return Standing.MODERATOR
-    match role:
-        case Role.MEMBER:
-            return Standing.MEMBER
-        case Role.MODERATOR:
-            return Standing.MODERATOR
-        case Role.BANNED:
-            return Standing.BANNED
-    return Standing.OUTSIDER
+    return Standing.OUTSIDER if role is None else Standing(role)
 
 
 def standing_of(user: AnyUser, room: Room) -> Standing:
@@ -195,8 +182,13 @@ def standing_of(user: AnyUser, room: Room) -> Standing:
     return standing_from(user, memberships.values_list("role", flat=True).first())
 
 
+def refusal_for(user: AnyUser, room: Room, action: Action) -> Refusal | None:
+    """Return why ``user`` may not do ``action`` in ``room``, None if they may; by one query."""
+    return decide(standing_of(user, room), RoomFacts.of(room), action)
+
+
 def may_create(user: AnyUser) -> bool:
-    """Tell whether ``user`` may make a new room, as ``REALTIME_ROOM_CREATION`` says."""
+    """Return whether ``user`` may make a new room, as ``REALTIME_ROOM_CREATION`` says."""
     match settings.REALTIME_ROOM_CREATION:
         case "anyone":
             return True

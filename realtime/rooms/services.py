@@ -1,4 +1,4 @@
-"""What rooms offer to Django code: entering, creating, posting, hiding, closing.
+"""What rooms offer to Django code: entering, creating, posting, hiding, closing, pruning.
 
 Synchronous; runs in a database thread, a view, an admin action or a command. Connected members notice at once.
 """
@@ -36,18 +36,22 @@ from realtime.rooms.store.messages import Outcome, Stored, Write, check_content,
 from realtime.rooms.store.selectors import Entry
 
 __all__ = [
+    "PRUNE_BATCH",
     "Admission",
     "admit",
     "close_room",
-    "create_room",
     "create_within_quota",
+    "oldest_kept",
     "post_message",
-    "set_archived",
+    "prune_room",
     "set_hidden",
 ]
 
 #: Time in which new rooms are counted.
 QUOTA_WINDOW = datetime.timedelta(hours=1)
+
+#: Messages that ``prune_room()`` deletes in one transaction: some tens of milliseconds.
+PRUNE_BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Admission:
 def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
     """Let a user into a room by the socket.
 
-    Who is signed in becomes a member of a public room by entering it. A room that does not exist is made where
+    A signed-in user becomes a member of a public room by entering it. A room that does not exist is made where
     ``REALTIME_ROOM_CREATION`` and ``REALTIME_ROOMS_PER_HOUR`` let this user make one.
 
     Args:
@@ -95,7 +99,7 @@ def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
     if room is None:
         if not may_create(user):
             return unknown_room(slug)
-        created = create_room(user, slug, address)
+        created = _create_room(user, slug, address)
         if isinstance(created, Refusal):
             return created
         room = created
@@ -106,10 +110,10 @@ def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
     return refusal or _admission(room, standing)
 
 
-def create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
+def _create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
     """Make a public room, or return the one that somebody else has made at the same moment.
 
-    In a room that a visitor makes, visitors may write.
+    In a room that an anonymous user makes, anonymous users may write.
     """
     create = functools.partial(Room.objects.create, slug=slug, anonymous_may_post=not user.is_authenticated)
     try:
@@ -121,51 +125,35 @@ def create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
 
 @transaction.atomic
 def create_within_quota(user: AnyUser, address: str, create: Callable[..., Room]) -> Room | Refusal:
-    """Make a room, unless that is one too many. A user becomes its moderator.
+    """Make a room, unless that is one too many. A user becomes its moderator; staff may make any number.
 
     Args:
         user: a user, or ``AnonymousUser``.
-        address: the client's, as limits count it.
+        address: the client's, as limits count it. It is not stored.
         create: makes the room with the fields ``created_by`` and ``quota_key``.
 
     Raises:
         IntegrityError: if there is a room of this name.
     """
-    key = _quota_key(user, address)
-    refusal = _over_quota(user, key)
-    if refusal is not None:
-        return refusal
+    if user.is_authenticated:
+        key = Person.of(user, "").key
+    else:
+        key = salted_hmac("realtime.rooms.quota", address, algorithm="sha256").hexdigest()
+    if not getattr(user, "is_staff", False) and settings.REALTIME_ROOMS_PER_HOUR > 0:
+        refusal = _over_quota(key, settings.REALTIME_ROOMS_PER_HOUR)
+        if refusal is not None:
+            return refusal
     room = create(quota_key=key, created_by=user if user.is_authenticated else None)
     if user.is_authenticated:
         Membership.objects.create(room=room, user=user, role=Role.MODERATOR)  # type: ignore[misc]
     return room
 
 
-def _quota_key(user: AnyUser, address: str) -> str:
-    """Return whose quota a new room counts for; the address of a visitor is not stored.
-
-    Args:
-        user: a user, or ``AnonymousUser``.
-        address: the client's, as limits count it.
-    """
-    if user.is_authenticated:
-        return Person.of(user, "").key
-    return salted_hmac("realtime.rooms.quota", address, algorithm="sha256").hexdigest()
-
-
-def _over_quota(user: AnyUser, key: str) -> Refusal | None:
-    """Return why a user may not make one more room now, None where they may; staff may make any number.
-
-    Call it in the transaction that makes the room: it counts under a lock that is held to its end.
-
-    Args:
-        user: a user, or ``AnonymousUser``.
-        key: of ``_quota_key()``.
-    """
-    limit = settings.REALTIME_ROOMS_PER_HOUR
-    if limit <= 0 or getattr(user, "is_staff", False):
-        return None
-    _lock_quota(key)
+def _over_quota(key: str, limit: int) -> Refusal | None:
+    """Count under a lock that is held to the end of the transaction; SQLite's transaction is one already."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
     now = timezone.now()
     counted = Room.objects.filter(quota_key=key, created_at__gt=now - QUOTA_WINDOW).order_by("-created_at")
     blocking = counted.values_list("created_at", flat=True)[limit - 1 : limit].first()
@@ -175,15 +163,8 @@ def _over_quota(user: AnyUser, key: str) -> Refusal | None:
     return Refusal("rate_limited", detail, retry_after=math.ceil((blocking + QUOTA_WINDOW - now).total_seconds()))
 
 
-def _lock_quota(key: str) -> None:
-    """Hold up others with the same key until the end of the transaction. On SQLite the transaction does so already."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
-
-
 def _enrol(user: AnyUser, room: Room) -> Admission | Refusal:
-    """Make a user a member, unless the room is full; under its lock, so that two cannot take the last place."""
+    """Make a user a member unless the room is full, under its lock: two cannot take the last place."""
     with transaction.atomic():
         locked = lock_rooms([room.pk]).get(room.pk)
         if locked is None:
@@ -229,7 +210,7 @@ def post_message(room: Room, person: Person, content: str, ref: str | None = Non
 
 
 def set_hidden(rows: QuerySet[RoomMessage], hidden: bool) -> int:
-    """Hide messages, or show them again; connected members are told of what is hidden. Returns how many changed."""
+    """Hide messages, or show them again; the connected members learn what is hidden. Returns how many changed."""
     changed = list(rows.filter(is_hidden=not hidden).select_related("room"))
     RoomMessage.objects.filter(pk__in=[row.pk for row in changed]).update(is_hidden=hidden)
     if hidden:
@@ -239,12 +220,41 @@ def set_hidden(rows: QuerySet[RoomMessage], hidden: bool) -> int:
     return len(changed)
 
 
-def set_archived(room: Room, archived: bool) -> None:
-    """Make a room read-only, or open it again."""
-    room.is_archived = archived
-    room.save(update_fields=["is_archived"])
-
-
 def close_room(room: Room) -> None:
     """Archive a room and put everybody out of it."""
     Room.objects.filter(pk=room.pk).update(is_archived=True, closings=F("closings") + 1)
+
+
+def oldest_kept(room: Room, before: datetime.datetime, keep: int) -> int:
+    """Return the number of the oldest message that stays.
+
+    Args:
+        room: the room.
+        before: messages from before this may go.
+        keep: the newest so many stay in any case.
+    """
+    last = Room.objects.values_list("last_seq", flat=True).get(pk=room.pk)
+    by_number = room.messages.order_by("seq")
+    low = by_number.values_list("seq", flat=True).first() or last + 1
+    high = last + 1
+    # Numbers and times rise together: a binary search in the index finds the place.
+    while low < high:
+        middle = (low + high) // 2
+        at = by_number.filter(seq__gte=middle).values_list("at", flat=True).first()
+        if at is not None and at < before:
+            low = middle + 1
+        else:
+            high = middle
+    return min(low, last + 1 - keep)
+
+
+def prune_room(room: Room, bound: int, batch: int = PRUNE_BATCH) -> int:
+    """Delete up to ``batch`` of the oldest messages with a number under ``bound``; returns how many.
+
+    It does not lock the room: new messages have numbers above. A client that comes back with a ``since`` from before
+    the oldest message gets ``recovered: false`` and the newest messages.
+    """
+    with transaction.atomic():
+        oldest = list(room.messages.filter(seq__lt=bound).order_by("seq").values_list("pk", flat=True)[:batch])
+        deleted, _ = RoomMessage.objects.filter(pk__in=oldest).delete()
+    return deleted

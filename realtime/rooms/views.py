@@ -1,27 +1,54 @@
-"""The pages of the rooms."""
+"""The pages of the rooms, and ``/api/rooms/``: the same rules over HTTP as on the socket."""
 
 from __future__ import annotations
 
+import re
+import uuid
+from typing import Any, ClassVar
+
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import generics, status
+from rest_framework.exceptions import NotFound, PermissionDenied, Throttled, ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import ScopedRateThrottle
 
 from realtime.engine.close import close_codes
-from realtime.rooms.limits import limits
-from realtime.rooms.models import SLUG, Room
-from realtime.rooms.permissions import Action, RoomFacts, decide, may_create, standing_of, visible_rooms
+from realtime.engine.handshake.addresses import network_of, request_address
+from realtime.engine.services.cache import limit_cache
+from realtime.rooms.limits import MAX_PAGE, limits
+from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
+from realtime.rooms.permissions import (
+    Action,
+    Person,
+    Refusal,
+    may_create,
+    refusal_for,
+    unknown_room,
+    visible_rooms,
+)
+from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, PostSerializer, RoomSerializer
+from realtime.rooms.services import create_within_quota, post_message
 
-__all__ = ["room", "rooms"]
+__all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView", "room", "rooms"]
 
-#: Rooms that one page lists.
+#: Rooms on the page of rooms.
 MAX_LISTED = 200
+
+_EXCEPTIONS = {"unknown_room": NotFound, "forbidden": PermissionDenied, "not_joined": PermissionDenied}
 
 
 @require_safe
 def rooms(request: HttpRequest) -> HttpResponse:
-    """List the rooms that somebody may enter; ``?name=`` leads to one by its name."""
+    """List the rooms that the user may enter; ``?name=`` leads to one by its name."""
     name = request.GET.get("name", "")
     if SLUG.fullmatch(name):
         return redirect("room", name)
@@ -34,12 +61,7 @@ def rooms(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a room to chat in; who may only read is offered the login, and who may not even read gets 404.
-
-    Args:
-        request: the request.
-        slug: the room's name.
-    """
+    """Show a room to chat in. A user who may only read is offered the login; one who may not read gets 404."""
     refusal = _refusal_to_write(request, slug)
     context = {
         "room": slug,
@@ -59,18 +81,201 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:
-    """Return why somebody may only read in a room, None where they may write.
-
-    Raises:
-        Http404: for a room that they may not see, or that does not exist and that they may not make.
-    """
-    known = Room.objects.filter(slug=slug).first() if SLUG.fullmatch(slug) else None
-    if known is None:
-        if SLUG.fullmatch(slug) is None or not may_create(request.user):
-            raise Http404(f"There is no room {slug[:80]!r}.")
+    found = Room.objects.filter(slug=slug).first()
+    if found is None and SLUG.fullmatch(slug) and may_create(request.user):
         return None
-    standing = standing_of(request.user, known)
-    if decide(standing, RoomFacts.of(known), Action.READ) is not None:
-        raise Http404(f"There is no room {slug[:80]!r}.")
-    refusal = decide(standing, RoomFacts.of(known), Action.POST)
+    if found is None or refusal_for(request.user, found, Action.READ):
+        raise Http404(unknown_room(slug).detail)
+    refusal = refusal_for(request.user, found, Action.POST)
     return None if refusal is None else refusal.detail
+
+
+class CheckedCursorPagination(CursorPagination):
+    """Accepts only the positions that this server gives out."""
+
+    #: The syntax of a position.
+    position: ClassVar[re.Pattern[str]]
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Return the cursor of a request, None without one.
+
+        Raises:
+            NotFound: if the server cannot have given it out.
+        """
+        cursor: Any = super().decode_cursor(request)
+        if cursor is not None and cursor.position is not None and not self.position.fullmatch(cursor.position):
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Leave out REST framework's examples, which are no addresses of this site."""
+        page: dict[str, Any] = super().get_paginated_response_schema(schema)
+        for name in ("next", "previous"):
+            page["properties"][name].pop("example")
+        return page
+
+
+class MessagePagination(CheckedCursorPagination):
+    """Pages of messages, newest first. The cursor is a ``seq``: pages do not move when messages come."""
+
+    position = re.compile(r"[0-9]{1,18}")
+    ordering = "-seq"
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = MAX_PAGE
+
+
+class RoomPagination(CheckedCursorPagination):
+    """Pages of rooms by name."""
+
+    position = SLUG
+    ordering = "slug"
+    page_size = 50
+
+
+class RoomThrottle(ScopedRateThrottle):
+    """Counts requests in the cache of all limits, and anonymous ones by network."""
+
+    cache = limit_cache
+
+    def get_ident(self, request: Request) -> str:
+        """Return the network of an anonymous client."""
+        return network_of(request_address(request) or "")
+
+
+class RoomAPIView(generics.GenericAPIView[Any]):
+    """Finds the room of the address, and refuses what ``permissions`` refuses.
+
+    REST framework's permission classes are open: an anonymous user may read and write where a room lets them.
+    """
+
+    permission_classes = (AllowAny,)
+    throttle_classes = (RoomThrottle,)
+    throttle_scope = "rooms"
+
+    def room_for(self, action: Action) -> Room:
+        """Return the room, if the user may do ``action`` there.
+
+        Raises:
+            NotFound: if there is no such room, or the user may not see it.
+            PermissionDenied: if the user may see it, and not do this.
+        """
+        slug = self.kwargs["room"]
+        found = Room.objects.filter(slug=slug).first()
+        if found is None:
+            raise _exception(unknown_room(slug))
+        refusal = refusal_for(self.request.user, found, action)
+        if refusal is not None:
+            raise _exception(refusal)
+        return found
+
+
+@extend_schema_view(get=extend_schema(summary="List rooms"), post=extend_schema(summary="Make a room"))
+class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
+    """List the rooms that the user may enter; create one within the rules and the quota of the site."""
+
+    serializer_class = RoomSerializer
+    pagination_class = RoomPagination
+
+    def get_queryset(self) -> Any:
+        """Return the rooms that the user may read."""
+        return visible_rooms(self.request.user)
+
+    def perform_create(self, serializer: Any) -> None:
+        """Create a room; a signed-in user becomes its moderator."""
+        user = self.request.user
+        if not may_create(user):
+            raise PermissionDenied("You may not create rooms.")
+        address = network_of(request_address(self.request) or "")
+        try:
+            created = create_within_quota(user, address, serializer.save)
+        except IntegrityError:
+            if not Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
+                raise
+            raise ValidationError({"room": ["This name is taken."]}) from None
+        if isinstance(created, Refusal):
+            raise _exception(created)
+
+
+@extend_schema_view(get=extend_schema(summary="Show a room"), patch=extend_schema(summary="Change a room"))
+class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
+    """Show a room; its moderators may change it."""
+
+    serializer_class = RoomSerializer
+    http_method_names = ("get", "patch", "head", "options")
+
+    def get_object(self) -> Room:
+        """Return the room of the address."""
+        return self.room_for(Action.READ if self.request.method in ("GET", "HEAD", "OPTIONS") else Action.MODERATE)
+
+
+@extend_schema_view(
+    get=extend_schema(summary="List the messages of a room, newest first"),
+    post=extend_schema(
+        summary="Post a message", request=PostSerializer, responses={200: MessageSerializer, 201: MessageSerializer}
+    ),
+)
+class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
+    """List a room's messages, newest first; post one, which reaches the connected members."""
+
+    serializer_class = MessageSerializer
+    pagination_class = MessagePagination
+
+    def get_queryset(self) -> Any:
+        """Return the messages that are not hidden."""
+        found = self.room_for(Action.READ)
+        return RoomMessage.objects.filter(room=found, is_hidden=False).select_related("room")
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Store a message and publish it; a repeated ``ref`` answers with the message that is there."""
+        found = self.room_for(Action.POST)
+        posted = PostSerializer(data=request.data)
+        posted.is_valid(raise_exception=True)
+        person = Person.of(request.user, uuid.uuid4().hex)
+        outcome = post_message(found, person, posted.validated_data["content"], posted.validated_data.get("ref"))
+        if isinstance(outcome, Refusal):
+            raise _exception(outcome)
+        row = RoomMessage.objects.select_related("room").get(room=found, seq=outcome.seq)
+        code = status.HTTP_200_OK if outcome.is_repeat else status.HTTP_201_CREATED
+        return Response(MessageSerializer(row).data, status=code)
+
+
+@extend_schema_view(get=extend_schema(summary="List memberships"), post=extend_schema(summary="Give a user a role"))
+class MembershipList(RoomAPIView, generics.ListCreateAPIView[Membership]):
+    """List a room's memberships; moderators add, promote and ban by posting a user and a role."""
+
+    serializer_class = MembershipSerializer
+    pagination_class = None
+
+    def get_queryset(self) -> Any:
+        """Return the memberships, for moderators."""
+        return Membership.objects.filter(room=self.room_for(Action.MODERATE)).select_related("user")
+
+    def perform_create(self, serializer: Any) -> None:
+        """Give a user a role, or another one than before."""
+        data = serializer.validated_data
+        serializer.instance, _ = Membership.objects.update_or_create(
+            room=self.room_for(Action.MODERATE),
+            user=data["user"],
+            defaults={"role": data.get("role", Role.MEMBER)},
+        )
+
+
+class MembershipView(RoomAPIView, generics.DestroyAPIView[Membership]):
+    """Remove a user from a room, which ends delivery to that user at once; users may remove themselves."""
+
+    serializer_class = MembershipSerializer
+
+    def get_object(self) -> Membership:
+        """Return the membership, for the user it belongs to and for moderators."""
+        username = self.kwargs["username"]
+        is_own = self.request.user.is_authenticated and self.request.user.get_username() == username
+        found = self.room_for(Action.READ if is_own else Action.MODERATE)
+        return get_object_or_404(Membership, room=found, user__username=username)
+
+
+def _exception(refusal: Refusal) -> Exception:
+    if refusal.code == "rate_limited":
+        return Throttled(refusal.retry_after, refusal.detail)
+    kind = _EXCEPTIONS.get(refusal.code)
+    return ValidationError({"content": [refusal.detail]}) if kind is None else kind(refusal.detail)

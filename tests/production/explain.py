@@ -28,7 +28,8 @@ from django.utils import timezone
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.protocol import Position
-from realtime.rooms.store import retention, selectors
+from realtime.rooms.services import oldest_kept, prune_room
+from realtime.rooms.store import selectors
 from realtime.rooms.store.messages import Write, store_writes
 
 ROOMS = 10
@@ -64,8 +65,8 @@ def actions(room: Room) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "page of history", lambda: selectors.read_before(room.pk, room.slug, middle, 50)
     yield "repair a gap", lambda: selectors.read_between(room.pk, room.slug, middle, middle + 20)
     yield "compare counters", lambda: selectors.read_states([room.pk])
-    yield "find the age", lambda: retention.oldest_kept(room, timezone.now(), 10)
-    yield "prune", lambda: retention.prune_room(room, 200, batch=100)
+    yield "find the age", lambda: oldest_kept(room, timezone.now(), 10)
+    yield "prune", lambda: prune_room(room, 200, batch=100)
 
 
 def plan(sql: str) -> list[dict[str, Any]]:

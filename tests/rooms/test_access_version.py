@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 
 from realtime.rooms.models import Membership, Role, Room
-from realtime.rooms.services import close_room, set_archived
+from realtime.rooms.services import close_room
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -98,7 +98,7 @@ CHANGES: dict[str, Callable[[Room], Any]] = {
     "a room is saved": lambda room: save(room, is_public=False),
     "a room is updated": lambda room: Room.objects.update(anonymous_may_read=False),
     "a room is updated in bulk": lambda room: bulk_update(room, anonymous_may_post=True),
-    "a room is archived": lambda room: set_archived(room, archived=True),
+    "a room is archived": lambda room: save(room, is_archived=True),
     "a room is closed": close_room,
 }
 

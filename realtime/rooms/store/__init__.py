@@ -1,1 +1,1 @@
-"""Rooms in the database: messages, presence, retention. Synchronous, without a channel layer."""
+"""Rooms in the database: messages, presence, reads. Synchronous, without a channel layer."""

@@ -1,4 +1,4 @@
-"""``manage.py prune_messages``: forget what was said long ago."""
+"""``manage.py prune_messages``: delete old messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from realtime.rooms.models import Room
-from realtime.rooms.store.retention import BATCH, oldest_kept, prune_room
+from realtime.rooms.services import PRUNE_BATCH, oldest_kept, prune_room
 
 __all__ = ["Command"]
 
@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=float, required=True, help="delete messages that are older than this")
         parser.add_argument("--keep", type=int, default=0, help="but keep the newest so many of each room (0)")
         parser.add_argument("--room", action="append", metavar="SLUG", help="only this room; may be given repeatedly")
-        parser.add_argument("--batch", type=int, default=BATCH, help=f"messages in one transaction ({BATCH})")
+        parser.add_argument(
+            "--batch", type=int, default=PRUNE_BATCH, help=f"messages in one transaction ({PRUNE_BATCH})"
+        )
         parser.add_argument("--pause", type=float, default=0.05, help="seconds between two transactions (0.05)")
         parser.add_argument("--dry-run", action="store_true", help="only say how many would be deleted")
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from realtime.rooms.models import Room, RoomMessage
 from realtime.rooms.protocol import Position
-from realtime.rooms.store.retention import oldest_kept, prune_room
+from realtime.rooms.services import oldest_kept, prune_room
 from realtime.rooms.store.selectors import read_before, read_snapshot
 
 pytestmark = pytest.mark.django_db
