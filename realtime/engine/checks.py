@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
@@ -14,8 +14,6 @@ from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.policy import SocketPolicy
 
 __all__ = ["check_deployment", "check_policies", "check_processes", "check_routes"]
-
-Route = tuple[str, Any, URLPattern]
 
 #: A value that each of Django's path converters matches, to try one route's path on another.
 SAMPLE_VALUES = {
@@ -45,7 +43,22 @@ def check_policies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
 @checks.register("realtime")
 def check_routes(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
     """No route is hidden by an earlier one."""
-    return list(_shadowed_routes(list(_routes())))
+    messages: list[checks.CheckMessage] = []
+    routes = list(_routes())
+    for index, (path, consumer, pattern) in enumerate(routes):
+        sample = _sample_path(pattern)
+        earlier_path = next((other for other, _, earlier in routes[:index] if _matches(earlier, sample)), None)
+        if earlier_path is not None:
+            messages.append(
+                checks.Error(
+                    f"The WebSocket route {path!r} can never be reached: {earlier_path!r} stands before it "
+                    f"and matches {sample!r} too.",
+                    hint="Put the more specific route first.",
+                    obj=consumer,
+                    id="realtime.E003",
+                )
+            )
+    return messages
 
 
 @checks.register("realtime")
@@ -79,26 +92,11 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
     ]
 
 
-def _routes() -> Iterator[Route]:
+def _routes() -> Iterator[tuple[str, Any, URLPattern]]:
     """Yield path, consumer class (or application) and pattern of every WebSocket route."""
     for pattern in websocket_urlpatterns():
         application = pattern.callback
         yield str(pattern.pattern), getattr(application, "consumer_class", application), pattern
-
-
-def _shadowed_routes(routes: Sequence[Route]) -> Iterator[checks.CheckMessage]:
-    for index, (path, consumer, pattern) in enumerate(routes):
-        sample = _sample_path(pattern)
-        for earlier_path, _, earlier in routes[:index]:
-            if sample is not None and _matches(earlier, sample):
-                yield checks.Error(
-                    f"The WebSocket route {path!r} can never be reached: {earlier_path!r} stands before it "
-                    f"and matches {sample!r} too.",
-                    hint="Put the more specific route first.",
-                    obj=consumer,
-                    id="realtime.E003",
-                )
-                break
 
 
 def _sample_path(pattern: URLPattern) -> str | None:
@@ -113,8 +111,8 @@ def _sample_path(pattern: URLPattern) -> str | None:
     return str(route)
 
 
-def _matches(pattern: URLPattern, path: str) -> bool:
+def _matches(pattern: URLPattern, path: str | None) -> bool:
     try:
-        return pattern.pattern.match(path) is not None
+        return path is not None and pattern.pattern.match(path) is not None
     except Resolver404:
         return False

@@ -1,8 +1,4 @@
-"""``PolicyConsumer``: a Channels consumer that states what it allows.
-
-It is a ``channels.generic.websocket.AsyncWebsocketConsumer``: an existing consumer gains a policy by a new base class.
-``realtime/engine/consumers/serving.py`` runs its connections.
-"""
+"""``PolicyConsumer``: a Channels ``AsyncWebsocketConsumer`` that states what it allows."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import time
 from typing import Any, ClassVar
 
 import msgspec
-from channels.exceptions import AcceptConnection, DenyConnection
+from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
@@ -24,12 +20,11 @@ from realtime.engine.auth.throttling import check_handshakes
 from realtime.engine.close import CloseCode, truncate_reason
 from realtime.engine.connections.registry import Connection, registry
 from realtime.engine.connections.slots import Place, take_place
-from realtime.engine.consumers.mailbox import OutboxFull
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, network_of
-from realtime.engine.handshake.denial import is_outage, unavailable
+from realtime.engine.handshake.denial import deny, is_outage, unavailable
 from realtime.engine.handshake.origin import check_host, check_origin
 from realtime.engine.handshake.query import parse_query
 from realtime.engine.messages import CloseFrame, Kind, Message, SharedMessage
@@ -116,11 +111,7 @@ class PolicyConsumer(ServedConsumer):
     # What an endpoint calls
 
     async def send_message(self, message: Message) -> None:
-        """Send any ``Message``; waits while the peer does not read.
-
-        Raises:
-            ValueError: for a pong, which the server answers by itself.
-        """
+        """Send a message, and wait while the peer does not read; raise ``ValueError`` for a pong."""
         match message.kind:
             case Kind.TEXT:
                 await self.base_send({"type": "websocket.send", "text": message.payload})
@@ -141,10 +132,7 @@ class PolicyConsumer(ServedConsumer):
         """
         if self._write is not None:
             self._write(message)
-            return
-        try:
-            self._mailbox.put(message)
-        except OutboxFull:
+        elif not self._mailbox.put(message):
             self._spawn(self.close(CloseCode.TRY_AGAIN_LATER, "reading too slowly"))
 
     async def ping(self, data: bytes = b"") -> None:
@@ -161,23 +149,15 @@ class PolicyConsumer(ServedConsumer):
         await self.channel_layer.group_discard(group, self.channel_name)
 
     async def broadcast(
-        self,
-        group: str,
-        *,
-        text: str | None = None,
-        data: bytes | None = None,
-        include_self: bool = False,
+        self, group: str, *, text: str | None = None, data: bytes | None = None, include_self: bool = False
     ) -> None:
         """Send one message to every connection in a group, in every process.
 
         Args:
             group: name of the channel-layer group.
-            text: the message, where it is text.
-            data: the message, where it is binary. Exactly one of the two is given.
+            text: a text message.
+            data: a binary message; ``ValueError`` unless exactly one of the two is given.
             include_self: send it to this connection too.
-
-        Raises:
-            ValueError: unless exactly one of ``text`` and ``data`` is given.
         """
         event = SharedMessage(text=text, data=data).as_event()
         if not include_self:
@@ -235,12 +215,7 @@ class PolicyConsumer(ServedConsumer):
         self._note_connection()
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
-        """Close the connection.
-
-        Args:
-            code: close code; 1000 by default. A refusal where nothing was accepted yet.
-            reason: text for the peer, cut to 123 bytes.
-        """
+        """Close the connection, or refuse the handshake; the code is 1000 by default, the reason is cut to 123 bytes."""
         number = CloseCode.NORMAL if code is None or code is True else code
         self._close_code = int(number)
         await self.base_send({"type": "websocket.close", "code": int(number), "reason": truncate_reason(reason or "")})
@@ -249,17 +224,22 @@ class PolicyConsumer(ServedConsumer):
         """Make every check of the handshake, then call ``connect()``, which accepts."""
         try:
             await self._admit()
-            await self._connect()
+            self._connecting = True
+            for group in self.groups:
+                await self.join(group)
+            await self.connect()
         except AcceptConnection:
             await self.accept()
         except DenyConnection:
             await self.close()
         except HandshakeRejected as rejection:
-            await self._reject(rejection)
+            await deny(self.scope, self.base_send, rejection)
+            raise StopConsumer from None
         except Exception as error:
             if self._accepted or not is_outage(error):
                 raise
-            await self._reject(unavailable(error))
+            await deny(self.scope, self.base_send, unavailable(error))
+            raise StopConsumer from None
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         """Hand a client's message to ``receive_message`` or ``receive``, within the policy."""
@@ -291,7 +271,9 @@ class PolicyConsumer(ServedConsumer):
 
     async def connection_access_changed(self, message: dict[str, Any]) -> None:
         """Read the user again, and call ``access_changed()``."""
-        user = await in_handshake_thread(_active_user)(self.user.pk)
+        user_id: Any = self.user.pk
+        users = get_user_model()._default_manager.filter(pk=user_id, is_active=True)
+        user = await in_handshake_thread(users.first)()
         if user is None:
             await self.close(CloseCode.FORBIDDEN, "the account is not active")
             return
@@ -300,11 +282,7 @@ class PolicyConsumer(ServedConsumer):
         await self.access_changed()
 
     async def _admit(self) -> None:
-        """Make the checks of the handshake in their order, the cheap ones first.
-
-        Raises:
-            HandshakeRejected: with the status of the first check that failed.
-        """
+        """Make the checks of the handshake in their order, the cheap ones first."""
         scope = self.scope
         check_host(scope)
         await check_handshakes(scope)
@@ -319,12 +297,6 @@ class PolicyConsumer(ServedConsumer):
         await self.sign_in(identity.user, identity.generation)
         self.expire_at(identity.expires_at)
         await self.handshake()
-
-    async def _connect(self) -> None:
-        self._connecting = True
-        for group in self.groups:
-            await self.join(group)
-        await self.connect()
 
     def _note_connection(self) -> None:
         if self.channel_layer is None:
@@ -348,7 +320,3 @@ class PolicyConsumer(ServedConsumer):
             self._place.give_back()
         if self._accepted and self.channel_layer is not None:
             registry.discard(self.channel_name)
-
-
-def _active_user(user_id: Any) -> AbstractBaseUser | None:
-    return get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()

@@ -17,16 +17,12 @@ from realtime.engine.messages import SharedMessage
 if TYPE_CHECKING:
     from realtime.engine.layer import Subscription
 
-__all__ = ["ConsumerMailbox", "OutboxFull"]
+__all__ = ["ConsumerMailbox"]
 
 #: Broadcasts that may wait for a peer on a server that cannot queue them itself.
 OUTBOX_CAPACITY = 1000
 
 Event = dict[str, Any]
-
-
-class OutboxFull(Exception):
-    """More than ``OUTBOX_CAPACITY`` broadcasts wait for a peer."""
 
 
 class ConsumerMailbox:
@@ -59,7 +55,7 @@ class ConsumerMailbox:
         self._write: Callable[[SharedMessage], None] | None = None
 
     def subscribe(self, layer: Any, channel_name: str, *, resynchronise: bool) -> None:
-        """Begin to receive what is sent to ``channel_name`` and to the groups it joins.
+        """Begin to receive what is sent to ``channel_name``, a channel of ``layer``, and to the groups it joins.
 
         Args:
             layer: a channel-layer backend.
@@ -72,31 +68,27 @@ class ConsumerMailbox:
             self._receiver = asyncio.create_task(self._receive(layer, channel_name), context=self._context)
 
     def open(self, write: Callable[[SharedMessage], None] | None) -> None:
-        """The connection is accepted: send broadcasts straight to it, once the older ones are sent.
-
-        Args:
-            write: the connection's ``send_nowait``; None on a server without one.
-        """
+        """Send broadcasts straight to ``write``, the accepted connection's ``send_nowait``, after the older ones."""
         self._write = write
         if self._task is None:
             self._go_direct()
 
-    def put(self, message: SharedMessage) -> None:
+    def put(self, message: SharedMessage) -> bool:
         """Queue a broadcast for a connection without a ``write`` of its own.
 
-        Raises:
-            OutboxFull: once, when the peer does not keep up; from then on nothing is queued.
+        Returns False once, when the peer does not keep up. From then on nothing is queued.
         """
         if self._is_full:
-            return
+            return True
         if self._outbox is None:
             self._outbox = collections.deque()
         if len(self._outbox) >= OUTBOX_CAPACITY:
             self._is_full = True
             self._outbox.clear()
-            raise OutboxFull
+            return False
         self._outbox.append(message.as_event())
         self._wake()
+        return True
 
     async def close(self) -> None:
         """Cancel the handler that runs and wait for it, then leave every group and free the channel."""

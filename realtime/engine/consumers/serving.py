@@ -112,11 +112,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
                     await handle_event(event)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of an event or a channel-layer message by its type.
-
-        Raises:
-            ValueError: if the consumer has no such handler.
-        """
+        """Call the handler of an event or a channel-layer message by its type; raise ``ValueError`` without one."""
         name = get_handler_name(message)
         handler = getattr(self, name, None)
         if handler is None:
@@ -136,17 +132,11 @@ class ServedConsumer(AsyncWebsocketConsumer):
         if message.get("exclude") != self.channel_name:
             await self.base_send(SharedMessage.from_event(message).as_event())
 
-    async def _reject(self, rejection: HandshakeRejected) -> None:
-        await deny(self.scope, self.base_send, rejection)
-        raise StopConsumer
-
     async def _subscribe(self) -> None:
-        self.channel_layer = get_channel_layer(self.channel_layer_alias)
-        if self.channel_layer is not None:
-            self.channel_name = await self.channel_layer.new_channel()
-            self._mailbox.subscribe(
-                self.channel_layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise")
-            )
+        self.channel_layer = layer = get_channel_layer(self.channel_layer_alias)
+        if layer is not None:
+            self.channel_name = await layer.new_channel()
+            self._mailbox.subscribe(layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise"))
 
     def _ended(self) -> None:
         """Release what a subclass keeps for the connection."""
@@ -174,7 +164,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
         async with contextlib.AsyncExitStack() as steps:
             if self._connecting:
                 steps.push_async_callback(self._disconnect)
-                self._leave_groups(steps)
+                for group in self.groups if self.channel_layer is not None else ():
+                    steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)
             steps.callback(self._ended)
             steps.push_async_callback(self._mailbox.close)
             if self._failure is not None and not isinstance(self._failure, StopConsumer):
@@ -193,13 +184,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
         if self._accepted:
             await self.close(CloseCode.INTERNAL_ERROR, "internal error")
         else:
-            rejection = HandshakeRejected(500, "The endpoint failed; see the server's log.")
-            await deny(self.scope, self.base_send, rejection)
-
-    def _leave_groups(self, steps: contextlib.AsyncExitStack) -> None:
-        if self.channel_layer is not None:
-            for group in self.groups:
-                steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)
+            failed = HandshakeRejected(500, "The endpoint failed; see the server's log.")
+            await deny(self.scope, self.base_send, failed)
 
     async def _disconnect(self) -> None:
         with contextlib.suppress(StopConsumer):

@@ -13,14 +13,14 @@ __all__ = ["client_address", "limited_network", "network_of", "request_address"]
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
-    """Return the address of the client of an ASGI scope; None for a UNIX socket without a trusted proxy."""
+    """Return the client's address in an ASGI scope; None for a UNIX socket without a trusted proxy."""
     client = scope.get("client")
     forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
     return _address(client[0] if client else None, forwarded)
 
 
 def request_address(request: HttpRequest) -> str | None:
-    """Return the address of the client of a Django request; None for a UNIX socket without a trusted proxy."""
+    """Return the client's address in a Django request; None for a UNIX socket without a trusted proxy."""
     return _address(request.META.get("REMOTE_ADDR"), [request.META.get("HTTP_X_FORWARDED_FOR", "")])
 
 

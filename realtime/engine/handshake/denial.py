@@ -14,7 +14,7 @@ from realtime.engine.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.engine.monitoring.refusals import log_refusal
 from realtime.engine.protocol.problems import problem_response
 
-__all__ = ["RETRY_AFTER", "deny", "is_outage", "unavailable", "with_problem_responses"]
+__all__ = ["RETRY_AFTER", "deny", "is_outage", "send_problem", "unavailable", "with_problem_responses"]
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -59,20 +59,20 @@ async def deny(scope: Scope, send: Send, rejection: HandshakeRejected) -> None:
 
     Without the ASGI extension ``websocket.http.response`` the answer is a ``websocket.close``, which servers turn
     into a bare 403.
-
-    Args:
-        scope: the ASGI scope of the websocket.
-        send: the ASGI send callable.
-        rejection: status, detail and headers.
     """
     log_refusal(rejection.status, rejection.detail, scope["path"].encode(), scope["headers"])
     if "websocket.http.response" not in scope.get("extensions", ()):
         code = CLOSE_CODE_FOR_STATUS.get(rejection.status, CloseCode.POLICY_VIOLATION)
         await send({"type": "websocket.close", "code": int(code), "reason": rejection.detail})
         return
+    await send_problem(send, rejection, kind="websocket.http")
+
+
+async def send_problem(send: Send, rejection: HandshakeRejected, *, kind: str = "http") -> None:
+    """Send a problem response (RFC 9457) by the events ``<kind>.response.start`` and ``<kind>.response.body``."""
     headers, body = problem_response(rejection.status, rejection.detail, rejection.headers)
-    await send({"type": "websocket.http.response.start", "status": int(rejection.status), "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
+    await send({"type": f"{kind}.response.start", "status": int(rejection.status), "headers": headers})
+    await send({"type": f"{kind}.response.body", "body": body})
 
 
 def with_problem_responses(scope: Scope, send: Send) -> Send:

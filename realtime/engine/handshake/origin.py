@@ -32,9 +32,6 @@ def check_host(scope: Scope) -> None:
     """Hold the ``Host`` header to ``ALLOWED_HOSTS``, as Django does for HTTP; a test's scope may have none.
 
     A name that a foreign site has pointed to this machine (DNS rebinding) would pass for the same origin.
-
-    Raises:
-        HandshakeRejected: 400 for a host that is not allowed.
     """
     host = _request_host(scope)
     if host is None:
@@ -47,11 +44,7 @@ def check_host(scope: Scope) -> None:
 
 
 def check_origin(scope: Scope, policy: SocketPolicy) -> None:
-    """Check that this endpoint may be used from the request's origin; ``check_host()`` comes before.
-
-    Args:
-        scope: the ASGI scope.
-        policy: its ``allowed_origins`` decide; None stands for the request's host and ``ALLOWED_HOSTS``.
+    """Hold the origin to the policy, after ``check_host()``.
 
     Raises:
         HandshakeRejected: 403 for an origin that is not allowed, and for none where the policy requires one.
@@ -68,18 +61,16 @@ def check_origin(scope: Scope, policy: SocketPolicy) -> None:
 
 
 def check_same_origin(scope: Scope) -> None:
-    """Refuse what another site's page has sent: the check for a consumer that states no policy.
+    """Hold the request to its own host: the check for a consumer that states no policy.
 
     Such a consumer may authenticate by the session cookie, which a browser sends from any site. So a cookie without an
-    ``Origin`` is refused too. A test's scope without a ``Host`` is let through.
-
-    Raises:
-        HandshakeRejected: 403 for a foreign origin, and for a session cookie without an origin.
+    ``Origin`` is refused too. A test's scope without a ``Host`` passes.
     """
     origin = _request_origin(scope)
     if _request_host(scope) is None:
         return
-    if origin is None and _has_session_cookie(scope):
+    cookies = (parse_cookie(line) for line in header_values(scope, b"cookie"))
+    if origin is None and any(settings.SESSION_COOKIE_NAME in cookie for cookie in cookies):
         raise HandshakeRejected(403, "The request has a session cookie but no Origin header.")
     if origin is not None and not _matches_host(origin, scope):
         raise HandshakeRejected(
@@ -96,13 +87,10 @@ def is_same_origin(scope: Scope) -> bool:
 
 
 def _request_origin(scope: Scope) -> str | None:
-    match header_values(scope, b"origin"):
-        case []:
-            return None
-        case [origin]:
-            return origin
-    # RFC 6454, 7.3 allows one.
-    raise HandshakeRejected(403, "The request has more than one Origin header.")
+    origins = header_values(scope, b"origin")
+    if len(origins) > 1:  # RFC 6454, 7.3
+        raise HandshakeRejected(403, "The request has more than one Origin header.")
+    return origins[0] if origins else None
 
 
 def _is_allowed(origin: str | None, scope: Scope, policy: SocketPolicy) -> bool:
@@ -170,10 +158,6 @@ def _shown(origin: str | None) -> str:
     return "None (no Origin header)" if origin is None else repr(origin[:200])
 
 
-def _has_session_cookie(scope: Scope) -> bool:
-    return any(settings.SESSION_COOKIE_NAME in parse_cookie(line) for line in header_values(scope, b"cookie"))
-
-
 class _Origin(NamedTuple):
     scheme: str
     host: str
@@ -181,7 +165,7 @@ class _Origin(NamedTuple):
 
 
 def _parse(origin: str) -> _Origin | None:
-    """Return the parts of an origin; None for ``null`` and whatever else has no scheme, host and port."""
+    """Return the parts of an origin; None for ``null`` and whatever else has no host."""
     try:
         parts = urlsplit(origin)
         port = parts.port

@@ -25,11 +25,7 @@ _AT = re.compile(r" - at `\$\.([^`]+)`$")
 
 
 def parse_query(scope: Mapping[str, Any], query_type: type[Query]) -> Query:
-    """Return the query string as a struct.
-
-    Args:
-        scope: the ASGI scope.
-        query_type: a ``msgspec.Struct``; parameters that it does not name are ignored.
+    """Return the query string of an ASGI scope as a struct, without the parameters that the struct does not name.
 
     Raises:
         HandshakeRejected: 400; the detail names the parameter that is missing, malformed or given twice.
@@ -46,12 +42,8 @@ def parse_query(scope: Mapping[str, Any], query_type: type[Query]) -> Query:
 
 def _query_values(query_string: bytes) -> dict[str, str]:
     try:
-        pairs = parse_qsl(
-            query_string.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MAX_QUERY_PARAMETERS,
-        )
+        text = query_string.decode("ascii")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_PARAMETERS)
     except UnicodeDecodeError:
         raise HandshakeRejected(400, "The query string is not percent-encoded UTF-8.") from None
     except ValueError:

@@ -1,16 +1,10 @@
-"""Routes handshakes to consumers, and answers HTTP requests that reach no view.
-
-``SocketRouter`` does what Channels' ``URLRouter`` does, with a 404 for unknown paths and without a difference between
-``/ws`` and ``/ws/``. It holds a consumer that states no policy to the same origin. ``UpgradeRequired`` runs
-before Django, and answers a plain HTTP request for a WebSocket path with the headers that it lacks.
-"""
+"""Routes handshakes to consumers, and answers HTTP requests that reach no view."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from channels.routing import URLRouter
 from django.conf import settings
@@ -18,10 +12,9 @@ from django.core.exceptions import RequestAborted
 from django.urls import URLPattern
 
 from realtime.engine.errors import HandshakeRejected
-from realtime.engine.handshake.denial import deny, with_problem_responses
+from realtime.engine.handshake.denial import deny, send_problem, with_problem_responses
 from realtime.engine.handshake.origin import check_host, check_same_origin
 from realtime.engine.protocol.http import upgrade_problem
-from realtime.engine.protocol.problems import problem_response
 
 __all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]
 
@@ -34,41 +27,24 @@ def websocket_urlpatterns() -> Sequence[URLPattern]:
     return import_module(settings.REALTIME_ROUTING).websocket_urlpatterns
 
 
-@dataclass(frozen=True, slots=True)
-class _Match:
-    """A route that matches.
-
-    Args:
-        application: what the route leads to.
-        innermost: the same without its middleware; behind a nested router, what that leads to.
-        endpoint: the route as it is written.
-        remaining: what the route leaves of the path, for a router behind middleware.
-        args: positional arguments of the route.
-        kwargs: named arguments of the route.
-    """
-
+class _Match(NamedTuple):
     application: Any
     innermost: Any
+    """The application without its middleware; behind a nested router, what that leads to."""
     endpoint: str
+    """The route as it is written."""
     remaining: str
+    """What the route leaves of the path, for a router behind middleware."""
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-
-    def leading_to(self, inner: _Match) -> _Match:
-        """Return the match of both for a nested router; behind middleware that router routes once more, by itself."""
-        endpoint = self.endpoint + inner.endpoint
-        if not isinstance(self.application, URLRouter):
-            return replace(self, innermost=inner.innermost, endpoint=endpoint)
-        return replace(inner, endpoint=endpoint, args=self.args + inner.args, kwargs={**self.kwargs, **inner.kwargs})
 
 
 class SocketRouter:
     """Routes handshakes by path, and puts the route into the scope as Channels' ``URLRouter`` does.
 
     Args:
-        urlpatterns: ``path()`` or ``re_path()`` entries, with or without a trailing slash, as in ``routing.py``. A
-            nested ``URLRouter`` may be one of them. A path that matches none is tried once more with the other
-            spelling: without its trailing slash, or with one.
+        urlpatterns: ``path()`` or ``re_path()`` entries, also nested ``URLRouter`` applications. A path that matches
+            none is tried once more without its trailing slash, or with one.
     """
 
     def __init__(self, urlpatterns: Sequence[URLPattern]) -> None:
@@ -76,14 +52,13 @@ class SocketRouter:
         self.urlpatterns: list[URLPattern] = URLRouter(list(urlpatterns)).routes
 
     def matches(self, scope: dict[str, Any]) -> bool:
-        """Tell whether there is an endpoint at the path of ``scope``."""
+        """Tell whether the path of ``scope`` has an endpoint."""
         return self._find(scope) is not None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Run the endpoint of the path.
+        """Run the endpoint of the path, or answer 400 for the host, 404 for the path or 403 for the origin.
 
-        Answers 400 for a host that is not allowed, 404 for an unknown path, and 403 for a foreign origin where the
-        consumer states no policy.
+        The origin is checked here where the consumer states no policy.
         """
         try:
             application = self._enter(scope)
@@ -110,20 +85,12 @@ class SocketRouter:
         return found.application
 
     def _find(self, scope: dict[str, Any]) -> _Match | None:
-        for path in _spellings(_route_path(scope)):
-            found = _first(self.urlpatterns, path)
-            if found is not None:
-                return found
-        return None
+        found = (_first(self.urlpatterns, path) for path in _spellings(_route_path(scope)))
+        return next((match for match in found if match is not None), None)
 
 
 class UpgradeRequired:
-    """Answers plain HTTP requests for WebSocket paths with 400, and hands all others on.
-
-    Args:
-        application: the site's HTTP application.
-        sockets: knows the WebSocket paths.
-    """
+    """Answers plain HTTP requests for the WebSocket paths of ``sockets`` with 400; ``application`` gets all others."""
 
     def __init__(self, application: Any, sockets: SocketRouter) -> None:
         self.application = application
@@ -136,9 +103,7 @@ class UpgradeRequired:
             return
         problem = upgrade_problem(scope["method"], scope.get("http_version", "1.1"), scope["headers"])
         detail = problem.detail if problem else "This server takes no WebSocket upgrade on this connection."
-        headers, body = problem_response(400, detail, problem.headers if problem else ())
-        await send({"type": "http.response.start", "status": 400, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_problem(send, HandshakeRejected(400, detail, headers=problem.headers if problem else ()))
 
 
 class BodyLimit:
@@ -155,7 +120,8 @@ class BodyLimit:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Serve a request."""
-        size = _announced_size(scope["headers"])
+        lengths = [int(value) for name, value in scope["headers"] if name == b"content-length" and value.isdigit()]
+        size = max(lengths, default=0)
         received = 0
 
         async def receive_within_limit() -> Any:
@@ -169,17 +135,8 @@ class BodyLimit:
         if size <= self.limit:
             await self.application(scope, receive_within_limit, send)
         if max(size, received) > self.limit:
-            await self._refuse(send)
-
-    async def _refuse(self, send: Any) -> None:
-        headers, body = problem_response(413, f"The body of a request has at most {self.limit} bytes.")
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-
-def _announced_size(headers: Sequence[tuple[bytes, bytes]]) -> int:
-    sizes = [int(value) for name, value in headers if name == b"content-length" and value.isdigit()]
-    return max(sizes, default=0)
+            detail = f"The body of a request has at most {self.limit} bytes."
+            await send_problem(send, HandshakeRejected(413, detail))
 
 
 def _route_path(scope: dict[str, Any]) -> str | None:
@@ -210,15 +167,20 @@ def _match(route: URLPattern, path: str) -> _Match | None:
     if match is None:
         return None
     remaining, args, kwargs = match
-    innermost = _innermost(route.callback)
     kwargs = {**kwargs, **route.default_args}
-    found = _Match(route.callback, innermost, str(route.pattern), remaining, args, kwargs)
+    application, innermost, endpoint = route.callback, _innermost(route.callback), str(route.pattern)
     if not isinstance(innermost, URLRouter):
-        return found
+        return _Match(application, innermost, endpoint, remaining, args, kwargs)
     # As in URLRouter, "ws" and "ws/" lead to the same nested routes.
     consumed = path[: len(path) - len(remaining)]
     inner = _first(innermost.routes, remaining if consumed.endswith("/") else remaining.removeprefix("/"))
-    return None if inner is None else found.leading_to(inner)
+    if inner is None:
+        return None
+    endpoint += inner.endpoint
+    if application is innermost:
+        return inner._replace(endpoint=endpoint, args=args + inner.args, kwargs={**kwargs, **inner.kwargs})
+    # The nested router stands behind middleware, and routes once more by itself.
+    return _Match(application, inner.innermost, endpoint, remaining, args, kwargs)
 
 
 def _innermost(application: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -25,23 +25,17 @@ class JSONParser(parsers.JSONParser):
     """Reads JSON in UTF-8 (RFC 8259, 8.1), without half surrogate pairs, and not nested deeply."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """Return the value of a body.
-
-        Raises:
-            ParseError: if it is not JSON, or nested more than ``MAX_DEPTH`` deep.
-        """
+        """Return the value of a body; raise ``ParseError`` if it is not JSON, or nested too deeply."""
         try:
             value = msgspec.json.decode(stream.read())
+            is_deep = _is_deep(value, MAX_DEPTH)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ParseError(f"Not valid JSON: {error}.") from None
         except RecursionError:
-            raise ParseError(_TOO_DEEP) from None
-        if _is_deep(value):
-            raise ParseError(_TOO_DEEP)
+            is_deep = True
+        if is_deep:
+            raise ParseError(f"The JSON is nested more than {MAX_DEPTH} deep.")
         return value
-
-
-_TOO_DEEP = f"The JSON is nested more than {MAX_DEPTH} deep."
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -59,16 +53,12 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     return response
 
 
-def _is_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [child for item in level for child in _children(item)]
-        if not level:
-            return False
-    return True
+def _is_deep(value: Any, allowed: int) -> bool:
+    children = _children(value)
+    return any(_is_deep(child, allowed - 1) for child in children) if allowed else bool(children)
 
 
-def _children(value: Any) -> Iterable[Any]:
+def _children(value: Any) -> Collection[Any]:
     if isinstance(value, dict):
         return value.values()
     return value if isinstance(value, list) else ()
