@@ -215,7 +215,7 @@ class PolicyConsumer(ServedConsumer):
         self._note_connection()
 
     async def close(self, code: int | bool | None = None, reason: str | None = None) -> None:
-        """Close the connection, or refuse the handshake; the code is 1000 by default, the reason is cut to 123 bytes."""
+        """Close the connection or refuse the handshake; the code is 1000 by default, the reason is cut to 123 bytes."""
         number = CloseCode.NORMAL if code is None or code is True else code
         self._close_code = int(number)
         await self.base_send({"type": "websocket.close", "code": int(number), "reason": truncate_reason(reason or "")})
