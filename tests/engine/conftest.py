@@ -12,6 +12,7 @@ import pytest
 from django.test import override_settings
 
 from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
+from realtime.engine.testing.fixtures import *  # noqa: F403
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.engine.settings"}
 
@@ -30,6 +31,12 @@ def _endpoints_of_these_tests() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, override_settings(REALTIME_ROUTING="tests.engine.routing"):
         patch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS["DJANGO_SETTINGS_MODULE"])
         yield
+
+
+@pytest.fixture(scope="session")
+def password() -> str:
+    """The password of both users."""
+    return "correct horse battery staple"
 
 
 @pytest.fixture(scope="session")
