@@ -149,7 +149,8 @@ def room() -> FakeRoom:
 async def fanout(room: FakeRoom) -> AsyncIterator[RoomFanout]:
     """The room's fan-out, which waits next to nothing before it mends."""
     with override_settings(REALTIME_ROOMS={"grace": 0.001, "tail_check": 0.001}):
-        fanout = RoomFanout(1, "room", room, closings=0)
+        reader: Any = room
+        fanout = RoomFanout(1, "room", reader, closings=0)
         yield fanout
         fanout.close()
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from realtime.engine import SharedMessage
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
 from realtime.rooms.permissions import Person, RoomFacts, Standing
-from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.presence import JOINED, LEFT, Transition
 from realtime.rooms.store.selectors import Entry
 
 __all__ = ["Member", "MemberList"]
 
 
+@dataclass(slots=True, eq=False)
 class Member:
-    """A member joins, and then it is live.
+    """One connection in one room.
 
-    While it joins, what happens in the room is held. When its ``Joined`` has been sent, which settles everything up
-    to ``position``, the held rest follows; from then on every message goes straight to the connection.
+    While it joins, what happens in the room is held. Its ``Joined`` settles everything up to ``position``; the held
+    rest follows, and from then on every message goes straight to the connection.
 
     Args:
         connection: identity of the connection.
@@ -32,48 +33,22 @@ class Member:
         capacity: messages that are held; when there are more, they are read from the database later.
     """
 
-    __slots__ = (
-        "_capacity",
-        "access_version",
-        "connection",
-        "covered_from",
-        "expel",
-        "facts",
-        "held",
-        "is_announced",
-        "person",
-        "position",
-        "send",
-        "standing",
-    )
-
-    def __init__(
-        self,
-        connection: str,
-        person: Person,
-        standing: Standing,
-        access_version: int,
-        facts: RoomFacts,
-        *,
-        send: Callable[[SharedMessage], None],
-        expel: Callable[[], None],
-        capacity: int,
-    ) -> None:
-        self.connection = connection
-        self.person = person
-        self.standing = standing
-        self.access_version = access_version
-        self.facts = facts
-        self.send = send
-        self.expel = expel
-        self._capacity = capacity
-        #: Everything up to this number has been sent, or is not for this member.
-        self.position = 0
-        #: ``held`` has every message after this number; None while the fan-out has not begun.
-        self.covered_from: int | None = None
-        self.held: list[tuple[int | None, SharedMessage]] = []
-        #: Whether ``Joined`` was written, so that changes of the list of members have to be told.
-        self.is_announced = False
+    connection: str
+    person: Person
+    standing: Standing
+    access_version: int
+    facts: RoomFacts
+    send: Callable[[SharedMessage], None]
+    expel: Callable[[], None]
+    capacity: int
+    is_live: bool = False
+    #: Whether ``Joined`` was sent: changes of the list of members are news from then on.
+    is_announced: bool = False
+    #: Everything up to this number has been sent, or is not for this member.
+    position: int = 0
+    #: ``held`` has every message after this number; None while the fan-out has not begun.
+    covered_from: int | None = None
+    held: list[tuple[int | None, SharedMessage]] = field(default_factory=list)
 
     def renew(self, standing: Standing, facts: RoomFacts, access_version: int) -> None:
         """Replace the standing, the room's settings and their version by newer ones."""
@@ -83,18 +58,20 @@ class Member:
         """Keep a message until the member is live."""
         if entry.seq <= self.position or entry.connection == self.connection:
             return
-        if len(self.held) >= self._capacity:
+        if len(self.held) >= self.capacity:
             self.covered_from = entry.seq
             self.held = [(seq, kept) for seq, kept in self.held if seq is None]
             return
         self.held.append((entry.seq, shared))
 
-    def hold_notice(self, shared: SharedMessage) -> None:
-        """Keep something that has no number until the member is live; for one without ``Joined`` it is no news.
+    def notify(self, shared: SharedMessage) -> None:
+        """Send something that has no number, or keep it until the member is live.
 
-        A peer that takes so long to read its ``Joined`` that more is held than messages may be, misses it.
+        A peer that reads its ``Joined`` so slowly that twice the capacity is held misses it.
         """
-        if self.is_announced and len(self.held) < 2 * self._capacity:
+        if self.is_live:
+            self.send(shared)
+        elif self.is_announced and len(self.held) < 2 * self.capacity:
             self.held.append((None, shared))
 
     def release(self) -> None:
@@ -107,11 +84,7 @@ class Member:
 
 
 class MemberList:
-    """Applies each transition once, in the order of its version.
-
-    Args:
-        room_id: the room's primary key.
-    """
+    """The people in a room, in every process: applies each transition once, in the order of its version."""
 
     def __init__(self, room_id: int) -> None:
         self._room_id = room_id
@@ -156,24 +129,22 @@ class MemberList:
             return self._apply(transition for _, transition in self._transitions.take())
         if version < last:
             return []
-        gone = [self._transition(version, key, LEFT) for key in self._names if key not in names]
+        gone = [
+            Transition(self._room_id, version, key, name, LEFT) for key, name in self._names.items() if key not in names
+        ]
         come = [Transition(self._room_id, version, key, name, JOINED) for key, name in names.items()]
         later = [transition for _, transition in self._transitions.fill({}, version)]
         return self._apply([*gone, *come, *later])
 
-    def _transition(self, version: int, key: str, state: PresenceState) -> Transition:
-        return Transition(self._room_id, version, key, self._names[key], state)
-
     def _apply(self, transitions: Iterable[Transition]) -> list[Transition]:
-        return [transition for transition in transitions if self._changes(transition)]
-
-    def _changes(self, transition: Transition) -> bool:
-        """Apply a transition; return whether it was news."""
-        is_there = transition.key in self._names
-        if is_there == (transition.state == JOINED):
-            return False
-        if is_there:
-            del self._names[transition.key]
-        else:
-            self._names[transition.key] = transition.name
-        return True
+        news = []
+        for transition in transitions:
+            is_there = transition.key in self._names
+            if is_there == (transition.state == JOINED):
+                continue
+            if is_there:
+                del self._names[transition.key]
+            else:
+                self._names[transition.key] = transition.name
+            news.append(transition)
+        return news

@@ -15,11 +15,11 @@ import contextvars
 import enum
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
 
 from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import SharedMessage
+from realtime.engine.services.database import DatabaseThreads
 from realtime.rooms.fanout.members import Member, MemberList
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
@@ -29,20 +29,12 @@ from realtime.rooms.protocol import Presence, encode
 from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import AccessState, Entry, RoomState, read_access, read_between, read_tail
 
-__all__ = ["Reader", "RoomFanout"]
+__all__ = ["RoomFanout"]
 
 logger = logging.getLogger("realtime.rooms")
 
 #: Messages handed to members before the event loop gets a turn: a few milliseconds.
 SENDS_PER_TURN = 1000
-
-T = TypeVar("T")
-
-
-class Reader(Protocol):
-    """Runs a function that reads the database; ``DatabaseThreads`` is one."""
-
-    async def run(self, function: Callable[..., T], /, *args: object) -> T: ...
 
 
 class _Need(enum.Flag):
@@ -60,17 +52,16 @@ class RoomFanout:
         room_id: the room's primary key.
         slug: the room's name.
         reader: where database reads run.
-        closings: the room's counter of closings; when it goes up, everybody is put out.
+        closings: the room's counter of closings; when it goes up, every member is expelled.
     """
 
-    def __init__(self, room_id: int, slug: str, reader: Reader, closings: int) -> None:
+    def __init__(self, room_id: int, slug: str, reader: DatabaseThreads, closings: int) -> None:
         self.room_id = room_id
         self.slug = slug
         self._reader = reader
         self._closings = closings
         self._loop = asyncio.get_running_loop()
-        self._live: dict[str, Member] = {}
-        self._joining: dict[str, Member] = {}
+        self._members: dict[str, Member] = {}
         self._messages: ReorderBuffer[Entry] = ReorderBuffer(limits().held)
         self._presence = MemberList(room_id)
         self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
@@ -88,24 +79,19 @@ class RoomFanout:
     @property
     def members(self) -> list[Member]:
         """Everybody whom this process has in the room."""
-        return [*self._live.values(), *self._joining.values()]
+        return list(self._members.values())
 
     @property
     def names(self) -> list[str]:
         """Names of the people in the room, in every process, each once."""
         return self._presence.names
 
-    @property
-    def passed(self) -> int:
-        """Every message up to this number has been passed to the live members."""
-        return self._passed
-
     def enter(self, member: Member) -> None:
         """Begin to hold for a member what happens from now on."""
-        self._joining[member.connection] = member
+        self._members[member.connection] = member
         if self._messages.last is not None:
             member.covered_from = self._passed
-        if len(self.members) == 1:
+        if len(self._members) == 1:
             self._access_seen = member.access_version
         newest = max(member.access_version, self._access_seen)
         self._access_seen = min(member.access_version, self._access_seen)
@@ -117,7 +103,7 @@ class RoomFanout:
             return
         self._messages.start(seq)
         self._passed = seq
-        for member in self._joining.values():
+        for member in self._members.values():
             member.covered_from = seq
         self._advance()
 
@@ -136,25 +122,23 @@ class RoomFanout:
         member.position = position
         while member.covered_from is not None and member.position < member.covered_from:
             tail = await self._reader.run(read_between, self.room_id, self.slug, member.position, member.covered_from)
-            if not self._is_joining(member):
-                return  # put out while reading
+            if not self._has(member):
+                return  # expelled while reading
             for entry in tail.entries.values():
                 if entry.connection != member.connection:
                     member.send(SharedMessage(text=entry.text))
             member.position = tail.upto
-        if self._is_joining(member):
+        if self._has(member):
             member.release()
             self._make_live(member)
 
     def leave(self, member: Member) -> None:
         """Stop passing anything to a member."""
-        if self._live.get(member.connection) is member:
-            del self._live[member.connection]
-        if self._is_joining(member):
-            del self._joining[member.connection]
+        if self._has(member):
+            del self._members[member.connection]
 
     def close(self) -> None:
-        """Stop for good; whoever waits for an acknowledgement gets it."""
+        """Stop for good. What waits for an acknowledgement is acknowledged."""
         for timer in (self._timer, self._passing_later):
             if timer is not None:
                 timer.cancel()
@@ -182,19 +166,17 @@ class RoomFanout:
     def pass_notice(self, text: str) -> None:
         """Pass an encoded message without a number to every member."""
         shared = SharedMessage(text=text)
-        for member in list(self._live.values()):
-            member.send(shared)
-        for member in self._joining.values():
-            member.hold_notice(shared)
+        for member in self._members.values():
+            member.notify(shared)
 
     def recheck(self) -> None:
-        """Read settings and memberships again, and put out whoever may not be here."""
+        """Read settings and memberships again, and expel members who may not be here."""
         self._need(_Need.ACCESS)
 
     def compare(self, state: RoomState | None) -> None:
         """Compare with the room's counters, and read what was missed. None: the room is gone."""
         if state is None:
-            self._put_everybody_out()
+            self._expel_everybody()
             return
         self._messages.expect(state.last_seq)
         self._presence.expect(state.presence_version)
@@ -228,13 +210,13 @@ class RoomFanout:
         while self._outbox:
             seq, entry = self._outbox.popleft()
             shared = SharedMessage(text=entry.text)
-            for connection, member in self._live.items():
-                if connection != entry.connection:
+            for member in self._members.values():
+                if not member.is_live:
+                    member.hold(entry, shared)
+                elif member.connection != entry.connection:
                     member.send(shared)
-            for member in self._joining.values():
-                member.hold(entry, shared)
             self._has_passed(seq)
-            sends += 1 + len(self._live) + len(self._joining)
+            sends += 1 + len(self._members)
             if self._outbox and sends > SENDS_PER_TURN:
                 self._passing_later = self._loop.call_soon(self._pass_on_later)
                 return
@@ -253,31 +235,27 @@ class RoomFanout:
             for acknowledge in self._acknowledgements.pop(number):
                 acknowledge()
 
-    def _is_joining(self, member: Member) -> bool:
-        return self._joining.get(member.connection) is member
+    def _has(self, member: Member) -> bool:
+        return self._members.get(member.connection) is member
 
     def _make_live(self, member: Member) -> None:
-        """Move a member to the live ones, now or when the fan-out has caught up with what the member has."""
-        if not self._is_joining(member):
+        """Make a member live, now or when the fan-out has caught up with what the member has."""
+        if not self._has(member):
             return
         if self._passed < member.position:
             self.acknowledge(member.position, lambda: self._make_live(member))
             return
         member.release()
-        del self._joining[member.connection]
-        self._live[member.connection] = member
+        member.is_live = True
 
     def _tell(self, transitions: Iterable[Transition]) -> None:
         """Tell everybody else who has come and gone."""
         for transition in transitions:
             event = Presence(room=self.slug, user=transition.name, state=transition.state)
             shared = SharedMessage(text=encode(event))
-            for member in list(self._live.values()):
+            for member in self._members.values():
                 if member.person.key != transition.key:
-                    member.send(shared)
-            for member in self._joining.values():
-                if member.person.key != transition.key:
-                    member.hold_notice(shared)
+                    member.notify(shared)
 
     # Mending
 
@@ -317,7 +295,7 @@ class RoomFanout:
                 if _Need.PRESENCE in needs:
                     await self._read_presence()
         except Room.DoesNotExist:
-            self._put_everybody_out()
+            self._expel_everybody()
         except (DatabaseError, InterfaceError) as error:
             logger.warning("room %s cannot be read, its members wait: %s", self.slug, error)
             self._retry_later(needs)
@@ -348,11 +326,11 @@ class RoomFanout:
         state = await self._reader.run(read_access, self.room_id, [user for user in users if user is not None])
         if state.closings > self._closings:
             self._closings = state.closings
-            self._put_everybody_out()
+            self._expel_everybody()
         for member in members:
             self._check(member, state)
         self._access_needed = max(self._access_needed, state.access_version)
-        # Whoever has come meanwhile may have been admitted before the change.
+        # A member who has come meanwhile may have been admitted before the change.
         self._access_seen = min([state.access_version, *(member.access_version for member in self.members)])
         if self._access_seen < self._access_needed:
             self._needs |= _Need.ACCESS
@@ -365,16 +343,16 @@ class RoomFanout:
         standing = standing_from(member.person.user, state.roles.get(user_id) if user_id is not None else None)
         was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
         if was_removed or decide(standing, state.facts, Action.READ) is not None:
-            self._put_out(member)
+            self._expel(member)
         member.renew(standing, state.facts, state.access_version)
 
     async def _read_presence(self) -> None:
         self._tell(self._presence.correct(*await self._reader.run(read_presence, self.room_id)))
 
-    def _put_out(self, member: Member) -> None:
+    def _expel(self, member: Member) -> None:
         self.leave(member)
         member.expel()
 
-    def _put_everybody_out(self) -> None:
+    def _expel_everybody(self) -> None:
         for member in self.members:
-            self._put_out(member)
+            self._expel(member)
