@@ -1,8 +1,4 @@
-"""The JSON messages of ``/ws/rooms``, tagged by ``type``, in both directions.
-
-``decode()`` turns every input that is not one of the client's messages into ``InvalidMessage`` with a detail
-that names the field. ``encode()`` gives the text of a server message.
-"""
+"""The JSON messages of ``/ws/rooms``, tagged by ``type``, in both directions."""
 
 from __future__ import annotations
 
@@ -217,8 +213,9 @@ MAX_DETAIL = 300
 _encoder = msgspec.json.Encoder()
 _LONE_SURROGATE = re.compile(r"surrogate|Input data was truncated")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_PATH = re.compile(r"^(?P<problem>.*) - at `\$\.(?P<field>[^`]*)`$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`$")
+_PROBLEM = re.compile(
+    r"^(Object missing required field `(?P<missing>[^`]*)`|(?P<problem>.*?))( - at `\$\.(?P<path>[^`]*)`)?$", re.DOTALL
+)
 _TYPES = ", ".join(sorted(t.__struct_config__.tag for t in (Join, Post, Leave, History, Authenticate, Ping)))  # type: ignore[misc]
 
 
@@ -257,16 +254,15 @@ def encode(event: Event) -> str:
 
 def _explain(problem: str) -> str:
     problem = _shorten(problem)
-    if missing := _MISSING.match(problem):
-        return f"{missing['field']}: this field is required."
-    located = _PATH.match(problem)
-    if located is None:
+    found = _PROBLEM.fullmatch(problem)
+    path = ".".join(filter(None, (found["path"], found["missing"]))) if found else ""
+    if found is None or not path:
         return f"{problem}; a message is a JSON object with a 'type', one of {_TYPES}."
-    if located["field"] == "type":
-        return f"type: {located['problem']}; it must be one of {_TYPES}."
-    if missing := _MISSING.match(located["problem"]):
-        return f"{located['field']}.{missing['field']}: this field is required."
-    return f"{located['field']}: {located['problem']}."
+    if found["missing"]:
+        return f"{path}: this field is required."
+    if path == "type":
+        return f"type: {found['problem']}; it must be one of {_TYPES}."
+    return f"{path}: {found['problem']}."
 
 
 def _shorten(problem: str) -> str:

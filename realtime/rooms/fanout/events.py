@@ -1,8 +1,8 @@
-"""What processes tell each other about rooms, by the channel layer.
+"""The events by which processes tell each other about rooms, over the channel layer.
 
-Two groups belong to a room. ``room.<slug>`` holds the channel of every member; anything in Django may send a
+A room has two groups. ``room.<slug>`` holds the channel of every member; anything in Django may send a
 ``websocket.send`` to it. ``room-fanout.<id>`` holds one channel for each process with members, and carries the events
-below to its fanout. Events may be lost, repeated and reordered: the database has the last word.
+below. They may be lost, repeated and reordered: the database decides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 logger = logging.getLogger("realtime.rooms")
 
-#: Messages in one event; a full one with the longest messages is still well under a megabyte or two.
+#: Messages in one event: at the longest they stay under two megabytes.
 MESSAGES_PER_EVENT = 100
 
 Event = dict[str, Any]
@@ -55,7 +55,7 @@ def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin
         room_id: the room's primary key.
         access_version: the room's when the messages were stored.
         entries: the messages.
-        origin: the process that has stored them; it has passed them to its own members already.
+        origin: the process that has stored them, and has passed them to its own members.
     """
     return [
         {
@@ -102,7 +102,7 @@ async def publish(room_id: int, events: Iterable[Event]) -> None:
 
 
 def publish_from_thread(room_id: int, events: Iterable[Event]) -> None:
-    """Do what ``publish()`` does, from code that is not asynchronous."""
+    """Call ``publish()`` from synchronous code."""
     async_to_sync(publish)(room_id, list(events))
 
 

@@ -1,7 +1,7 @@
-"""What the rooms of one process share: the writer, the fan-outs, presence, and the link to the other processes.
+"""What the rooms of one process share: the batches that are stored, the fan-outs, presence, the channel layer.
 
-There is one hub for each event loop. Its tasks run while the process has somebody in a room, and end with the last.
-They work for all connections: each runs in a context of its own, so that no log line names the one that began it.
+There is one hub for each event loop. Its tasks run while the process has a member in a room. Each runs in a context
+of its own: it works for all connections, and its log lines name none of them.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ logger = logging.getLogger("realtime.rooms")
 #: Reads wait for the database, not for the processor; on SQLite more would only queue up.
 READING_THREADS = 2
 
-#: Messages and attendance are stored side by side.
+#: Messages and presence are stored side by side.
 WRITING_THREADS = 2
 
 #: Rooms whose counters one query reads.
 ROOMS_PER_QUERY = 500
 
-#: Once attendance is in doubt, it is written anew, and once more: somebody may have left during the first time.
+#: Presence in doubt is written anew, and once more: a member may have left during the first time.
 RECONCILIATIONS = 2
 
-#: Feeds are compared at moments that differ between processes.
+#: Processes compare their fan-outs at different moments.
 JITTER = 0.25
 
 
@@ -84,10 +84,10 @@ class Hub:
             size=limits().batch,
             capacity=limits().queue,
         )
-        self._changes: Batcher[Change, bool] = Batcher(
+        self._changes: Batcher[Change, None] = Batcher(
             "store room presence",
             self._store_changes,
-            failed=self._attendance_failed,
+            failed=self._doubt_presence,
             size=limits().batch,
             capacity=limits().queue,
         )
@@ -95,7 +95,7 @@ class Hub:
         self._present: dict[tuple[int, str], Change] = {}
         self._doubts = 0
         self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque()
-        self._given_up = 0
+        self._dropped = 0
         self._publishing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._delivery: ConsumerMailbox | None = None
@@ -166,13 +166,13 @@ class Hub:
     # Presence
 
     async def attend(self, room_id: int, member: Member) -> None:
-        """Note that a member's connection is in a room, and tell the others if its user was not there before."""
+        """Store that a member's connection is in a room. The others are told if its user was not there before."""
         change = self._change(room_id, member, JOINED)
         self._present[room_id, member.connection] = change
         await self._changes.perform(change)
 
     async def depart(self, room_id: int, member: Member) -> None:
-        """Note that a member's connection is no longer in a room."""
+        """Store that a member's connection is no longer in a room."""
         self._present.pop((room_id, member.connection), None)
         await self._changes.perform(self._change(room_id, member, LEFT))
 
@@ -180,34 +180,33 @@ class Hub:
         person = member.person
         return Change(room_id, self._lease.process, member.connection, person.key, person.name, state)
 
-    async def _store_changes(self, changes: Sequence[Change]) -> Sequence[bool]:
+    async def _store_changes(self, changes: Sequence[Change]) -> Sequence[None]:
         self._tell_transitions(await self._storing.run(store_changes, changes))
-        return [True] * len(changes)
+        return [None] * len(changes)
 
-    def _attendance_failed(self, _: Change) -> bool:
+    def _doubt_presence(self, _: Change | None = None) -> None:
         self._doubts = RECONCILIATIONS
-        return False
 
     def _tell_transitions(self, transitions: Sequence[Transition | None]) -> None:
-        told: dict[int, list[events.Event]] = {}
+        published: dict[int, list[events.Event]] = {}
         for transition in transitions:
             if transition is None:
                 continue
             fanout = self._fanouts.get(transition.room_id)
             if fanout is not None:
                 fanout.offer_transition(transition)
-            told.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
-        for room_id, news in told.items():
+            published.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
+        for room_id, news in published.items():
             self._publish(room_id, news)
 
-    # News for other processes
+    # To other processes
 
     def _publish(self, room_id: int, news: Iterable[events.Event]) -> None:
-        """Queue events, which go out one after the other. When Redis hangs, the oldest are given up, and counted."""
+        """Queue events, which are sent one after the other. When Redis hangs, the oldest are dropped and counted."""
         self._outgoing.append((room_id, news, current_trace()))
         if len(self._outgoing) > limits().outgoing:
             self._outgoing.popleft()
-            self._given_up += 1
+            self._dropped += 1
         if self._publishing is None:
             self._publishing = asyncio.create_task(self._publish_all(), context=contextvars.Context())
 
@@ -219,11 +218,11 @@ class Hub:
                     await events.publish(room_id, news)
         finally:
             self._publishing = None
-        if self._given_up:
-            logger.warning("%d publications were given up; other processes read them from the database", self._given_up)
-            self._given_up = 0
+        if self._dropped:
+            logger.warning("%d publications were dropped; other processes read them from the database", self._dropped)
+            self._dropped = 0
 
-    # News from other processes
+    # From other processes
 
     async def _handle(self, event: dict[str, Any]) -> None:
         if event["type"] == "layer.resynchronise":
@@ -260,7 +259,7 @@ class Hub:
             )
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
         if self._watching is None:
-            await self._lease.acquire(self._on_lease_lost)
+            await self._lease.acquire(self._doubt_presence)
             self._watching = asyncio.create_task(self._watch(), context=contextvars.Context())
 
     async def _stop(self) -> None:
@@ -268,7 +267,7 @@ class Hub:
             self._watching.cancel()
             await asyncio.wait([self._watching])
             self._watching = None
-            await self._lease.release(self._on_lease_lost)
+            await self._lease.release(self._doubt_presence)
         if self._delivery is not None:
             await self._delivery.close()
             self._delivery = None
@@ -283,7 +282,7 @@ class Hub:
         await self._compare()
 
     async def _watch(self) -> None:
-        """Look for what got lost, for the members of processes that have ended, and for rows that were not written."""
+        """Look for lost messages, for members of processes that have ended, and for rows that were not written."""
         while True:
             await self._survive(self._reap())
             if self._doubts:
@@ -304,17 +303,13 @@ class Hub:
         for start in range(0, len(ids), ROOMS_PER_QUERY):
             chunk = ids[start : start + ROOMS_PER_QUERY]
             states = await self.reader.run(read_states, chunk)
-            for room_id in chunk:
-                if room_id in self._fanouts:
-                    self._fanouts[room_id].compare(states.get(room_id))
+            for room_id in self._fanouts.keys() & set(chunk):
+                self._fanouts[room_id].compare(states.get(room_id))
 
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)
         for process in present - await self._lease.processes():
             self._tell_transitions(await self._storing.run(reap_process, process))
-
-    def _on_lease_lost(self) -> None:
-        self._doubts = RECONCILIATIONS
 
     async def _reconcile(self) -> None:
         """Make the rows of this process equal to its members."""
@@ -352,12 +347,10 @@ def _fanouts() -> list[RoomFanout]:
     return [fanout for hub in list(_hubs.values()) for fanout in hub.fanouts]
 
 
-def _members() -> int:
-    return sum(len(fanout.members) for fanout in _fanouts())
-
-
 Gauge("rooms_active", "Rooms with somebody from this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))
-Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(_members)
+Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(
+    lambda: sum(len(fanout.members) for fanout in _fanouts())
+)
 
 
 def current_hub() -> Hub:
