@@ -2,6 +2,6 @@
 
 from realtime.engine.layer.channel_layer import FanoutChannelLayer
 from realtime.engine.layer.channel_queue import RESYNCHRONISE, Subscription
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.options import Statistics
 
 __all__ = ["RESYNCHRONISE", "FanoutChannelLayer", "Statistics", "Subscription"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import secrets
-import threading
 import time
 import uuid
 import weakref
@@ -15,12 +15,11 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.channel_queue import ChannelMessage, QueueRules, Subscription
+from realtime.engine.layer.channel_queue import ChannelMessage, Subscription
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
+from realtime.engine.layer.options import LayerOptions, Statistics, Timing
 from realtime.engine.layer.redis.broker import RedisBroker
-from realtime.engine.layer.redis.hosts import Timing
-from realtime.engine.layer.statistics import Statistics
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
 
@@ -77,25 +76,22 @@ class FanoutChannelLayer(BaseChannelLayer):
     def _start(self) -> None:
         """Begin without members: at the start, and in a forked process, whose parent keeps them."""
         self.statistics = Statistics()
-        rules = QueueRules(expiry=self.expiry, statistics=self.statistics)
         self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
-        self._local = LocalMembers(rules, self.get_capacity, self.group_expiry, self._on_deserted)
+        options = LayerOptions(
+            process=self._process,
+            prefix=self._prefix,
+            expiry=self.expiry,
+            group_expiry=self.group_expiry,
+            capacity_of=self.get_capacity,
+            timing=self._timing,
+            statistics=self.statistics,
+        )
+        self._local = LocalMembers(options)
         self._numbers: dict[str, itertools.count[int]] = {}
-        self._numbers_lock = threading.Lock()
         self._broker: RedisBroker | None = None
         if self._hosts is not None:
-            self._broker = RedisBroker(
-                self._process,
-                self._local,
-                self._hosts,
-                prefix=self._prefix,
-                expiry=self.expiry,
-                group_expiry=self.group_expiry,
-                codec=Codec(self._process, self._serializer_format, self._encryption_keys, self.expiry),
-                timing=self._timing,
-                statistics=self.statistics,
-                capacity_of=self.get_capacity,
-            )
+            codec = Codec(self._process, self._serializer_format, self._encryption_keys, self.expiry)
+            self._broker = RedisBroker(self._hosts, options, codec, self._local)
 
     # Channels
 
@@ -140,11 +136,19 @@ class FanoutChannelLayer(BaseChannelLayer):
         assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
         self.require_valid_channel_name(channel)
         self._local.sweep()
-        if TRACING.tracer is None:
-            await self._send(channel, message, None)
-            return
-        with TRACING.tracer.sending("send", channel, message) as trace:
-            await self._send(channel, message, trace)
+        owner = self._owner(channel)
+        with _sending("send", channel, message) as trace:
+            if self._broker is None or owner == self._process:
+                if not self._local.post(channel, GroupMessage(message, trace).copy()):
+                    raise ChannelFull(channel)
+                self.statistics.delivered += 1
+                return
+            remote = RemoteMessage(Kind.CHANNEL, channel, message, trace)
+            if owner is not None:
+                await self._broker.send_to_process(owner, remote)
+            elif not await self._broker.named.push(remote):
+                self.statistics.dropped += 1
+                raise ChannelFull(channel)
 
     async def receive(self, channel: str) -> ChannelMessage:
         """Wait for the oldest message of a channel; where several callers wait, one of them gets it.
@@ -164,8 +168,7 @@ class FanoutChannelLayer(BaseChannelLayer):
             if owner != self._process:
                 raise ValueError(f"channel {channel} is not one of this process")
             self._broker.listen()
-        with self._local.reading(channel) as queue:
-            return await queue.get()
+        return await self._local.receive(channel)
 
     # Groups
 
@@ -188,7 +191,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         if self._broker is None:
             self._local.add(group, channel)
         elif owner is None:
-            await self._broker.add_named(group, channel)
+            await self._broker.named.add(group, channel)
         elif owner == self._process:
             await self._broker.join(group, channel)
         else:
@@ -207,7 +210,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         if self._broker is None or owner == self._process:
             self._local.discard(group, channel)
         elif owner is None:
-            await self._broker.discard_named(group, channel)
+            await self._broker.named.discard(group, channel)
         else:
             await self._broker.send_to_process(owner, RemoteMessage(Kind.DISCARD, channel, group))
 
@@ -228,11 +231,15 @@ class FanoutChannelLayer(BaseChannelLayer):
         self.require_valid_group_name(group)
         self._local.sweep()
         start = time.perf_counter()
-        if TRACING.tracer is None:
-            await self._group_send(group, message, None)
-        else:
-            with TRACING.tracer.sending("group_send", group, message) as trace:
-                await self._group_send(group, message, trace)
+        with _sending("group_send", group, message) as trace:
+            group_message = GroupMessage(message, trace)
+            if self._broker is None:
+                await self._local.deliver(group, group_message)
+            else:
+                # Encoded first: a value that others could not read is an error before any member has got the message.
+                publication = self._broker.encode_for_group(RemoteMessage(Kind.GROUP, group, message, trace))
+                await self._local.deliver(group, group_message)
+                await self._broker.publish(*publication)
         BROADCAST_SECONDS.observe(time.perf_counter() - start)
 
     # Beyond the Channels interface
@@ -245,8 +252,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         if self._broker is not None:
             return await self._broker.next_number(name)
-        with self._numbers_lock:
-            return next(self._numbers.setdefault(name, itertools.count(1)))
+        return next(self._numbers.setdefault(name, itertools.count(1)))
 
     async def check(self) -> None:
         """Return when the processes can reach each other.
@@ -281,41 +287,19 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Return how many channels of this process are in use."""
         return len(self._local)
 
-    # Inside
-
-    async def _send(self, channel: str, message: ChannelMessage, trace: Carrier | None) -> None:
-        owner = self._owner(channel)
-        if self._broker is None or owner == self._process:
-            if not self._local.post(channel, GroupMessage(message, trace).copy()):
-                raise ChannelFull(channel)
-            self.statistics.delivered += 1
-            return
-        remote = RemoteMessage(Kind.CHANNEL, channel, message, trace)
-        if owner is not None:
-            await self._broker.send_to_process(owner, remote)
-        elif not await self._broker.push(remote):
-            self.statistics.dropped += 1
-            raise ChannelFull(channel)
-
-    async def _group_send(self, group: str, message: ChannelMessage, trace: Carrier | None) -> None:
-        group_message = GroupMessage(message, trace)
-        if self._broker is None:
-            await self._local.deliver(group, group_message)
-            return
-        # Encoded first: a value that others could not read is an error before any member has got the message.
-        publication = self._broker.encode_for_group(RemoteMessage(Kind.GROUP, group, message, trace))
-        await self._local.deliver(group, group_message)
-        await self._broker.publish(*publication)
-
     @staticmethod
     def _owner(channel: str) -> str | None:
         """Return the id of the process that a channel belongs to; None for a named channel."""
         before, mark, _ = channel.partition("!")
         return before[-PROCESS_ID_LENGTH:] if mark else None
 
-    def _on_deserted(self, group: str) -> None:
-        if self._broker is not None:
-            self._broker.leave(group)
+
+_UNTRACED: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
+
+def _sending(operation: str, name: str, message: ChannelMessage) -> contextlib.AbstractContextManager[Carrier | None]:
+    tracer = TRACING.tracer
+    return _UNTRACED if tracer is None else tracer.sending(operation, name, message)
 
 
 #: All layers of this process; a process has one for each alias.

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
-import time
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.options import LayerOptions
 from realtime.engine.messages import SharedMessage
 
-__all__ = ["RESYNCHRONISE", "ChannelQueue", "QueueRules", "ReaderQueue", "Subscription"]
+__all__ = ["RESYNCHRONISE", "ChannelQueue", "ReaderQueue", "Subscription"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,25 +22,7 @@ ChannelMessage = dict[str, Any]
 RESYNCHRONISE = "layer.resynchronise"
 
 
-@dataclass(slots=True)
-class QueueRules:
-    """What all queues of a layer have in common.
-
-    Args:
-        expiry: seconds after which a message that nobody took is dropped.
-        statistics: where drops are counted.
-        clock: a monotonic clock in seconds.
-        lock: guards every queue; a queue is filled from any thread, and its critical sections are a few instructions
-            long.
-    """
-
-    expiry: float
-    statistics: Statistics
-    clock: Callable[[], float] = time.monotonic
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class ChannelQueue(ABC):
+class ChannelQueue:
     """Messages that wait for the reader of one channel, oldest first; true while there are any.
 
     A full queue refuses what comes next: the messages in it stay. The refused ones are counted, and logged once for
@@ -53,7 +31,7 @@ class ChannelQueue(ABC):
     Args:
         name: the channel's name.
         capacity: how many messages it holds.
-        rules: what all queues of the layer have in common.
+        options: those of the layer.
         loop: the event loop in which the channel is read; None where any loop may read it.
         resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, so that the consumer
             learns at which point it missed something. That message does not count against the capacity.
@@ -62,13 +40,13 @@ class ChannelQueue(ABC):
         direct: takes ``websocket.send`` messages straight to the connection; None where they wait in the queue.
     """
 
-    __slots__ = ("_messages", "_overflowing", "_resynchronise", "_rules", "capacity", "direct", "loop", "name")
+    __slots__ = ("_messages", "_options", "_overflowing", "_resynchronise", "capacity", "direct", "loop", "name")
 
     def __init__(
         self,
         name: str,
         capacity: int,
-        rules: QueueRules,
+        options: LayerOptions,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         resynchronise: bool = False,
@@ -77,45 +55,41 @@ class ChannelQueue(ABC):
         self.capacity = capacity
         self.loop = loop
         self.direct: Callable[[SharedMessage], None] | None = None
-        self._rules = rules
+        self._options = options
         self._resynchronise = resynchronise
         self._overflowing = False
         # Most channels never wait for their reader: an empty deque for each would take more than half a kilobyte.
         self._messages: deque[tuple[float, ChannelMessage]] | None = None
 
-    @abstractmethod
     def post(self, message: ChannelMessage) -> bool:
         """Put a message into the queue and wake its reader, from any thread; returns whether it fitted."""
+        return self.put(message) > 0
 
-    def resynchronise(self) -> None:  # noqa: B027  a stock consumer has no handler for it, and would fail
-        """Report to the reader that it may have missed something, if it handles that."""
+    def resynchronise(self) -> None:
+        """Report that messages may be missing to a reader that handles that: a stock consumer does not."""
 
     def put(self, message: ChannelMessage) -> int:
-        """Add a message, from any thread.
-
-        Args:
-            message: a dict that belongs to this queue from now on.
+        """Add a message that belongs to this queue from now on.
 
         Returns:
             How many messages there are now: 1 means that the queue was empty, 0 that it is full and has
             refused the message.
         """
-        rules = self._rules
-        with rules.lock:
+        options = self._options
+        with options.lock:
             self._drop_expired()
             messages = self._messages
             if messages is None:
                 messages = self._messages = deque()
             if len(messages) < self.capacity:
-                messages.append((rules.clock() + rules.expiry, message))
+                messages.append((options.clock() + options.expiry, message))
                 return len(messages)
-            rules.statistics.dropped += 1
+            options.statistics.dropped += 1
             if self._overflowing:
                 return 0
             self._overflowing = True
             if self._resynchronise:
-                messages.append((float("inf"), {"type": RESYNCHRONISE}))
-                rules.statistics.resynchronised += 1
+                self.put_resynchronise()
         logger.warning(
             "The queue of channel %s is full (%d messages): messages are dropped until its consumer has caught up.",
             self.name,
@@ -125,11 +99,11 @@ class ChannelQueue(ABC):
 
     def put_resynchronise(self) -> int:
         """Add a ``layer.resynchronise`` message beyond the capacity; returns how many messages there are now."""
-        with self._rules.lock:
+        with self._options.lock:
             if self._messages is None:
                 self._messages = deque()
             self._messages.append((float("inf"), {"type": RESYNCHRONISE}))
-            self._rules.statistics.resynchronised += 1
+            self._options.statistics.resynchronised += 1
             return len(self._messages)
 
     def get_nowait(self) -> ChannelMessage:
@@ -138,7 +112,7 @@ class ChannelQueue(ABC):
         Raises:
             LookupError: if the queue is empty.
         """
-        with self._rules.lock:
+        with self._options.lock:
             if not self._messages:
                 raise LookupError(f"the queue of channel {self.name} is empty")
             _, message = self._messages.popleft()
@@ -147,12 +121,12 @@ class ChannelQueue(ABC):
 
     def clear(self) -> None:
         """Throw away everything that waits; it is not counted as dropped."""
-        with self._rules.lock:
+        with self._options.lock:
             self._messages = None
             self._overflowing = False
 
     def __len__(self) -> int:
-        with self._rules.lock:
+        with self._options.lock:
             self._drop_expired()
             return len(self._messages) if self._messages is not None else 0
 
@@ -163,10 +137,10 @@ class ChannelQueue(ABC):
         messages = self._messages
         if messages is None:
             return
-        now = self._rules.clock()
+        now = self._options.clock()
         while messages and messages[0][0] <= now:
             messages.popleft()
-            self._rules.statistics.expired += 1
+            self._options.statistics.expired += 1
         self._end_burst()
 
     def _end_burst(self) -> None:
@@ -190,18 +164,18 @@ class Subscription(ChannelQueue):
         self,
         name: str,
         capacity: int,
-        rules: QueueRules,
+        options: LayerOptions,
         *,
         wake: Callable[[], None],
         close: Callable[[Subscription], None],
         resynchronise: bool,
     ) -> None:
-        super().__init__(name, capacity, rules, asyncio.get_running_loop(), resynchronise=resynchronise)
+        super().__init__(name, capacity, options, asyncio.get_running_loop(), resynchronise=resynchronise)
         self._wake = wake
         self._close = close
         self.is_closed = False
 
-    def post(self, message: dict[str, Any]) -> bool:
+    def post(self, message: ChannelMessage) -> bool:
         """Put a message into the queue, from any thread; the consumer is woken if it was empty."""
         if self.is_closed:
             return False
@@ -242,57 +216,49 @@ class ReaderQueue(ChannelQueue):
 
     __slots__ = ("_waiters", "kept_until", "readers")
 
-    def __init__(self, name: str, capacity: int, rules: QueueRules, *, kept_until: float) -> None:
-        super().__init__(name, capacity, rules)
+    def __init__(self, name: str, capacity: int, options: LayerOptions, *, kept_until: float) -> None:
+        super().__init__(name, capacity, options)
         self.kept_until = kept_until
         self.readers = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def post(self, message: ChannelMessage) -> bool:
         """Put a message into the queue, from any thread; one reader is woken."""
-        if not self.put(message):
-            return False
-        self._wake_one()
-        return True
+        with self._options.lock:
+            if not self.put(message):
+                return False
+            self._wake_one()
+            return True
 
-    async def get(self) -> dict[str, Any]:
+    async def get(self) -> ChannelMessage:
         """Wait for the oldest message and take it; several readers take turns."""
-        loop = asyncio.get_running_loop()
         while True:
-            with contextlib.suppress(LookupError):
+            with self._options.lock:
                 if self:
                     return self.get_nowait()
-            waiter: asyncio.Future[None] = loop.create_future()
-            self._waiters.append(waiter)
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiters.append(waiter)
             try:
-                # A message that came between the look and the registration has woken nobody.
-                if not self:
-                    await waiter
-            except BaseException:
-                if waiter.done() and not waiter.cancelled():
+                await waiter
+            except asyncio.CancelledError:
+                with self._options.lock, contextlib.suppress(ValueError):
+                    self._waiters.remove(waiter)
+                if not waiter.cancelled():
                     self._wake_one()  # the message that this reader was woken for is the next one's
                 raise
-            finally:
-                with contextlib.suppress(ValueError):
-                    self._waiters.remove(waiter)
 
     def _wake_one(self) -> None:
-        while True:
-            try:
+        with self._options.lock:
+            while self._waiters:
                 waiter = self._waiters.popleft()
-            except IndexError:
-                return
-            loop = waiter.get_loop()
-            if loop is _running_loop():
-                if not waiter.done():
-                    waiter.set_result(None)
+                if waiter.get_loop() is _running_loop():
+                    if not waiter.done():
+                        waiter.set_result(None)
+                        return
+                    continue
+                with contextlib.suppress(RuntimeError):  # closed: its reader is gone
+                    waiter.get_loop().call_soon_threadsafe(self._wake, waiter)
                     return
-                continue
-            try:
-                loop.call_soon_threadsafe(self._wake, waiter)
-            except RuntimeError:  # closed: its reader is gone
-                continue
-            return
 
     def _wake(self, waiter: asyncio.Future[None]) -> None:
         if waiter.done():

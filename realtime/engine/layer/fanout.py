@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
-import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from realtime.engine.layer.channel_queue import ChannelQueue
 from realtime.engine.layer.group_message import GroupMessage
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.options import Statistics
 
 __all__ = ["DELIVERIES_PER_ITERATION", "Deliverer"]
 
@@ -35,24 +34,14 @@ MAX_PENDING = 5000
 #: How many fan-outs another thread may have outstanding before its next one waits.
 MAX_BACKLOG = 256
 
+Done = concurrent.futures.Future[None]
 
+
+@dataclass(slots=True)
 class _FanOut:
-    """GroupMessages on their way to the same members, slice by slice.
-
-    Args:
-        members: who gets them.
-    """
-
-    __slots__ = ("members", "messages", "position")
-
-    def __init__(self, members: Sequence[ChannelQueue]) -> None:
-        self.members = members
-        self.messages: list[tuple[GroupMessage, ChannelQueue | None, concurrent.futures.Future[None]]] = []
-        self.position = 0
-
-    def takes_more_for(self, members: Sequence[ChannelQueue]) -> bool:
-        """Tell whether a message for ``members`` can go along."""
-        return self.members is members and not self.position and len(self.messages) < MAX_MESSAGES
+    members: Sequence[ChannelQueue]
+    messages: list[tuple[GroupMessage, ChannelQueue | None, Done]] = field(default_factory=list)
+    position: int = 0
 
 
 class Deliverer:
@@ -72,11 +61,10 @@ class Deliverer:
         self.loop = loop
         self._statistics = statistics
         self._queue: deque[_FanOut] = deque()
+        self._foreign: deque[tuple[Sequence[ChannelQueue], GroupMessage, ChannelQueue | None, Done]] = deque()
         self._pending = 0
         self._spent = 0
         self._has_turn_coming = False
-        self._backlog = 0
-        self._lock = threading.Lock()
 
     @property
     def is_behind(self) -> bool:
@@ -84,14 +72,19 @@ class Deliverer:
         return self._pending > MAX_PENDING
 
     def deliver(
-        self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
-    ) -> concurrent.futures.Future[None] | None:
+        self,
+        members: Sequence[ChannelQueue],
+        message: GroupMessage,
+        excluded: ChannelQueue | None = None,
+        done: Done | None = None,
+    ) -> Done | None:
         """Deliver, in the loop's own thread.
 
         Args:
             members: who gets it; the list does not change any more.
             message: what they get.
             excluded: the one member that does not get it.
+            done: the future to return.
 
         Returns:
             None when all members have it; a future where they get it in the next iterations of the loop.
@@ -102,10 +95,10 @@ class Deliverer:
             self._come_back()
             return None
         last = self._queue[-1] if self._queue else None
-        if last is None or not last.takes_more_for(members):
+        if last is None or last.members is not members or last.position or len(last.messages) >= MAX_MESSAGES:
             last = _FanOut(members)
             self._queue.append(last)
-        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        done = Done() if done is None else done
         last.messages.append((message, excluded, done))
         self._pending += len(members)
         self._come_back()
@@ -113,7 +106,7 @@ class Deliverer:
 
     def deliver_threadsafe(
         self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
-    ) -> concurrent.futures.Future[None] | None:
+    ) -> Done | None:
         """Deliver from any other thread or loop.
 
         Returns:
@@ -122,26 +115,15 @@ class Deliverer:
         Raises:
             RuntimeError: if the loop has been closed.
         """
-        done: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self.loop.call_soon_threadsafe(self._deliver_foreign, members, message, excluded, done)
-        with self._lock:
-            self._backlog += 1
-            return done if self._backlog > MAX_BACKLOG else None
+        done = Done()
+        self._foreign.append((members, message, excluded, done))
+        self.loop.call_soon_threadsafe(self._deliver_foreign)
+        return done if len(self._foreign) > MAX_BACKLOG else None
 
-    def _deliver_foreign(
-        self,
-        members: Sequence[ChannelQueue],
-        message: GroupMessage,
-        excluded: ChannelQueue | None,
-        done: concurrent.futures.Future[None],
-    ) -> None:
-        with self._lock:
-            self._backlog -= 1
-        rest = self.deliver(members, message, excluded)
-        if rest is None:
+    def _deliver_foreign(self) -> None:
+        members, message, excluded, done = self._foreign.popleft()
+        if self.deliver(members, message, excluded, done) is None:
             _settle(done)
-        else:
-            rest.add_done_callback(lambda _: _settle(done))
 
     def _hand_out(self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None) -> None:
         shared, passed_over = message.shared, 0
@@ -186,7 +168,6 @@ class Deliverer:
             self._come_back()
 
 
-def _settle(done: concurrent.futures.Future[None]) -> None:
-    # A sender that gave up has cancelled it.
-    with contextlib.suppress(concurrent.futures.InvalidStateError):
+def _settle(done: Done) -> None:
+    if done.set_running_or_notify_cancel():  # a sender that gave up has cancelled it
         done.set_result(None)

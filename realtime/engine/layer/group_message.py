@@ -80,14 +80,10 @@ class UndecodableMessage(ValueError):
 class Kind(enum.IntEnum):
     """What the process that receives a message does with it."""
 
-    GROUP = 1
-    """Deliver it to the members of ``target``, a group."""
-    CHANNEL = 2
-    """Deliver it to ``target``, a channel of that process."""
-    ADD = 3
-    """Put ``target``, a channel of that process, into the group ``content``."""
-    DISCARD = 4
-    """Take ``target``, a channel of that process, out of the group ``content``."""
+    GROUP = 1  # deliver it to the members of ``target``, a group
+    CHANNEL = 2  # deliver it to ``target``, a channel of that process
+    ADD = 3  # put ``target``, a channel of that process, into the group ``content``
+    DISCARD = 4  # take ``target``, a channel of that process, out of the group ``content``
 
 
 class RemoteMessage(NamedTuple):

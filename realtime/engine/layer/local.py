@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from realtime.engine.layer.channel_queue import ChannelMessage, ChannelQueue, QueueRules, ReaderQueue, Subscription
+from realtime.engine.layer.channel_queue import ChannelMessage, ChannelQueue, ReaderQueue, Subscription
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import GroupMessage
-from realtime.engine.layer.groups import Groups
+from realtime.engine.layer.options import LayerOptions
 
 __all__ = ["LocalMembers"]
 
@@ -21,123 +18,124 @@ OTHER_LOOP_TIMEOUT = 5.0
 #: Members that get ``layer.resynchronise`` before the event loop gets a turn.
 RESYNCHRONISED_PER_ITERATION = 1000
 
-
 #: The members of a group by the event loop in which they are reached; None: any.
 Audience = dict[asyncio.AbstractEventLoop | None, list[ChannelQueue]]
 
 
 class LocalMembers:
-    """The channels of one process, from any thread and event loop.
+    """The channels and groups of one process, from any thread and event loop.
 
-    Args:
-        rules: what all queues have in common.
-        capacity_of: returns a channel's capacity.
-        group_expiry: seconds for which a channel that nobody reads stays in its groups.
+    An audience is made once and kept until its group changes: a fan-out neither sorts the members nor holds the lock.
+
+    Attributes:
         on_deserted: called with each group that has lost its last member.
     """
 
-    def __init__(
-        self,
-        rules: QueueRules,
-        capacity_of: Callable[[str], int],
-        group_expiry: float,
-        on_deserted: Callable[[str], None],
-    ) -> None:
-        self._rules = rules
-        self._capacity_of = capacity_of
-        self._group_expiry = group_expiry
-        self._on_deserted = on_deserted
-        self._lock = threading.Lock()
-        self._members: dict[str, ChannelQueue] = {}
-        self._groups: Groups[ChannelQueue, Audience] = Groups(_by_loop)
+    def __init__(self, options: LayerOptions) -> None:
+        self.on_deserted: Callable[[str], None] = lambda group: None
+        self._options = options
+        self._lock = options.lock
+        self._channels: dict[str, ChannelQueue] = {}
+        self._groups: dict[str, dict[ChannelQueue, None]] = {}
+        self._groups_of: dict[ChannelQueue, set[str]] = {}
+        self._audiences: dict[str, Audience] = {}
         self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
         self._next_sweep = 0.0
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._channels)
 
     def groups(self) -> list[str]:
         """Return the names of the groups that have members here."""
-        return self._groups.names()
+        with self._lock:
+            return list(self._groups)
 
     def has_members(self, group: str) -> bool:
         """Return whether a group has members here."""
         return group in self._groups
 
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
-        """Give a channel to a consumer of the running event loop; see ``FanoutChannelLayer.attach()``.
+        """Give a channel, its messages and its memberships to a consumer of the running event loop.
 
         Raises:
             ValueError: if the channel is attached already.
         """
+        capacity = self._options.capacity_of(channel)
         subscription = Subscription(
-            channel,
-            self._capacity_of(channel),
-            self._rules,
-            wake=wake,
-            close=self._forget,
-            resynchronise=resynchronise,
+            channel, capacity, self._options, wake=wake, close=self._forget, resynchronise=resynchronise
         )
         with self._lock:
-            former = self._members.get(channel)
-            match former:
-                case Subscription():
-                    raise ValueError(f"channel {channel} is attached already")
-            self._members[channel] = subscription
-        if former is not None:
-            self._move(former, subscription)
+            former = self._channels.get(channel)
+            if former is not None and former.loop is not None:
+                raise ValueError(f"channel {channel} is attached already")
+            self._channels[channel] = subscription
+            if former is not None:
+                for group in tuple(self._groups_of.get(former, ())):
+                    self.add(group, channel)
+                    self._leave(group, former)
+                while former:
+                    subscription.post(former.get_nowait())
         return subscription
 
-    @contextmanager
-    def reading(self, channel: str) -> Iterator[ReaderQueue]:
-        """Hold the queue of a channel while it is read.
+    async def receive(self, channel: str) -> ChannelMessage:
+        """Wait for the oldest message of a channel.
 
         Raises:
             RuntimeError: if the channel is attached.
         """
         with self._lock:
-            match self._member(channel):
+            match self._channel(channel):
                 case ReaderQueue() as queue:
                     queue.readers += 1
                 case _:
                     raise RuntimeError(f"channel {channel} is attached: its consumer takes the messages")
-        kept_for = self._group_expiry
+        kept_for = self._options.group_expiry
         try:
-            yield queue
+            return await queue.get()
         except asyncio.CancelledError:
             # A consumer that ends is cancelled here and says nothing else. Nor does one that only waited for a while.
-            kept_for = min(self._rules.expiry, self._group_expiry)
+            kept_for = min(self._options.expiry, kept_for)
             raise
         finally:
             with self._lock:
                 queue.readers -= 1
-                queue.kept_until = self._rules.clock() + kept_for
+                queue.kept_until = self._options.clock() + kept_for
                 self._free_if_idle(queue)
 
     def post(self, channel: str, message: ChannelMessage) -> bool:
         """Put a message into a channel's queue; returns whether it fitted."""
-        with self._lock:
-            member = self._member(channel)
-            if isinstance(member, ReaderQueue):
-                # Within the lock: a queue that is empty may be freed by another thread.
-                return member.post(message)
-        return member.post(message)
+        with self._lock:  # a queue that is empty may be freed by another thread
+            return self._channel(channel).post(message)
 
     def add(self, group: str, channel: str) -> None:
         """Put a channel into a group."""
         with self._lock:
-            self._groups.add(group, self._member(channel))
+            member = self._channel(channel)
+            members = self._groups.setdefault(group, {})
+            if member not in members:
+                members[member] = None
+                self._groups_of.setdefault(member, set()).add(group)
+                self._audiences.pop(group, None)
 
     def discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group, if it is in it."""
         with self._lock:
-            member = self._members.get(channel)
-            if member is None:
-                return
-            is_deserted = self._groups.discard(group, member)
-            self._free_if_idle(member)
-        if is_deserted:
-            self._on_deserted(group)
+            member = self._channels.get(channel)
+            if member is not None:
+                self._leave(group, member)
+                self._free_if_idle(member)
+
+    def audience(self, group: str) -> Audience:
+        """Return the members of a group by event loop, in the order in which they came; do not change it."""
+        audience = self._audiences.get(group)
+        if audience is None:
+            audience = {}
+            with self._lock:
+                for member in self._groups.get(group, ()):
+                    audience.setdefault(member.loop, []).append(member)
+                if audience:
+                    self._audiences[group] = audience
+        return audience
 
     async def deliver(self, group: str, message: GroupMessage) -> None:
         """Hand a message to the members of a group.
@@ -145,8 +143,8 @@ class LocalMembers:
         Those of a large group get it in the next turns of their loop, which is not waited for unless it is behind.
         """
         here = asyncio.get_running_loop()
-        excluded = None if message.exclude is None else self._members.get(message.exclude)
-        for loop, members in self._groups.members(group).items():
+        excluded = None if message.exclude is None else self._channels.get(message.exclude)
+        for loop, members in self.audience(group).items():
             if loop is None or loop is here:
                 deliverer = self._deliverer(here)
                 rest = deliverer.deliver(members, message, excluded)
@@ -155,39 +153,39 @@ class LocalMembers:
                     await asyncio.wrap_future(rest)
                 continue
             try:
-                await _wait_for_other_loop(self._deliverer(loop).deliver_threadsafe(members, message, excluded))
+                rest = self._deliverer(loop).deliver_threadsafe(members, message, excluded)
             except RuntimeError:  # the loop is closed, and its consumers with it
                 for member in members:
                     self._forget(member)
+            else:
+                if rest is not None:
+                    await asyncio.wait([asyncio.wrap_future(rest)], timeout=OTHER_LOOP_TIMEOUT)
 
     async def resynchronise(self) -> None:
         """Report to every member that it may have missed something."""
-        for number, member in enumerate(list(self._members.values()), start=1):
+        for number, member in enumerate(list(self._channels.values()), start=1):
             member.resynchronise()
             if number % RESYNCHRONISED_PER_ITERATION == 0:
                 await asyncio.sleep(0)
 
     def sweep(self) -> None:
         """Free the channels that nobody reads any more; a look at the clock, until ``expiry`` seconds have passed."""
-        now = self._rules.clock()
+        now = self._options.clock()
         if now < self._next_sweep:
             return
         with self._lock:
-            self._next_sweep = now + self._rules.expiry
-            for member in list(self._members.values()):
+            self._next_sweep = now + self._options.expiry
+            for member in list(self._channels.values()):
                 self._free_if_idle(member)
 
     def clear(self) -> None:
-        """Forget all groups and all messages; attached channels stay attached."""
-        deserted = self._groups.names()
-        self._groups.clear()
-        for group in deserted:
-            self._on_deserted(group)
+        """Forget all groups and all messages; channels that are attached or read stay so."""
         with self._lock:
-            members = list(self._members.values())
-            self._members = {member.name: member for member in members if isinstance(member, Subscription)}
-        for member in members:
-            member.clear()
+            for member in list(self._channels.values()):
+                for group in tuple(self._groups_of.get(member, ())):
+                    self._leave(group, member)
+                member.clear()
+                self._free_if_idle(member)
 
     def _deliverer(self, loop: asyncio.AbstractEventLoop) -> Deliverer:
         deliverer = self._deliverers.get(loop)
@@ -195,54 +193,42 @@ class LocalMembers:
             with self._lock:
                 for other in [other for other in self._deliverers if other.is_closed()]:
                     del self._deliverers[other]
-                deliverer = self._deliverers.setdefault(loop, Deliverer(loop, self._rules.statistics))
+                deliverer = self._deliverers.setdefault(loop, Deliverer(loop, self._options.statistics))
         return deliverer
 
-    def _member(self, channel: str) -> ChannelQueue:
-        """Return the channel's member, a new one where the channel is not known yet; under the lock."""
-        member = self._members.get(channel)
+    # All below are called under the lock.
+
+    def _channel(self, channel: str) -> ChannelQueue:
+        member = self._channels.get(channel)
         if member is None:
-            kept_until = self._rules.clock() + self._group_expiry
-            member = ReaderQueue(channel, self._capacity_of(channel), self._rules, kept_until=kept_until)
-            self._members[channel] = member
+            kept_until = self._options.clock() + self._options.group_expiry
+            member = ReaderQueue(channel, self._options.capacity_of(channel), self._options, kept_until=kept_until)
+            self._channels[channel] = member
         return member
 
-    def _move(self, former: ChannelQueue, subscription: Subscription) -> None:
-        """Give the messages and the memberships of a channel to the consumer that has attached it."""
-        for group in self._groups.groups_of(former):
-            self._groups.add(group, subscription)
-            self._groups.discard(group, former)
-        while former:
-            subscription.post(former.get_nowait())
+    def _leave(self, group: str, member: ChannelQueue) -> None:
+        members = self._groups.get(group, {})
+        if member not in members:
+            return
+        del members[member]
+        self._audiences.pop(group, None)
+        groups = self._groups_of[member]
+        groups.discard(group)
+        if not groups:
+            del self._groups_of[member]
+        if not members:
+            del self._groups[group]
+            self.on_deserted(group)
 
     def _forget(self, member: ChannelQueue) -> None:
         with self._lock:
-            deserted = self._free(member)
-        for group in deserted:
-            self._on_deserted(group)
-
-    def _free(self, member: ChannelQueue) -> list[str]:
-        if self._members.get(member.name) is member:
-            del self._members[member.name]
-        return self._groups.leave_all(member)
+            if self._channels.get(member.name) is member:
+                del self._channels[member.name]
+            for group in tuple(self._groups_of.get(member, ())):
+                self._leave(group, member)
 
     def _free_if_idle(self, member: ChannelQueue) -> None:
-        """Free a queue that nobody uses, under the lock."""
-        if not isinstance(member, ReaderQueue) or member.readers:
-            return
-        in_use = member or self._groups.groups_of(member)
-        if not in_use or self._rules.clock() >= member.kept_until:
-            for group in self._free(member):
-                self._on_deserted(group)
-
-
-def _by_loop(members: Iterable[ChannelQueue]) -> Audience:
-    audience: Audience = {}
-    for member in members:
-        audience.setdefault(member.loop, []).append(member)
-    return audience
-
-
-async def _wait_for_other_loop(done: concurrent.futures.Future[None] | None) -> None:
-    if done is not None:
-        await asyncio.wait([asyncio.wrap_future(done)], timeout=OTHER_LOOP_TIMEOUT)
+        if isinstance(member, ReaderQueue) and not member.readers:
+            in_use = member or member in self._groups_of
+            if not in_use or self._options.clock() >= member.kept_until:
+                self._forget(member)

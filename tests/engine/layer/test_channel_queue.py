@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from realtime.engine.layer.channel_queue import RESYNCHRONISE, ChannelQueue, QueueRules, ReaderQueue
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.channel_queue import RESYNCHRONISE, ChannelQueue, ReaderQueue
+from realtime.engine.layer.options import LayerOptions, Statistics
 
 
 class Clock:
@@ -25,15 +25,8 @@ def clock():
 
 
 @pytest.fixture
-def rules(clock):
-    return QueueRules(expiry=60, statistics=Statistics(), clock=clock)
-
-
-class Queue(ChannelQueue):
-    """A queue that wakes nobody."""
-
-    def post(self, message):
-        return bool(self.put(message))
+def options(clock):
+    return LayerOptions(expiry=60, clock=clock)
 
 
 def drain(queue):
@@ -43,8 +36,8 @@ def drain(queue):
     return messages
 
 
-def test_mail_comes_out_in_the_order_in_which_it_came(rules):
-    queue = Queue("chan", 3, rules)
+def test_mail_comes_out_in_the_order_in_which_it_came(options):
+    queue = ChannelQueue("chan", 3, options)
     assert not queue
     assert [queue.put({"n": n}) for n in range(3)] == [1, 2, 3]
     assert len(queue) == 3
@@ -52,28 +45,28 @@ def test_mail_comes_out_in_the_order_in_which_it_came(rules):
     assert not queue
 
 
-def test_put_says_when_the_queue_was_empty(rules):
-    queue = Queue("chan", 3, rules)
+def test_put_says_when_the_queue_was_empty(options):
+    queue = ChannelQueue("chan", 3, options)
     assert queue.put({}) == 1
     assert queue.put({}) == 2
     drain(queue)
     assert queue.put({}) == 1
 
 
-def test_an_empty_queue_has_nothing_to_take(rules):
+def test_an_empty_queue_has_nothing_to_take(options):
     with pytest.raises(LookupError, match="chan is empty"):
-        Queue("chan", 3, rules).get_nowait()
+        ChannelQueue("chan", 3, options).get_nowait()
 
 
-def test_a_full_queue_refuses_and_counts_and_keeps_what_it_has(rules):
-    queue = Queue("chan", 2, rules)
+def test_a_full_queue_refuses_and_counts_and_keeps_what_it_has(options):
+    queue = ChannelQueue("chan", 2, options)
     assert [queue.put({"n": n}) for n in range(4)] == [1, 2, 0, 0]
-    assert rules.statistics.dropped == 2
+    assert options.statistics.dropped == 2
     assert drain(queue) == [{"n": 0}, {"n": 1}]
 
 
-def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(rules, caplog):
-    queue = Queue("chan", 1, rules)
+def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(options, caplog):
+    queue = ChannelQueue("chan", 1, options)
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             queue.put({})
@@ -85,8 +78,8 @@ def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(rules, caplog)
         assert len(caplog.records) == 2
 
 
-def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(rules, caplog):
-    queue = Queue("chan", 2, rules)
+def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(options, caplog):
+    queue = ChannelQueue("chan", 2, options)
     for _ in range(3):
         queue.put({})
     with caplog.at_level(logging.WARNING):
@@ -96,65 +89,64 @@ def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(rules, cap
             queue.put({})
             queue.put({})
     assert caplog.records == []
-    assert rules.statistics.dropped == 6
+    assert options.statistics.dropped == 6
 
 
-def test_the_consumer_learns_at_which_point_it_missed_something(rules):
-    queue = Queue("chan", 2, rules, resynchronise=True)
+def test_the_consumer_learns_at_which_point_it_missed_something(options):
+    queue = ChannelQueue("chan", 2, options, resynchronise=True)
     for n in range(4):
         queue.put({"n": n})
     assert drain(queue) == [{"n": 0}, {"n": 1}, {"type": RESYNCHRONISE}]
-    assert rules.statistics.resynchronised == 1
+    assert options.statistics.resynchronised == 1
     queue.put({"n": 4})
     assert drain(queue) == [{"n": 4}]
 
 
-def test_a_loss_elsewhere_is_told_beyond_the_capacity(rules):
-    queue = Queue("chan", 1, rules)
+def test_a_loss_elsewhere_is_told_beyond_the_capacity(options):
+    queue = ChannelQueue("chan", 1, options)
     queue.put({"n": 0})
     assert queue.put_resynchronise() == 2
     assert drain(queue) == [{"n": 0}, {"type": RESYNCHRONISE}]
     assert queue.put_resynchronise() == 1
 
 
-def test_mail_that_nobody_took_in_time_is_gone_and_counted(rules, clock):
-    queue = Queue("chan", 10, rules)
+def test_mail_that_nobody_took_in_time_is_gone_and_counted(options, clock):
+    queue = ChannelQueue("chan", 10, options)
     queue.put({"n": 0})
     clock.now = 30
     queue.put({"n": 1})
     clock.now = 60
     assert len(queue) == 1
     assert drain(queue) == [{"n": 1}]
-    assert rules.statistics.expired == 1
+    assert options.statistics.expired == 1
 
 
-def test_expired_mail_makes_room(rules, clock):
-    queue = Queue("chan", 1, rules)
+def test_expired_mail_makes_room(options, clock):
+    queue = ChannelQueue("chan", 1, options)
     queue.put({"n": 0})
     clock.now = 61
     assert queue.put({"n": 1}) == 1
     assert drain(queue) == [{"n": 1}]
 
 
-def test_the_notice_of_a_loss_does_not_expire(rules, clock):
-    queue = Queue("chan", 1, rules)
+def test_the_notice_of_a_loss_does_not_expire(options, clock):
+    queue = ChannelQueue("chan", 1, options)
     queue.put_resynchronise()
     clock.now = 10_000
     assert drain(queue) == [{"type": RESYNCHRONISE}]
 
 
-def test_clear_throws_everything_away_without_counting_it(rules):
-    queue = Queue("chan", 1, rules)
+def test_clear_throws_everything_away_without_counting_it(options):
+    queue = ChannelQueue("chan", 1, options)
     queue.put({})
     queue.clear()
     assert not queue
-    assert rules.statistics == Statistics()
+    assert options.statistics == Statistics()
 
 
 @pytest.fixture
 def reader_queue():
-    rules = QueueRules(expiry=60, statistics=Statistics())
-    return ReaderQueue("chan", 10, rules, kept_until=0)
+    return ReaderQueue("chan", 10, LayerOptions(), kept_until=0)
 
 
 async def waiting_readers(reader_queue, count):

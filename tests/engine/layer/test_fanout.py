@@ -10,7 +10,7 @@ import pytest
 from realtime.engine.layer import fanout as delivery
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import GroupMessage
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.options import Statistics
 
 
 class Member:

@@ -10,7 +10,7 @@ import pytest
 
 from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer import RESYNCHRONISE, FanoutChannelLayer
-from realtime.engine.layer.redis.hosts import Timing
+from realtime.engine.layer.options import Timing
 from realtime.engine.testing.server import RedisProcess, free_port
 
 MARK = {"type": "mark"}
@@ -162,6 +162,17 @@ async def test_a_process_that_only_sends_survives_a_restart(redis_server, proces
     await resynchronised(member)
     await sender.group_send("group", MARK)
     assert await member.next_mail() == MARK
+
+
+async def test_numbers_stay_unique_after_a_restart_that_forgot_them(redis_server, process, attach):
+    here, there = process(), process()
+    members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
+    numbers = [await layer.next_number("users") for layer in (here, here, there, there, here)]
+    redis_server.kill()
+    redis_server.start()
+    await resynchronised(*members)
+    numbers += [await layer.next_number("users") for layer in (there, here, there)]
+    assert numbers == list(range(1, 9))
 
 
 async def test_a_worker_survives_a_restart(redis_server, process):

@@ -9,17 +9,25 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
+from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
 from realtime.engine.layer.local import LocalMembers
-from realtime.engine.layer.redis.hosts import Host, Hosts, Timing
+from realtime.engine.layer.options import LayerOptions
+from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.layer.redis.named_channels import NamedChannels
 from realtime.engine.layer.redis.publisher import Publisher
 from realtime.engine.layer.redis.subscriber import Subscriber
-from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["RedisBroker"]
 
 logger = logging.getLogger(__name__)
+
+#: Counts on from the highest number that the server or the calling process knows of.
+_COUNT = """
+local number = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), tonumber(ARGV[1])) + ARGV[2]
+redis.call('SET', KEYS[1], number)
+return number
+"""
 
 
 class RedisBroker:
@@ -30,55 +38,23 @@ class RedisBroker:
     loop: it publishes by a connection of the calling loop, and the caller learns when that fails.
 
     Args:
-        process: the id of this process.
-        members: the members of this process.
         hosts: the Redis servers, as for channels_redis.
-        prefix: what every key and Redis channel begins with.
-        expiry: seconds for which messages may wait.
-        group_expiry: seconds for which a named channel that nobody reads stays in its groups.
+        options: those of the layer.
         codec: turns messages into bytes.
-        timing: how long to wait for Redis.
-        statistics: where everything is counted.
-        capacity_of: returns a channel's capacity.
+        members: the members of this process.
     """
 
-    def __init__(
-        self,
-        process: str,
-        members: LocalMembers,
-        hosts: Sequence[Any],
-        *,
-        prefix: str,
-        expiry: float,
-        group_expiry: float,
-        codec: Codec,
-        timing: Timing,
-        statistics: Statistics,
-        capacity_of: Callable[[str], int],
-    ) -> None:
-        self._process = process
-        self._members = members
-        self._prefix = prefix
-        self._expiry = expiry
+    def __init__(self, hosts: Sequence[Any], options: LayerOptions, codec: Codec, members: LocalMembers) -> None:
+        self._options = options
         self._codec = codec
-        self._timing = timing
-        self._statistics = statistics
-        self._capacity_of = capacity_of
-        self._hosts = Hosts(hosts, timing.connect)
-        self.named = NamedChannels(
-            self._hosts,
-            prefix=prefix,
-            expiry=expiry,
-            group_expiry=group_expiry,
-            codec=codec,
-            timeout=timing.command,
-            statistics=statistics,
-        )
+        self._members = members
+        self._hosts = Hosts(hosts, options.timing.connect)
+        self.named = NamedChannels(self._hosts, options, codec, self._settle)
         self._lock = threading.Lock()
         self._connections: _Connections | None = None
+        self._highest: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-
-    # Members of this process
+        members.on_deserted = self._leave
 
     async def ready(self) -> None:
         """Listen to the other processes; return when the first attempt to connect has succeeded or failed."""
@@ -111,20 +87,9 @@ class RedisBroker:
             self._members.discard(group, channel)
             raise
 
-    def leave(self, group: str) -> None:
-        """Unsubscribe from ``group`` some time later, if it has no members then."""
-        connections = self._connections
-        if connections is not None and connections.is_alive:
-            name = self.named.group_key(group)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                subscriber = connections.subscribers[self._hosts.shard(name)]
-                connections.loop.call_soon_threadsafe(subscriber.unsubscribe, name)
-
-    # Messages to other processes
-
     async def send_to_process(self, process: str, message: RemoteMessage) -> None:
         """Send a message to a process, for one of its channels."""
-        await self.publish(f"{self._prefix}:process:{process}", self._codec.encode(message))
+        await self.publish(f"{self._options.prefix}:process:{process}", self._codec.encode(message))
 
     def encode_for_group(self, message: RemoteMessage) -> tuple[str, bytes]:
         """Return what ``publish()`` takes, for a message to the members that other processes have.
@@ -146,54 +111,24 @@ class RedisBroker:
             await connections.publishers[self._hosts.shard(name)].publish(name, payload)
             return
         host = self._hosts.of(name)
-        async with host.reached_within(self._timing.command):
+        async with host.reached_within(self._options.timing.command):
             publishing: Any = host.client().pipeline(transaction=False)
             _, channels = await publishing.publish(name, payload).smembers(name).execute()
-        self._statistics.published += 1
-        await self._push_to_members(name, payload, [channel.decode() for channel in channels])
+        self._options.statistics.published += 1
+        await self.named.push_to_members(name, payload, [channel.decode() for channel in channels])
 
-    # Named channels
-
-    async def push(self, message: RemoteMessage) -> bool:
-        """Put a message into a named channel; returns whether there was room.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
-        await self._settle()
-        channel = message.target
-        return await self.named.push(channel, self._codec.encode(message), self._capacity_of(channel))
-
-    async def add_named(self, group: str, channel: str) -> None:
-        """Put a named channel into a group.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
-        await self._settle()
-        await self.named.add(group, channel)
-
-    async def discard_named(self, group: str, channel: str) -> None:
-        """Take a named channel out of a group.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
-        await self._settle()
-        await self.named.discard(group, channel)
-
-    # All processes
-
-    async def next_number(self, name: str) -> int:
+    async def next_number(self, name: str, *, step: int = 1) -> int:
         """Return 1, 2, 3 and so on for each name, every number to one process.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        key = f"{self._prefix}:number:{name}"
+        key = f"{self._options.prefix}:number:{name}"
         host = self._hosts.of(key)
-        async with host.reached_within(self._timing.command):
-            return int(await host.client().incr(key))
+        async with host.reached_within(self._options.timing.command):
+            number = int(await host.client().execute_command("EVAL", _COUNT, 1, key, self._highest.get(name, 0), step))
+        self._highest[name] = max(number, self._highest.get(name, 0))
+        return number
 
     async def check(self) -> None:
         """Ping every server.
@@ -202,7 +137,7 @@ class RedisBroker:
             UpstreamUnavailable: if one of them does not answer.
         """
         for host in self._hosts:
-            async with host.reached_within(self._timing.command):
+            async with host.reached_within(self._options.timing.command):
                 await host.client().ping()
 
     async def flush(self) -> None:
@@ -211,9 +146,10 @@ class RedisBroker:
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
+        self._highest.clear()
         for host in self._hosts:
-            async with host.reached_within(self._timing.command):
-                async for key in host.client().scan_iter(match=f"{self._prefix}:*"):
+            async with host.reached_within(self._options.timing.command):
+                async for key in host.client().scan_iter(match=f"{self._options.prefix}:*"):
                     await host.client().delete(key)
 
     async def close(self) -> None:
@@ -225,29 +161,18 @@ class RedisBroker:
         for host in self._hosts:
             await host.close_client()
 
-    # Inside
-
     def _make_connections(self, host: Host) -> tuple[Subscriber, Publisher]:
-        own = f"{self._prefix}:process:{self._process}"
+        own = f"{self._options.prefix}:process:{self._options.process}"
         names = [own, *map(self.named.group_key, self._members.groups())]
         subscriber = Subscriber(
             host,
+            self._options,
             [name for name in names if self._hosts.of(name) is host],
-            is_deserted=lambda name: not self._members.has_members(self._group(name)),
+            is_deserted=lambda name: not self._members.has_members(self.named.group_of(name)),
             on_message=self._on_message,
-            on_back=self._members.resynchronise,
-            statistics=self._statistics,
-            timing=self._timing,
+            on_back=self._on_back,
         )
-        publisher = Publisher(
-            host,
-            subscriber.wait_until_up,
-            on_members=self._push_to_members,
-            statistics=self._statistics,
-            expiry=self._expiry,
-            timeout=self._timing.command,
-        )
-        return subscriber, publisher
+        return subscriber, Publisher(host, self._options, subscriber.up.wait, self.named.push_to_members)
 
     async def _in_loop(self, connections: _Connections, coroutine: Coroutine[Any, Any, None]) -> None:
         """Await a coroutine in the loop that listens."""
@@ -255,11 +180,21 @@ class RedisBroker:
             await coroutine
             return
         there = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, connections.loop))
-        done, _ = await asyncio.wait([there], timeout=self._timing.connect + self._timing.command)
+        timing = self._options.timing
+        done, _ = await asyncio.wait([there], timeout=timing.connect + timing.command)
         if done:
             there.result()
         else:
             logger.warning("The event loop that listens to the other processes is blocked; a subscription is late.")
+
+    def _leave(self, group: str) -> None:
+        """Unsubscribe from ``group`` some time later, if it has no members then."""
+        connections = self._connections
+        if connections is not None and connections.is_alive:
+            name = self.named.group_key(group)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                subscriber = connections.subscribers[self._hosts.shard(name)]
+                connections.loop.call_soon_threadsafe(subscriber.unsubscribe, name)
 
     async def _settle(self) -> None:
         """Let what this process has sent to groups before reach their named channels first.
@@ -271,9 +206,12 @@ class RedisBroker:
             for publisher in connections.publishers:
                 await publisher.settle()
 
-    async def _push_to_members(self, name: str, payload: bytes, channels: Iterable[str]) -> None:
-        for channel in channels:
-            await self.named.push_to_member(self._group(name), channel, payload, self._capacity_of(channel))
+    async def _on_back(self) -> None:
+        """Tell a Redis that may have lost its memory which numbers are given out, then the members of the gap."""
+        for name in tuple(self._highest):
+            with contextlib.suppress(UpstreamUnavailable):  # the connection is lost again, and will be back again
+                await self.next_number(name, step=0)
+        await self._members.resynchronise()
 
     async def _on_message(self, data: bytes) -> None:
         if self._codec.is_own(data):
@@ -281,10 +219,10 @@ class RedisBroker:
         try:
             message = self._codec.decode(data)
         except UndecodableMessage:
-            self._statistics.undecodable += 1
+            self._options.statistics.undecodable += 1
             logger.exception("A message from another process is lost: it could not be decoded.")
             return
-        self._statistics.received += 1
+        self._options.statistics.received += 1
         try:
             await self._deliver(message)
         except Exception:
@@ -297,7 +235,7 @@ class RedisBroker:
                 await self._members.deliver(group, GroupMessage(content, trace))
             case (Kind.CHANNEL, channel, content, trace):
                 if self._members.post(channel, GroupMessage(content, trace).copy()):
-                    self._statistics.delivered += 1
+                    self._options.statistics.delivered += 1
             case (Kind.ADD, channel, group, _):
                 # Not here: the subscription is confirmed by the reader that has called this.
                 task = asyncio.create_task(self.join(group, channel))
@@ -305,9 +243,6 @@ class RedisBroker:
                 task.add_done_callback(self._tasks.discard)
             case (Kind.DISCARD, channel, group, _):
                 self._members.discard(group, channel)
-
-    def _group(self, name: str) -> str:
-        return name.removeprefix(self.named.group_key(""))
 
 
 class _Connections:
@@ -327,7 +262,7 @@ class _Connections:
 
     @property
     def is_up(self) -> bool:
-        return all(subscriber.is_up for subscriber in self.subscribers)
+        return all(subscriber.up.is_set() for subscriber in self.subscribers)
 
     def stop(self) -> None:
         """End the tasks, from any thread."""

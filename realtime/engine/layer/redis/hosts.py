@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,31 +15,13 @@ from redis.exceptions import RedisError
 
 from realtime.engine.errors import UpstreamUnavailable
 
-__all__ = ["Host", "Hosts", "Timing"]
+__all__ = ["Host", "Hosts"]
 
 #: An idle connection of redis-py 8 has a read timeout of 5 s, as long as its blocking pops wait: it would be killed
 #: while it waits for a message. Nothing here waits without a timeout of its own, so that the socket needs none.
 #: RESP2: with RESP3 a pool does not notice that an idle connection was closed by the server, and the next command
 #: fails (redis-py skips the check while maintenance notifications are enabled).
 CONNECTION_DEFAULTS: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "health_check_interval": 15}
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a layer waits for Redis, in seconds.
-
-    Args:
-        connect: to connect, authenticate and subscribe.
-        command: for the answer to a command.
-        silence: without data from the server before a ping; after twice that the connection counts as lost.
-        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
-            again costs no round trip.
-    """
-
-    connect: float = 2.0
-    command: float = 3.0
-    silence: float = 1.5
-    linger: float = 10.0
 
 
 class Host:
@@ -105,7 +86,7 @@ class Host:
             raise UpstreamUnavailable(str(self), error) from error
 
 
-class Hosts:
+class Hosts(list[Host]):
     """The Redis servers of a layer; each name belongs to one of them.
 
     Args:
@@ -114,21 +95,15 @@ class Hosts:
     """
 
     def __init__(self, hosts: Sequence[Any], connect_timeout: float) -> None:
-        self._hosts = [Host(config, connect_timeout) for config in decode_hosts(hosts)]
-
-    def __iter__(self) -> Iterator[Host]:
-        return iter(self._hosts)
-
-    def __getitem__(self, index: int) -> Host:
-        return self._hosts[index]
+        super().__init__(Host(config, connect_timeout) for config in decode_hosts(hosts))
 
     def shard(self, name: str) -> int:
         """Return the index of the server that ``name`` belongs to, the same in every process."""
-        return zlib.crc32(name.encode()) % len(self._hosts)
+        return zlib.crc32(name.encode()) % len(self)
 
     def of(self, name: str) -> Host:
         """Return the server that ``name`` belongs to."""
-        return self._hosts[self.shard(name)]
+        return self[self.shard(name)]
 
 
 async def _close_at_the_end(client: Redis) -> None:

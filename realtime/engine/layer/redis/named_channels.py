@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, UndecodableMessage
+from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
+from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Hosts
-from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["NamedChannels"]
 
@@ -64,32 +64,18 @@ class NamedChannels:
 
     Args:
         hosts: the servers; a channel is on one of them.
-        prefix: what the keys begin with.
-        expiry: seconds for which a message waits.
-        group_expiry: seconds for which a channel that nobody reads stays in its groups.
+        options: those of the layer.
         codec: turns messages into bytes.
-        timeout: seconds that Redis may take to answer.
-        statistics: where messages that could not be read, or had no room, are counted.
+        settle: returns when what was sent to groups before has reached their named channels.
     """
 
     def __init__(
-        self,
-        hosts: Hosts,
-        *,
-        prefix: str,
-        expiry: float,
-        group_expiry: float,
-        codec: Codec,
-        timeout: float,
-        statistics: Statistics,
+        self, hosts: Hosts, options: LayerOptions, codec: Codec, settle: Callable[[], Awaitable[None]]
     ) -> None:
         self._hosts = hosts
-        self._prefix = prefix
-        self._expiry_ms = int(expiry * 1000)
-        self._group_expiry = group_expiry
+        self._options = options
         self._codec = codec
-        self._timeout = timeout
-        self._statistics = statistics
+        self._settle = settle
         self._renewal_due: dict[str, float] = {}
         self._overflowing: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -97,7 +83,11 @@ class NamedChannels:
 
     def group_key(self, group: str) -> str:
         """Return the key of a group's named channels; messages to the group are published by the same name."""
-        return f"{self._prefix}:group:{group}"
+        return f"{self._options.prefix}:group:{group}"
+
+    def group_of(self, key: str) -> str:
+        """Return the group that ``key`` belongs to."""
+        return key.removeprefix(self.group_key(""))
 
     async def add(self, group: str, channel: str) -> None:
         """Put a channel into a group.
@@ -105,6 +95,7 @@ class NamedChannels:
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
+        await self._settle()
         await self._keep(channel)
         await self._run(self.group_key(group), "SADD", self.group_key(group), channel)
 
@@ -114,32 +105,36 @@ class NamedChannels:
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
+        await self._settle()
         await self._run(self.group_key(group), "SREM", self.group_key(group), channel)
 
-    async def push(self, channel: str, payload: bytes, capacity: int) -> bool:
+    async def push(self, message: RemoteMessage) -> bool:
         """Put a message behind the others. Returns whether there was room.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        return bool(await self._push(channel, [self._key(channel)], payload, capacity))
+        await self._settle()
+        channel = message.target
+        return bool(await self._push(channel, self._codec.encode(message), self._key(channel)))
 
-    async def push_to_member(self, group: str, channel: str, payload: bytes, capacity: int) -> None:
-        """Put a message to a group into one of its members; one that has no room loses it.
+    async def push_to_members(self, group_key: str, payload: bytes, channels: Iterable[str]) -> None:
+        """Put a message to a group into its named channels; one that has no room loses it.
 
         Raises:
             UpstreamUnavailable: if Redis cannot be reached.
         """
-        pushed = await self._push(channel, [self._key(channel), self._readers_key(channel)], payload, capacity)
-        if pushed < 0:
-            await self.discard(group, channel)
-        elif pushed:
-            self._overflowing.discard(channel)
-        else:
-            self._statistics.dropped += 1
-            if channel not in self._overflowing:
-                self._overflowing.add(channel)
-                logger.warning("Channel %s is full (%d messages): it misses messages to groups.", channel, capacity)
+        for channel in channels:
+            pushed = await self._push(channel, payload, self._key(channel), self._readers_key(channel))
+            if pushed < 0:
+                await self._run(group_key, "SREM", group_key, channel)
+            elif pushed:
+                self._overflowing.discard(channel)
+            else:
+                self._options.statistics.dropped += 1
+                if channel not in self._overflowing:
+                    self._overflowing.add(channel)
+                    logger.warning("Channel %s is full: it misses messages to groups.", channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """Take the oldest message, waiting for it through outages.
@@ -187,10 +182,10 @@ class NamedChannels:
     async def _pop(self, channel: str) -> bytes | None:
         if time.monotonic() >= self._renewal_due.get(channel, 0):
             await self._keep(channel, "XX")
-            self._renewal_due[channel] = time.monotonic() + self._group_expiry / RENEWALS
+            self._renewal_due[channel] = time.monotonic() + self._options.group_expiry / RENEWALS
         key = self._key(channel)
         host = self._hosts.of(channel)
-        async with host.reached_within(self._timeout + BLOCK):
+        async with host.reached_within(self._options.timing.command + BLOCK):
             await host.client().eval(_DROP_EXPIRED, 1, key)
             reply: Any = await host.client().blpop([key], timeout=BLOCK)
         return None if reply is None else bytes(reply[1])
@@ -200,29 +195,29 @@ class NamedChannels:
         try:
             kind, _, content, trace = self._codec.decode(entry[DEADLINE_LENGTH:])
         except UndecodableMessage:
-            self._statistics.undecodable += 1
+            self._options.statistics.undecodable += 1
             logger.exception("A message of channel %s is lost: it could not be decoded.", channel)
             return None
         message = GroupMessage(content, trace)
         return None if kind is Kind.GROUP and message.exclude == channel else message.copy()
 
-    async def _push(self, channel: str, keys: list[str], payload: bytes, capacity: int) -> int:
-        arguments = [*keys, payload, capacity, self._expiry_ms]
-        return int(await self._run(channel, "EVAL", _PUSH, len(keys), *arguments))
+    async def _push(self, channel: str, payload: bytes, *keys: str) -> int:
+        limits = [self._options.capacity_of(channel), int(self._options.expiry * 1000)]
+        return int(await self._run(channel, "EVAL", _PUSH, len(keys), *keys, payload, *limits))
 
     async def _keep(self, channel: str, *condition: str) -> None:
         """Let the memberships of a channel last for ``group_expiry`` from now."""
-        expiry_ms = int(self._group_expiry * 1000)
+        expiry_ms = int(self._options.group_expiry * 1000)
         await self._run(channel, "SET", self._readers_key(channel), 1, "PX", expiry_ms, *condition)
 
     async def _run(self, name: str, *command: Any) -> Any:
         """Run a command on the server that ``name``, a channel or the key of a group, belongs to."""
         host = self._hosts.of(name)
-        async with host.reached_within(self._timeout):
+        async with host.reached_within(self._options.timing.command):
             return await host.client().execute_command(*command)
 
     def _key(self, channel: str) -> str:
-        return f"{self._prefix}:work:{channel}"
+        return f"{self._options.prefix}:work:{channel}"
 
     def _readers_key(self, channel: str) -> str:
-        return f"{self._prefix}:read:{channel}"
+        return f"{self._options.prefix}:read:{channel}"

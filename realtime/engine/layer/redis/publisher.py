@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from realtime.engine.errors import UpstreamUnavailable
+from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host
-from realtime.engine.layer.statistics import Statistics
 
 __all__ = ["MAX_WAITING_BYTES", "Publisher"]
 
@@ -55,29 +55,24 @@ class Publisher:
 
     Args:
         host: the server.
+        options: those of the layer.
         wait_until_up: returns when the server can be reached.
         on_members: called with each message that was published to a group with named channels, and these channels.
-        statistics: where messages are counted.
-        expiry: seconds for which a message may wait.
-        timeout: seconds for one round trip, and for a sender that waits for room.
     """
 
     def __init__(
         self,
         host: Host,
-        wait_until_up: Callable[[], Awaitable[None]],
-        *,
+        options: LayerOptions,
+        wait_until_up: Callable[[], Awaitable[object]],
         on_members: Callable[[str, bytes, list[str]], Awaitable[None]],
-        statistics: Statistics,
-        expiry: float,
-        timeout: float,
     ) -> None:
         self._host = host
         self._wait_until_up = wait_until_up
         self._on_members = on_members
-        self.statistics = statistics
-        self._expiry = expiry
-        self._timeout = timeout
+        self.statistics = options.statistics
+        self._expiry = options.expiry
+        self._timeout = options.timing.command
         self._pool = host.pool()
         self._connection: Any = None
         self._loop = asyncio.get_running_loop()

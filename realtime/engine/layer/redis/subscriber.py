@@ -13,11 +13,12 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from realtime.engine.errors import UpstreamUnavailable
-from realtime.engine.layer.redis.hosts import Host, Timing
-from realtime.engine.layer.statistics import Statistics
+from realtime.engine.layer.options import LayerOptions
+from realtime.engine.layer.redis.hosts import Host
 
 __all__ = ["Subscriber"]
 
@@ -36,55 +37,46 @@ class Subscriber:
 
     Args:
         host: the server.
+        options: those of the layer.
         wanted: the names to subscribe to from the start.
         is_deserted: whether a name that is about to be unsubscribed still has no members.
         on_message: called with each message's payload; the next one is read when it returns.
         on_back: called when the connection is up again after it was lost, and every wanted name is subscribed.
-        statistics: where connections are counted.
-        timing: how long to wait.
+
+    Attributes:
+        up: set while the connection is there and all names are subscribed.
     """
 
     def __init__(
         self,
         host: Host,
+        options: LayerOptions,
         wanted: Iterable[str],
         *,
         is_deserted: Callable[[str], bool],
         on_message: Callable[[bytes], Awaitable[None]],
         on_back: Callable[[], Awaitable[None]],
-        statistics: Statistics,
-        timing: Timing,
     ) -> None:
+        self.up = asyncio.Event()
         self._host = host
+        self._statistics = options.statistics
+        self._timing = options.timing
         self._wanted = set(wanted)
         self._is_deserted = is_deserted
         self._on_message = on_message
         self._on_back = on_back
-        self._statistics = statistics
-        self._timing = timing
         self._loop = asyncio.get_running_loop()
         self._connection: Any = None
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._leaving: dict[str, float] = {}
-        self._first_attempt: asyncio.Future[None] = self._loop.create_future()
+        self._was_tried = asyncio.Event()
         self._failure: UpstreamUnavailable | None = None
-        self._is_up = asyncio.Event()
         self._was_up = False
-        self._was_up_in_session = False
-
-    @property
-    def is_up(self) -> bool:
-        """Whether the connection is there and all names are subscribed."""
-        return self._is_up.is_set()
-
-    async def wait_until_up(self) -> None:
-        """Wait for the connection, however long that takes."""
-        await self._is_up.wait()
 
     async def wait_for_first_attempt(self) -> None:
         """Wait until the first attempt to connect has succeeded or failed."""
-        await asyncio.shield(self._first_attempt)
+        await self._was_tried.wait()
 
     async def subscribe(self, name: str) -> None:
         """Return when every later message on ``name`` will be received, or its loss reported.
@@ -100,8 +92,11 @@ class Subscriber:
         if name in self._confirmed:
             return
         if not self._was_up:
-            await self._reach_for_the_first_time(name)
-        if not self.is_up or name in self._confirmed:
+            await self._was_tried.wait()
+            if self._failure is not None:
+                self._wanted.discard(name)
+                raise self._failure
+        if not self.up.is_set() or name in self._confirmed:
             return
         try:
             async with asyncio.timeout(self._timing.command):
@@ -124,44 +119,35 @@ class Subscriber:
         """Keep the connection up until cancelled."""
         attempt = 0
         while True:
+            pool = self._host.pool()
             try:
-                await self._session()
+                await self._session(pool)
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
-                attempt = 0 if self._was_up_in_session else attempt
+                attempt = 0 if self.up.is_set() else attempt
                 self._lost(error)
+            finally:
+                self.up.clear()
+                # A confirmation cannot come any more: the loss is reported at the next connection.
+                self._confirmed.clear()
+                for future in self._waiting.values():
+                    future.set_result(None)
+                self._waiting.clear()
+                await self._disconnect()
+                self._connection = None
+                await pool.aclose()
             delay = BACK_OFF[min(attempt, len(BACK_OFF) - 1)]
             attempt += 1
             # Spread, so that a hundred processes do not come at the same instant.
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311
 
-    async def _reach_for_the_first_time(self, name: str) -> None:
-        if self._failure is None:
-            await self.wait_for_first_attempt()
-        if self._failure is not None:
-            self._wanted.discard(name)
-            raise self._failure
-
-    async def _session(self) -> None:
+    async def _session(self, pool: ConnectionPool) -> None:
         """Connect, subscribe and read until the connection is lost."""
-        self._was_up_in_session = False
-        pool = self._host.pool()
-        try:
-            async with asyncio.timeout(self._timing.connect):
-                self._connection = await pool.get_connection()
-                await self._subscribe_to_all()
-            await self._announce()
-            while True:
-                await self._handle(await self._read())
-        finally:
-            self._is_up.clear()
-            # A confirmation cannot come any more: the loss is reported at the next connection.
-            self._confirmed.clear()
-            for future in self._waiting.values():
-                future.set_result(None)
-            self._waiting.clear()
-            await self._disconnect()
-            self._connection = None
-            await pool.aclose()
+        async with asyncio.timeout(self._timing.connect):
+            self._connection = await pool.get_connection()
+            await self._subscribe_to_all()
+        await self._announce()
+        while True:
+            await self._handle(await self._read())
 
     async def _subscribe_to_all(self) -> None:
         names = sorted(self._wanted)
@@ -174,10 +160,8 @@ class Subscriber:
         self._statistics.connects += 1
         self._failure = None
         was_up, self._was_up = self._was_up, True
-        self._was_up_in_session = True
-        self._is_up.set()
-        if not self._first_attempt.done():
-            self._first_attempt.set_result(None)
+        self.up.set()
+        self._was_tried.set()
         # Names that were wanted while the list of them was on its way.
         for name in self._wanted - self._confirmed:
             await self._send("SUBSCRIBE", name)
@@ -187,14 +171,13 @@ class Subscriber:
 
     def _lost(self, error: BaseException) -> None:
         failure = UpstreamUnavailable(str(self._host), error)
-        if self._was_up_in_session:
+        if self.up.is_set():
             self._statistics.disconnects += 1
             logger.warning("The connection to Redis was lost; connecting again: %s", failure)
         elif self._failure is None and not self._was_up:
             logger.error("%s -- messages stay within this process until it can; trying again.", failure)
         self._failure = failure
-        if not self._first_attempt.done():
-            self._first_attempt.set_result(None)
+        self._was_tried.set()
 
     async def _read(self) -> Any:
         """Return the server's next message.

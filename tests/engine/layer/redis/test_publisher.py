@@ -9,10 +9,10 @@ import threading
 import pytest
 from redis.asyncio import Redis
 
+from realtime.engine.layer.options import LayerOptions, Timing
 from realtime.engine.layer.redis import publisher as publisher_module
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.layer.redis.publisher import Publisher
-from realtime.engine.layer.statistics import Statistics
 
 
 class Gate:
@@ -57,8 +57,9 @@ async def no_members(name, payload, channels):
     raise AssertionError(f"{name} is no group")
 
 
-def new_publisher(url, gate, **options):
-    return Publisher(Hosts([url], 2.0)[0], gate.wait, on_members=no_members, statistics=Statistics(), **options)
+def new_publisher(url, gate, *, expiry, timeout):
+    options = LayerOptions(expiry=expiry, timing=Timing(command=timeout))
+    return Publisher(Hosts([url], 2.0)[0], options, gate.wait, no_members)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import uuid
 import pytest
 from redis.asyncio import Redis
 
+from realtime.engine.layer.options import LayerOptions, Timing
 from realtime.engine.layer.redis import subscriber as subscriber_module
-from realtime.engine.layer.redis.hosts import Hosts, Timing
+from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.layer.redis.subscriber import Subscriber
-from realtime.engine.layer.statistics import Statistics
 
 
 class Heard:
@@ -21,15 +21,15 @@ class Heard:
         self.payloads: asyncio.Queue[bytes] = asyncio.Queue()
         self.was_back = asyncio.Event()
         self.has_members: set[str] = set()
-        self.statistics = Statistics()
+        options = LayerOptions(timing=Timing(connect=1, command=1, silence=0.1, linger=linger))
+        self.statistics = options.statistics
         self.subscriber = Subscriber(
             Hosts([url], 2.0)[0],
+            options,
             wanted,
             is_deserted=lambda name: name not in self.has_members,
             on_message=self.payloads.put,
             on_back=self._back,
-            statistics=self.statistics,
-            timing=Timing(connect=1, command=1, silence=0.1, linger=linger),
         )
         self.task = asyncio.create_task(self.subscriber.run())
 
@@ -65,7 +65,7 @@ def name():
 
 async def test_what_is_wanted_from_the_start_is_heard(hear, client, name):
     heard = hear(name, f"{name}.other")
-    await heard.subscriber.wait_until_up()
+    await heard.subscriber.up.wait()
     await client.publish(name, b"one")
     await client.publish(f"{name}.other", b"two")
     assert [await heard.payloads.get() for _ in range(2)] == [b"one", b"two"]
@@ -89,7 +89,7 @@ async def test_several_that_want_the_same_at_once_wait_for_one_confirmation(hear
 async def test_more_names_than_one_command_takes_are_all_subscribed(hear, client, name, monkeypatch):
     monkeypatch.setattr(subscriber_module, "NAMES_PER_COMMAND", 7)
     heard = hear(*(f"{name}.{number}" for number in range(30)))
-    await heard.subscriber.wait_until_up()
+    await heard.subscriber.up.wait()
     assert len(await client.pubsub_channels(f"{name}.*")) == 30
 
 
@@ -118,7 +118,7 @@ async def test_who_comes_back_in_time_finds_the_name_subscribed(hear, client, na
 
 async def test_a_name_that_has_members_again_when_it_is_to_be_left_stays_subscribed(hear, client, name):
     heard = hear(name, f"{name}.empty", linger=0)
-    await heard.subscriber.wait_until_up()
+    await heard.subscriber.up.wait()
     heard.has_members.add(name)
     heard.subscriber.unsubscribe(name)
     heard.subscriber.unsubscribe(f"{name}.empty")
@@ -140,7 +140,7 @@ async def test_names_left_during_constant_traffic_are_left_too(hear, client, nam
 
 async def test_an_unconfirmed_subscription_costs_the_connection(hear, client, name, shared_redis):
     heard = hear()
-    await heard.subscriber.wait_until_up()
+    await heard.subscriber.up.wait()
     shared_redis.pause()
     try:
         await heard.subscriber.subscribe(name)
@@ -153,7 +153,7 @@ async def test_an_unconfirmed_subscription_costs_the_connection(hear, client, na
 
 async def test_a_silent_but_healthy_server_is_not_given_up(hear, client, name):
     heard = hear(name)
-    await heard.subscriber.wait_until_up()
+    await heard.subscriber.up.wait()
     await asyncio.sleep(0.5)  # five times the silence after which it is asked
     await client.publish(name, b"still here")
     assert await heard.payloads.get() == b"still here"

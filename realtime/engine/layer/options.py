@@ -1,0 +1,85 @@
+"""What the parts of one layer share in one process: its options and its counters."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+__all__ = ["LayerOptions", "Statistics", "Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a layer waits for Redis, in seconds.
+
+    Args:
+        connect: to connect, authenticate and subscribe.
+        command: for the answer to a command.
+        silence: without data from the server before a ping; after twice that the connection counts as lost.
+        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
+            again costs no round trip.
+    """
+
+    connect: float = 2.0
+    command: float = 3.0
+    silence: float = 1.5
+    linger: float = 10.0
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counters that only grow, from the start of the process.
+
+    Every message that does not reach its receiver is counted by one of ``dropped``, ``expired``, ``unpublished`` and
+    ``undecodable``: nothing is lost silently.
+    """
+
+    published: int = 0
+    """Messages handed over to Redis."""
+    received: int = 0
+    """Messages that came from other processes."""
+    delivered: int = 0
+    """Deliveries to members of this process; a message to 500 members is 500 deliveries."""
+    dropped: int = 0
+    """Messages that a full queue refused."""
+    expired: int = 0
+    """Messages that nobody took within the layer's ``expiry``."""
+    unpublished: int = 0
+    """Messages that other processes may have missed, because Redis could not be reached in time."""
+    undecodable: int = 0
+    """Messages from Redis that this process could not read."""
+    connects: int = 0
+    """Connections to Redis that were established, the first one included."""
+    disconnects: int = 0
+    """Connections to Redis that were lost."""
+    resynchronised: int = 0
+    """Members that got ``layer.resynchronise``."""
+
+    def as_dict(self) -> dict[str, int]:
+        """Return all counters by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOptions:
+    """The options of ``FanoutChannelLayer`` that several of its parts need, with what they share.
+
+    Args:
+        process: the id of this process.
+        capacity_of: returns the capacity of a channel's queue.
+        statistics: where everything is counted.
+        clock: a monotonic clock in seconds.
+        lock: guards channels, queues and groups, from any thread; it is held for a few instructions.
+    """
+
+    process: str = ""
+    prefix: str = "realtime"
+    expiry: float = 60
+    group_expiry: float = 86400
+    capacity_of: Callable[[str], int] = lambda channel: 100
+    timing: Timing = Timing()
+    statistics: Statistics = field(default_factory=Statistics)
+    clock: Callable[[], float] = time.monotonic
+    lock: threading.RLock = field(default_factory=threading.RLock)
