@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -135,12 +136,16 @@ async def test_auth_is_closed_with_3000_when_the_token_expires(server, token) ->
         assert await close_code(client) == (3000, "the access token has expired")
 
 
-async def test_chat_reaches_every_other_client_with_the_number_of_its_author() -> None:
-    with ServerProcess() as server:
-        await chat_of_three(server.ws("/ws/chat"))
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[ServerProcess]:
+    """A server that has counted no user of the chat yet, and sends its pings often."""
+    environment = {"REALTIME_HEARTBEAT_INTERVAL": "0.2", "REALTIME_HEARTBEAT_TIMEOUT": "5"}
+    with ServerProcess(env=environment) as server:
+        yield server
 
 
-async def chat_of_three(url: str) -> None:
+async def test_chat_reaches_every_other_client_with_the_number_of_its_author(own_server) -> None:
+    url = own_server.ws("/ws/chat")
     async with connect(url) as first, connect(url) as second, connect(url) as third:
         await second.send("hello")
         await second.send(b"ignored")
@@ -186,25 +191,23 @@ async def test_a_frame_over_the_limit_is_closed_with_1009(server) -> None:
         assert code == 1009
 
 
-async def test_heartbeat_pings_at_its_interval_and_lives_while_the_peer_answers() -> None:
-    environment = {"REALTIME_HEARTBEAT_INTERVAL": "0.2", "REALTIME_HEARTBEAT_TIMEOUT": "5"}
-    with ServerProcess(env=environment) as server:
-        async with connect(server.ws("/ws/heartbeat"), ping_interval=None) as client:
-            third_pong = asyncio.Event()
-            pongs = 0
-            send_frame = client.protocol.send_frame
+async def test_heartbeat_pings_at_its_interval_and_lives_while_the_peer_answers(own_server) -> None:
+    async with connect(own_server.ws("/ws/heartbeat"), ping_interval=None) as client:
+        third_pong = asyncio.Event()
+        pongs = 0
+        send_frame = client.protocol.send_frame
 
-            def count_pongs(frame: Frame) -> None:
-                nonlocal pongs
-                pongs += frame.opcode is Opcode.PONG
-                if pongs == 3:
-                    third_pong.set()
-                send_frame(frame)
+        def count_pongs(frame: Frame) -> None:
+            nonlocal pongs
+            pongs += frame.opcode is Opcode.PONG
+            if pongs == 3:
+                third_pong.set()
+            send_frame(frame)
 
-            client.protocol.send_frame = count_pongs  # type: ignore[method-assign]
-            await asyncio.wait_for(third_pong.wait(), 10)
-            await client.send("alive")
-            assert await receive(client) == "alive"
+        client.protocol.send_frame = count_pongs  # type: ignore[method-assign]
+        await asyncio.wait_for(third_pong.wait(), 10)
+        await client.send("alive")
+        assert await receive(client) == "alive"
 
 
 @pytest.mark.parametrize("path", ["/nope", "/ws/nope", "/", "/ws/rooms/a/b"])

@@ -25,7 +25,7 @@ def test_project_is_served_without_naming_the_application() -> None:
 #: Starts the reactor of ``python -m project``, and prints what loops and how many threads there are.
 REACTOR = """
 import asyncio, threading
-from project.__main__ import use_uvloop
+from realtime.engine.server.command import use_uvloop
 use_uvloop()
 import daphne.server
 from twisted.internet import reactor
