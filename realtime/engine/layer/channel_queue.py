@@ -30,7 +30,6 @@ class ChannelQueue:
 
     Args:
         name: the channel's name.
-        capacity: how many messages it holds.
         options: those of the layer.
         loop: the event loop in which the channel is read; None where any loop may read it.
         resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, so that the consumer
@@ -45,14 +44,13 @@ class ChannelQueue:
     def __init__(
         self,
         name: str,
-        capacity: int,
         options: LayerOptions,
         loop: asyncio.AbstractEventLoop | None = None,
         *,
         resynchronise: bool = False,
     ) -> None:
         self.name = name
-        self.capacity = capacity
+        self.capacity = options.capacity_of(name)
         self.loop = loop
         self.direct: Callable[[SharedMessage], None] | None = None
         self._options = options
@@ -134,14 +132,12 @@ class ChannelQueue:
         return self._messages is not None and len(self) > 0
 
     def _drop_expired(self) -> None:
-        messages = self._messages
-        if messages is None:
-            return
-        now = self._options.clock()
-        while messages and messages[0][0] <= now:
-            messages.popleft()
-            self._options.statistics.expired += 1
-        self._end_burst()
+        if self._messages is not None:
+            now = self._options.clock()
+            while self._messages and self._messages[0][0] <= now:
+                self._messages.popleft()
+                self._options.statistics.expired += 1
+            self._end_burst()
 
     def _end_burst(self) -> None:
         if not self._messages:
@@ -163,20 +159,18 @@ class Subscription(ChannelQueue):
     def __init__(
         self,
         name: str,
-        capacity: int,
         options: LayerOptions,
         *,
         wake: Callable[[], None],
         close: Callable[[Subscription], None],
         resynchronise: bool,
     ) -> None:
-        super().__init__(name, capacity, options, asyncio.get_running_loop(), resynchronise=resynchronise)
+        super().__init__(name, options, asyncio.get_running_loop(), resynchronise=resynchronise)
         self._wake = wake
         self._close = close
         self.is_closed = False
 
     def post(self, message: ChannelMessage) -> bool:
-        """Put a message into the queue, from any thread; the consumer is woken if it was empty."""
         if self.is_closed:
             return False
         count = self.put(message)
@@ -185,7 +179,6 @@ class Subscription(ChannelQueue):
         return count > 0
 
     def resynchronise(self) -> None:
-        """Put ``layer.resynchronise`` into the queue of a consumer that handles it."""
         if self._resynchronise and not self.is_closed and self.put_resynchronise() == 1:
             self._call_wake()
 
@@ -216,14 +209,13 @@ class ReaderQueue(ChannelQueue):
 
     __slots__ = ("_waiters", "kept_until", "readers")
 
-    def __init__(self, name: str, capacity: int, options: LayerOptions, *, kept_until: float) -> None:
-        super().__init__(name, capacity, options)
-        self.kept_until = kept_until
+    def __init__(self, name: str, options: LayerOptions) -> None:
+        super().__init__(name, options)
+        self.kept_until = options.clock() + options.group_expiry
         self.readers = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def post(self, message: ChannelMessage) -> bool:
-        """Put a message into the queue, from any thread; one reader is woken."""
         with self._options.lock:
             if not self.put(message):
                 return False

@@ -60,10 +60,7 @@ class LocalMembers:
         Raises:
             ValueError: if the channel is attached already.
         """
-        capacity = self._options.capacity_of(channel)
-        subscription = Subscription(
-            channel, capacity, self._options, wake=wake, close=self._forget, resynchronise=resynchronise
-        )
+        subscription = Subscription(channel, self._options, wake=wake, close=self._forget, resynchronise=resynchronise)
         with self._lock:
             former = self._channels.get(channel)
             if former is not None and former.loop is not None:
@@ -201,9 +198,7 @@ class LocalMembers:
     def _channel(self, channel: str) -> ChannelQueue:
         member = self._channels.get(channel)
         if member is None:
-            kept_until = self._options.clock() + self._options.group_expiry
-            member = ReaderQueue(channel, self._options.capacity_of(channel), self._options, kept_until=kept_until)
-            self._channels[channel] = member
+            member = self._channels[channel] = ReaderQueue(channel, self._options)
         return member
 
     def _leave(self, group: str, member: ChannelQueue) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 
@@ -29,6 +30,10 @@ def options(clock):
     return LayerOptions(expiry=60, clock=clock)
 
 
+def queue_of(capacity, options, **rest):
+    return ChannelQueue("chan", dataclasses.replace(options, capacity_of=lambda _: capacity), **rest)
+
+
 def drain(queue):
     messages = []
     while queue:
@@ -37,7 +42,7 @@ def drain(queue):
 
 
 def test_mail_comes_out_in_the_order_in_which_it_came(options):
-    queue = ChannelQueue("chan", 3, options)
+    queue = queue_of(3, options)
     assert not queue
     assert [queue.put({"n": n}) for n in range(3)] == [1, 2, 3]
     assert len(queue) == 3
@@ -46,7 +51,7 @@ def test_mail_comes_out_in_the_order_in_which_it_came(options):
 
 
 def test_put_says_when_the_queue_was_empty(options):
-    queue = ChannelQueue("chan", 3, options)
+    queue = queue_of(3, options)
     assert queue.put({}) == 1
     assert queue.put({}) == 2
     drain(queue)
@@ -55,18 +60,18 @@ def test_put_says_when_the_queue_was_empty(options):
 
 def test_an_empty_queue_has_nothing_to_take(options):
     with pytest.raises(LookupError, match="chan is empty"):
-        ChannelQueue("chan", 3, options).get_nowait()
+        queue_of(3, options).get_nowait()
 
 
 def test_a_full_queue_refuses_and_counts_and_keeps_what_it_has(options):
-    queue = ChannelQueue("chan", 2, options)
+    queue = queue_of(2, options)
     assert [queue.put({"n": n}) for n in range(4)] == [1, 2, 0, 0]
     assert options.statistics.dropped == 2
     assert drain(queue) == [{"n": 0}, {"n": 1}]
 
 
 def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(options, caplog):
-    queue = ChannelQueue("chan", 1, options)
+    queue = queue_of(1, options)
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             queue.put({})
@@ -79,7 +84,7 @@ def test_a_burst_of_drops_is_logged_once_and_the_next_burst_again(options, caplo
 
 
 def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(options, caplog):
-    queue = ChannelQueue("chan", 2, options)
+    queue = queue_of(2, options)
     for _ in range(3):
         queue.put({})
     with caplog.at_level(logging.WARNING):
@@ -93,7 +98,7 @@ def test_a_consumer_that_takes_one_and_loses_one_in_turn_is_one_burst(options, c
 
 
 def test_the_consumer_learns_at_which_point_it_missed_something(options):
-    queue = ChannelQueue("chan", 2, options, resynchronise=True)
+    queue = queue_of(2, options, resynchronise=True)
     for n in range(4):
         queue.put({"n": n})
     assert drain(queue) == [{"n": 0}, {"n": 1}, {"type": RESYNCHRONISE}]
@@ -103,7 +108,7 @@ def test_the_consumer_learns_at_which_point_it_missed_something(options):
 
 
 def test_a_loss_elsewhere_is_told_beyond_the_capacity(options):
-    queue = ChannelQueue("chan", 1, options)
+    queue = queue_of(1, options)
     queue.put({"n": 0})
     assert queue.put_resynchronise() == 2
     assert drain(queue) == [{"n": 0}, {"type": RESYNCHRONISE}]
@@ -111,7 +116,7 @@ def test_a_loss_elsewhere_is_told_beyond_the_capacity(options):
 
 
 def test_mail_that_nobody_took_in_time_is_gone_and_counted(options, clock):
-    queue = ChannelQueue("chan", 10, options)
+    queue = queue_of(10, options)
     queue.put({"n": 0})
     clock.now = 30
     queue.put({"n": 1})
@@ -122,7 +127,7 @@ def test_mail_that_nobody_took_in_time_is_gone_and_counted(options, clock):
 
 
 def test_expired_mail_makes_room(options, clock):
-    queue = ChannelQueue("chan", 1, options)
+    queue = queue_of(1, options)
     queue.put({"n": 0})
     clock.now = 61
     assert queue.put({"n": 1}) == 1
@@ -130,14 +135,14 @@ def test_expired_mail_makes_room(options, clock):
 
 
 def test_the_notice_of_a_loss_does_not_expire(options, clock):
-    queue = ChannelQueue("chan", 1, options)
+    queue = queue_of(1, options)
     queue.put_resynchronise()
     clock.now = 10_000
     assert drain(queue) == [{"type": RESYNCHRONISE}]
 
 
 def test_clear_throws_everything_away_without_counting_it(options):
-    queue = ChannelQueue("chan", 1, options)
+    queue = queue_of(1, options)
     queue.put({})
     queue.clear()
     assert not queue
@@ -146,7 +151,7 @@ def test_clear_throws_everything_away_without_counting_it(options):
 
 @pytest.fixture
 def reader_queue():
-    return ReaderQueue("chan", 10, LayerOptions(), kept_until=0)
+    return ReaderQueue("chan", LayerOptions())
 
 
 async def waiting_readers(reader_queue, count):

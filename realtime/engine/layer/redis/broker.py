@@ -35,7 +35,8 @@ class RedisBroker:
 
     A process subscribes to one Redis channel of its own, for messages to its channels, and to one for each group that
     it has members of. It listens in one event loop, the first that has members. A process without members has no such
-    loop: it publishes by a connection of the calling loop, and the caller learns when that fails.
+    loop: it publishes by a connection of the calling loop, and the caller learns when that fails. Where Redis has to
+    be reached and cannot be, every coroutine raises ``UpstreamUnavailable``.
 
     Args:
         hosts: the Redis servers, as for channels_redis.
@@ -60,7 +61,7 @@ class RedisBroker:
         """Listen to the other processes; return when the first attempt to connect has succeeded or failed."""
         connections = self.listen()
         for subscriber in connections.subscribers:
-            await self._in_loop(connections, subscriber.wait_for_first_attempt())
+            await self._in_loop(connections, subscriber.tried.wait())
 
     def listen(self) -> _Connections:
         """Listen to the other processes in this event loop, unless another one does so already."""
@@ -73,11 +74,7 @@ class RedisBroker:
             return connections
 
     async def join(self, group: str, channel: str) -> None:
-        """Put a channel of this process into a group, and subscribe to it if that has not been done.
-
-        Raises:
-            UpstreamUnavailable: if Redis has not been reached since the start of the process.
-        """
+        """Put a channel of this process into a group, and subscribe to it if that has not been done."""
         self._members.add(group, channel)
         connections = self.listen()
         name = self.named.group_key(group)
@@ -102,9 +99,6 @@ class RedisBroker:
         """Send bytes to the processes that are subscribed to a name, and to its named channels.
 
         A process that listens to the others does not wait for Redis.
-
-        Raises:
-            UpstreamUnavailable: if this process does not listen, and Redis cannot be reached.
         """
         connections = self._connections
         if connections is not None and connections.is_alive:
@@ -118,11 +112,7 @@ class RedisBroker:
         await self.named.push_to_members(name, payload, [channel.decode() for channel in channels])
 
     async def next_number(self, name: str, *, step: int = 1) -> int:
-        """Return 1, 2, 3 and so on for each name, every number to one process.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Return 1, 2, 3 and so on for each name, every number to one process."""
         key = f"{self._options.prefix}:number:{name}"
         host = self._hosts.of(key)
         async with host.reached_within(self._options.timing.command):
@@ -141,11 +131,7 @@ class RedisBroker:
                 await host.client().ping()
 
     async def flush(self) -> None:
-        """Delete everything that the layer keeps in Redis.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Delete everything that the layer keeps in Redis."""
         self._highest.clear()
         for host in self._hosts:
             async with host.reached_within(self._options.timing.command):
@@ -174,7 +160,7 @@ class RedisBroker:
         )
         return subscriber, Publisher(host, self._options, subscriber.up.wait, self.named.push_to_members)
 
-    async def _in_loop(self, connections: _Connections, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _in_loop(self, connections: _Connections, coroutine: Coroutine[Any, Any, object]) -> None:
         """Await a coroutine in the loop that listens."""
         if asyncio.get_running_loop() is connections.loop:
             await coroutine
@@ -265,12 +251,10 @@ class _Connections:
         return all(subscriber.up.is_set() for subscriber in self.subscribers)
 
     def stop(self) -> None:
-        """End the tasks, from any thread."""
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._task.cancel)
 
     async def aclose(self) -> None:
-        """End the tasks, in their own event loop, and wait for that."""
         self._task.cancel()
         await asyncio.wait([self._task])
 

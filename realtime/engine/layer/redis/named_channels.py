@@ -60,7 +60,8 @@ class NamedChannels:
     """Named channels across processes, and their groups; each message goes to one receiver.
 
     A group's named channels are a set. Each channel has a key that expires when nobody has joined or read it for
-    ``group_expiry``; a message to the group finds that out, and takes the channel out of the set.
+    ``group_expiry``; a message to the group finds that out, and takes the channel out of the set. Where Redis cannot
+    be reached, every coroutine raises ``UpstreamUnavailable``; ``receive()`` only until it has been reached once.
 
     Args:
         hosts: the servers; a channel is on one of them.
@@ -90,40 +91,24 @@ class NamedChannels:
         return key.removeprefix(self.group_key(""))
 
     async def add(self, group: str, channel: str) -> None:
-        """Put a channel into a group.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Put a channel into a group."""
         await self._settle()
         await self._keep(channel)
         await self._run(self.group_key(group), "SADD", self.group_key(group), channel)
 
     async def discard(self, group: str, channel: str) -> None:
-        """Take a channel out of a group, if it is in it.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Take a channel out of a group, if it is in it."""
         await self._settle()
         await self._run(self.group_key(group), "SREM", self.group_key(group), channel)
 
     async def push(self, message: RemoteMessage) -> bool:
-        """Put a message behind the others. Returns whether there was room.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Put a message behind the others. Returns whether there was room."""
         await self._settle()
         channel = message.target
         return bool(await self._push(channel, self._codec.encode(message), self._key(channel)))
 
     async def push_to_members(self, group_key: str, payload: bytes, channels: Iterable[str]) -> None:
-        """Put a message to a group into its named channels; one that has no room loses it.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Put a message to a group into its named channels; one that has no room loses it."""
         for channel in channels:
             pushed = await self._push(channel, payload, self._key(channel), self._readers_key(channel))
             if pushed < 0:
@@ -137,11 +122,7 @@ class NamedChannels:
                     logger.warning("Channel %s is full: it misses messages to groups.", channel)
 
     async def receive(self, channel: str) -> dict[str, Any]:
-        """Take the oldest message, waiting for it through outages.
-
-        Raises:
-            UpstreamUnavailable: if Redis has not been reached since the start of the process.
-        """
+        """Take the oldest message, waiting for it through outages."""
         while True:
             try:
                 entry = await self._request(channel)

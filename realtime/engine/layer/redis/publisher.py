@@ -11,7 +11,7 @@ import concurrent.futures
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -80,20 +80,17 @@ class Publisher:
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
         self._has_messages = asyncio.Event()
-        self._room: list[Future] = []
         self._is_idle = True
         self._is_losing = False
 
     async def publish(self, channel: str, payload: bytes) -> None:
         """Take a message for publication, from any event loop; waits only where too much is waiting already."""
-        room = self._put(channel, payload)
-        if room is None:
+        if self._put(channel, payload):
             return
         try:
             async with asyncio.timeout(self._timeout):
-                while room is not None:
-                    await asyncio.wrap_future(room)
-                    room = self._put(channel, payload)
+                while not self._put(channel, payload):
+                    await self.settle()
         except TimeoutError:
             self._lose(1, f"more than {MAX_WAITING_BYTES} bytes wait for it")
 
@@ -124,22 +121,18 @@ class Publisher:
             finally:
                 await self._pool.aclose()
 
-    def _put(self, channel: str, payload: bytes) -> Future | None:
-        """Take a message; where there is no room for it, return what is done when there may be some."""
+    def _put(self, channel: str, payload: bytes) -> bool:
         with self._lock:
             # The one message that is larger than the limit goes too.
             if self._waiting and self._bytes + len(payload) > MAX_WAITING_BYTES:
-                # Under the same lock: room that came in between would wake nobody.
-                room = Future()
-                self._room.append(room)
-                return room
+                return False
             self._waiting.append(_Waiting(self._loop.time() + self._expiry, channel, payload))
             self._bytes += len(payload)
             self._is_idle = False
-            if len(self._waiting) > 1:
-                return None
-        self._wake()
-        return None
+            is_first = len(self._waiting) == 1
+        if is_first:
+            self._wake()
+        return True
 
     def _wake(self) -> None:
         if asyncio.get_running_loop() is self._loop:
@@ -155,7 +148,9 @@ class Publisher:
         finally:
             with self._lock:
                 self._is_idle = not self._waiting
-            _resolve(marks)
+            for mark in marks:
+                if mark.set_running_or_notify_cancel():
+                    mark.set_result(None)
 
     def _take(self) -> tuple[list[tuple[str, bytes]], list[Future]]:
         now = self._loop.time()
@@ -174,8 +169,6 @@ class Publisher:
                     batch.append((message.channel, message.payload))
             if not self._waiting:
                 self._has_messages.clear()
-            room, self._room = self._room, []
-        _resolve(room)
         if expired:
             self._lose(expired, f"they have waited for more than {self._expiry:g} s")
         return batch, marks
@@ -233,9 +226,3 @@ class Publisher:
         if not self._is_losing:
             self._is_losing = True
             logger.warning("Messages to other processes are lost, since %s.", reason)
-
-
-def _resolve(futures: Iterable[Future]) -> None:
-    for future in futures:
-        if future.set_running_or_notify_cancel():
-            future.set_result(None)

@@ -45,6 +45,7 @@ class Subscriber:
 
     Attributes:
         up: set while the connection is there and all names are subscribed.
+        tried: set when the first attempt to connect has succeeded or failed.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Subscriber:
         on_back: Callable[[], Awaitable[None]],
     ) -> None:
         self.up = asyncio.Event()
+        self.tried = asyncio.Event()
         self._host = host
         self._statistics = options.statistics
         self._timing = options.timing
@@ -70,13 +72,8 @@ class Subscriber:
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._leaving: dict[str, float] = {}
-        self._was_tried = asyncio.Event()
         self._failure: UpstreamUnavailable | None = None
         self._was_up = False
-
-    async def wait_for_first_attempt(self) -> None:
-        """Wait until the first attempt to connect has succeeded or failed."""
-        await self._was_tried.wait()
 
     async def subscribe(self, name: str) -> None:
         """Return when every later message on ``name`` will be received, or its loss reported.
@@ -92,7 +89,7 @@ class Subscriber:
         if name in self._confirmed:
             return
         if not self._was_up:
-            await self._was_tried.wait()
+            await self.tried.wait()
             if self._failure is not None:
                 self._wanted.discard(name)
                 raise self._failure
@@ -100,7 +97,10 @@ class Subscriber:
             return
         try:
             async with asyncio.timeout(self._timing.command):
-                await self._request(name)
+                if name not in self._waiting:
+                    self._waiting[name] = self._loop.create_future()
+                    await self._send("SUBSCRIBE", name)
+                await asyncio.shield(self._waiting[name])
         except TimeoutError:
             # What is published from now on may be missed. With a new connection the loss is reported.
             logger.warning("Redis at %s did not confirm a subscription; connecting again.", self._host)
@@ -144,30 +144,23 @@ class Subscriber:
         """Connect, subscribe and read until the connection is lost."""
         async with asyncio.timeout(self._timing.connect):
             self._connection = await pool.get_connection()
-            await self._subscribe_to_all()
-        await self._announce()
-        while True:
-            await self._handle(await self._read())
-
-    async def _subscribe_to_all(self) -> None:
-        names = sorted(self._wanted)
-        for start in range(0, len(names), NAMES_PER_COMMAND):
-            await self._send("SUBSCRIBE", *names[start : start + NAMES_PER_COMMAND])
-        while not self._confirmed.issuperset(names):
-            await self._handle(await self._connection.read_response(disconnect_on_error=False))
-
-    async def _announce(self) -> None:
+            names = sorted(self._wanted)
+            for start in range(0, len(names), NAMES_PER_COMMAND):
+                await self._send("SUBSCRIBE", *names[start : start + NAMES_PER_COMMAND])
+            while not self._confirmed.issuperset(names):
+                await self._handle(await self._connection.read_response(disconnect_on_error=False))
         self._statistics.connects += 1
         self._failure = None
         was_up, self._was_up = self._was_up, True
         self.up.set()
-        self._was_tried.set()
-        # Names that were wanted while the list of them was on its way.
-        for name in self._wanted - self._confirmed:
+        self.tried.set()
+        for name in self._wanted - self._confirmed:  # wanted while the list was on its way
             await self._send("SUBSCRIBE", name)
         if was_up:
             logger.warning("Redis at %s is back.", self._host)
             await self._on_back()
+        while True:
+            await self._handle(await self._read())
 
     def _lost(self, error: BaseException) -> None:
         failure = UpstreamUnavailable(str(self._host), error)
@@ -177,14 +170,9 @@ class Subscriber:
         elif self._failure is None and not self._was_up:
             logger.error("%s -- messages stay within this process until it can; trying again.", failure)
         self._failure = failure
-        self._was_tried.set()
+        self.tried.set()
 
     async def _read(self) -> Any:
-        """Return the server's next message.
-
-        Raises:
-            TimeoutError: if the server does not answer a ping.
-        """
         await self._leave_deserted()
         silence = self._timing.silence
         response = await self._connection.read_response(timeout=silence, disconnect_on_error=False)
@@ -205,13 +193,6 @@ class Subscriber:
                 waiting = self._waiting.pop(channel, None)
                 if waiting is not None:
                     waiting.set_result(None)
-
-    async def _request(self, name: str) -> None:
-        waiting = self._waiting.get(name)
-        if waiting is None:
-            waiting = self._waiting[name] = self._loop.create_future()
-            await self._send("SUBSCRIBE", name)
-        await asyncio.shield(waiting)
 
     async def _leave_deserted(self) -> None:
         names = []
