@@ -138,69 +138,55 @@ def lock_rooms(ids: Iterable[int]) -> dict[int, Room]:
 def _store_in_one_transaction(writes: Sequence[Write], perhaps_stored: Sequence[Write]) -> list[Outcome]:
     with transaction.atomic():
         rooms = lock_rooms(write.room_id for write in writes)
-        batch = _Batch(rooms, _known_messages(perhaps_stored), _current_standings(writes, rooms))
-        outcomes = [batch.add(write) for write in writes]
-        RoomMessage.objects.bulk_create(batch.rows)
-        for room in batch.written:
+        known = _known_messages(perhaps_stored)
+        standings = _current_standings(writes, rooms)
+        now = timezone.now()
+        rows: list[RoomMessage] = []
+        outcomes: list[Outcome] = []
+        for write in writes:
+            room = rooms.get(write.room_id)
+            if room is None:
+                outcomes.append(unknown_room(write.slug))
+                continue
+            refusal = _refusal(write, room, standings)
+            if refusal is not None:
+                outcomes.append(refusal)
+                continue
+            place = room.pk, write.idempotency_key
+            row = known.get(place)
+            is_repeat = row is not None
+            if row is None:
+                row = known[place] = _new_row(write, room, now)
+                rows.append(row)
+            chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
+            outcomes.append(Stored(row.seq, row.at, encode(chat), room.access_version, is_repeat))
+        RoomMessage.objects.bulk_create(rows)
+        for room in {row.room for row in rows}:
             Room.objects.filter(pk=room.pk).update(last_seq=room.last_seq)
     return outcomes
 
 
-class _Batch:
-    """Gives out numbers to the messages of one transaction."""
+def _refusal(write: Write, room: Room, standings: dict[tuple[int, int], Standing]) -> Refusal | None:
+    standing = write.standing
+    if room.access_version != write.access_version and write.person.user_id is not None:
+        standing = standings[room.pk, write.person.user_id]
+        if standing is Standing.OUTSIDER and write.standing is not Standing.OUTSIDER:
+            return Refusal("not_joined", "You are no longer a member of this room.")
+    return decide(standing, RoomFacts.of(room), Action.POST)
 
-    def __init__(
-        self,
-        rooms: dict[int, Room],
-        known: dict[tuple[int, str], RoomMessage],
-        standings: dict[tuple[int, int], Standing],
-    ) -> None:
-        self._rooms = rooms
-        self._known = known
-        self._standings = standings
-        self._now = timezone.now()
-        self.rows: list[RoomMessage] = []
-        self.written: set[Room] = set()
 
-    def add(self, write: Write) -> Outcome:
-        room = self._rooms.get(write.room_id)
-        if room is None:
-            return unknown_room(write.slug)
-        refusal = self._refusal(write, room)
-        if refusal is not None:
-            return refusal
-        key = write.idempotency_key
-        row = self._known.get((room.pk, key))
-        is_repeat = row is not None
-        if row is None:
-            row = self._new_row(write, room, key)
-        chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
-        return Stored(row.seq, row.at, encode(chat), room.access_version, is_repeat)
-
-    def _refusal(self, write: Write, room: Room) -> Refusal | None:
-        standing = write.standing
-        if room.access_version != write.access_version and write.person.user_id is not None:
-            standing = self._standings[room.pk, write.person.user_id]
-            if standing is Standing.OUTSIDER and write.standing is not Standing.OUTSIDER:
-                return Refusal("not_joined", "You are no longer a member of this room.")
-        return decide(standing, RoomFacts.of(room), Action.POST)
-
-    def _new_row(self, write: Write, room: Room, key: str) -> RoomMessage:
-        room.last_seq += 1
-        row = RoomMessage(
-            room=room,
-            seq=room.last_seq,
-            author_id=write.person.user_id,
-            name=write.person.name,
-            content=write.content,
-            at=self._now,
-            connection=write.connection,
-            idempotency_key=key,
-        )
-        self.rows.append(row)
-        self.written.add(room)
-        self._known[room.pk, key] = row
-        return row
+def _new_row(write: Write, room: Room, now: datetime.datetime) -> RoomMessage:
+    room.last_seq += 1
+    return RoomMessage(
+        room=room,
+        seq=room.last_seq,
+        author_id=write.person.user_id,
+        name=write.person.name,
+        content=write.content,
+        at=now,
+        connection=write.connection,
+        idempotency_key=write.idempotency_key,
+    )
 
 
 def _known_messages(writes: Sequence[Write]) -> dict[tuple[int, str], RoomMessage]:

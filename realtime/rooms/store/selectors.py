@@ -7,7 +7,7 @@ A room's messages are committed in the order of their numbers, under the lock of
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
@@ -115,9 +115,9 @@ def read_snapshot(room_id: int, since: Position | None) -> Snapshot:
     room = Room.objects.only("slug", "epoch", "last_seq", "access_version").get(pk=room_id)
     rows = _visible(room_id).filter(seq__lte=room.last_seq)
     if since is not None and _can_resume(room, since):
-        missed = _chats(room.slug, rows.filter(seq__gt=since.seq).order_by("seq"))
+        missed = [_chat(room.slug, row) for row in rows.filter(seq__gt=since.seq).order_by("seq")]
         return Snapshot(room.last_seq, missed, True, room.access_version)
-    newest = _chats(room.slug, reversed(list(rows.order_by("-seq")[: limits().newest])))
+    newest = read_before(room_id, room.slug, room.last_seq + 1, limits().newest)
     return Snapshot(room.last_seq, newest, False, room.access_version)
 
 
@@ -126,7 +126,7 @@ def read_before(room_id: int, slug: str, before: int | None, limit: int) -> list
     rows = _visible(room_id)
     if before is not None:
         rows = rows.filter(seq__lt=before)
-    return _chats(slug, reversed(list(rows.order_by("-seq")[:limit])))
+    return [_chat(slug, row) for row in reversed(list(rows.order_by("-seq")[:limit]))]
 
 
 def read_between(room_id: int, slug: str, after: int, upto: int) -> Tail:
@@ -174,10 +174,6 @@ def _can_resume(room: Room, since: Position) -> bool:
 
 def _visible(room_id: int) -> QuerySet[RoomMessage]:
     return RoomMessage.objects.filter(room_id=room_id, is_hidden=False)
-
-
-def _chats(slug: str, rows: Iterable[RoomMessage]) -> list[Chat]:
-    return [_chat(slug, row) for row in rows]
 
 
 def _chat(slug: str, row: RoomMessage) -> Chat:
