@@ -1,38 +1,26 @@
-"""The reference of the WebSocket API: ``/api/docs/`` for people, ``/asyncapi.json`` for programs."""
+"""The reference of the WebSocket API: ``/api/docs/``."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from realtime.engine.close import CATALOGUE
-from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts, policy_fields
 from realtime.engine.describe.schemas import MessageType, describe_messages
 from realtime.routing import websocket_urlpatterns
 
-__all__ = ["asyncapi_json", "reference"]
+__all__ = ["reference"]
 
 _AUTHENTICATION = {
     "none": "Nobody is asked who they are.",
     "optional": "A credential is checked where there is one; without one the client is a visitor.",
     "required": "Without a valid credential the handshake is answered with 401.",
 }
-
-
-@require_safe
-def asyncapi_json(request: HttpRequest) -> JsonResponse:
-    """Answer with the AsyncAPI document, for the host that was asked."""
-    document = asyncapi_document(
-        describe_endpoints(websocket_urlpatterns),
-        host=request.get_host(),
-        protocol="wss" if request.is_secure() else "ws",
-    )
-    return JsonResponse(document, json_dumps_params={"ensure_ascii": False})
 
 
 @require_safe

@@ -9,7 +9,6 @@ __all__ = ["urlpatterns"]
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("asyncapi.json", reference.asyncapi_json, name="asyncapi"),
     path("api/docs/", reference.reference, name="reference"),
     path("admin/live/", admin.site.admin_view(views.live), name="admin-live"),
 ]

@@ -30,6 +30,12 @@ class RoomsConfig(AppConfig):
         room_changed.connect(publish_change, dispatch_uid="realtime.rooms.fanout")
         checks.register(check_settings, "rooms")
 
+    def create_demo_data(self) -> None:
+        """Create the lobby. Anonymous users may write there, so that a newcomer can try it at once."""
+        from realtime.rooms.models import Room
+
+        Room.objects.get_or_create(slug="lobby", defaults={"title": "Lobby", "anonymous_may_post": True})
+
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """Refuse settings that would otherwise fail, or count as their strictest value, at the first request."""

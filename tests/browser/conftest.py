@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess, migrated_database
+from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 PROGRAM = "chromium"
 ARGUMENTS = [
@@ -31,33 +31,31 @@ ARGUMENTS = [
 TIMEOUT = 45_000
 expect.set_options(timeout=TIMEOUT)
 
-#: Every user of these tests has this password.
-PASSWORD = "correct horse battery staple"
-USERS = ("ann", "bob")
-
-#: A room in which visitors may write.
-OPEN_ROOM = "guestbook"
-
-MAKE_USERS = f"""
+#: Makes a second ordinary user beside the demo users.
+MAKE_BOB = """
 from django.contrib.auth import get_user_model
 users = get_user_model().objects
-users.create_superuser("root", password={PASSWORD!r})
-for name in {USERS!r}:
-    users.create_user(name, password={PASSWORD!r})
-from realtime.rooms.models import Room
-Room.objects.create(slug={OPEN_ROOM!r}, anonymous_may_post=True)
+users.create(username="bob", password=users.get(username="ann").password)
 """
+
+#: WCAG 2.2 level AA, and what axe's authors recommend beyond it.
+RUN_AXE = """async () => {
+  const { violations } = await axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  });
+  return violations.flatMap(({ id, help, nodes }) => nodes.map((node) => `${id}: ${help}: ${node.html.slice(0, 160)}`));
+}"""
 
 NewPage = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the users ann, bob and root, and a room for visitors."""
+def database(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo database with a further user, bob."""
     path = tmp_path_factory.mktemp("browser") / "db.sqlite3"
-    path.write_bytes(migrated_database().read_bytes())
+    path.write_bytes(database.read_bytes())
     subprocess.run(
-        [sys.executable, "manage.py", "shell", "--command", MAKE_USERS],
+        [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", MAKE_BOB],
         cwd=PROJECT_ROOT,
         env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
         check=True,
@@ -119,10 +117,10 @@ def complaints() -> Complaints:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_page(browser: Browser, server: ServerProcess, complaints: Complaints) -> AsyncIterator[NewPage]:
-    """Opens a page in a context (cookies, memory) of its own: ``await new_page("/", color_scheme="dark")``."""
+    """Opens a page in a context (cookies, memory) of its own: ``await new_page("/rooms/", color_scheme="dark")``."""
     contexts = []
 
-    async def open_page(path: str | None = "/", *, base_url: str | None = None, **options: object) -> Page:
+    async def open_page(path: str | None = "/login/", *, base_url: str | None = None, **options: object) -> Page:
         context = await browser.new_context(base_url=base_url or server.http(""), **options)
         context.set_default_timeout(TIMEOUT)
         contexts.append(context)
@@ -137,3 +135,15 @@ async def new_page(browser: Browser, server: ServerProcess, complaints: Complain
     for context in contexts:
         await context.close()
     assert complaints.unexpected == []
+
+
+@pytest.fixture
+def violations(npm_package: Callable[[str], Path]) -> Callable[[Page], Awaitable[list[str]]]:
+    """Returns what a page has against the rules of axe-core, which comes from npm at test time."""
+    axe = (npm_package("axe-core@4.14.1") / "axe.min.js").read_text()
+
+    async def of_page(page: Page) -> list[str]:
+        await page.evaluate(axe)
+        return await page.evaluate(RUN_AXE)
+
+    return of_page

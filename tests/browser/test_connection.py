@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from playwright.async_api import Page
 
+from realtime.engine.close import close_codes
 from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -12,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 #: Makes a Connection that the following scripts find as ``connection``; ``states`` and ``messages`` are what it told.
 OPEN = """async ({url, ticket, longPause, ...options}) => {
   const { Connection, SignedOut } = await import("/static/realtime/connection.js");
-  const closeCodes = JSON.parse(document.getElementById("realtime-data").textContent).closeCodes;
+  const closeCodes = CLOSE_CODES;
   window.states = [];
   window.messages = [];
   window.renewals = [];
@@ -26,7 +29,7 @@ OPEN = """async ({url, ticket, longPause, ...options}) => {
   connection.addEventListener("state", ({ detail }) => states.push(detail));
   connection.addEventListener("message", ({ detail }) => messages.push(detail));
   connection.start();
-}"""
+}""".replace("CLOSE_CODES", json.dumps(close_codes()))
 
 
 async def until(page: Page, condition: str) -> None:
@@ -59,7 +62,7 @@ async def test_nothing_is_sent_without_a_connection(new_page, complaints):
 async def test_it_comes_back_when_the_server_does(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await new_page("/", base_url=first.http(""))
+        page = await new_page("/login/", base_url=first.http(""))
         await page.evaluate(OPEN, {"url": "/ws"})
         await until(page, "states.at(-1)?.phase === 'open'")
         first.kill()

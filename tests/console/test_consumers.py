@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from urllib.request import Request, urlopen
-
 import pytest
 
 from realtime.engine.testing.client import Refused
 
-ADMIN, ANN = "admin", "ann"
-
-
-@pytest.fixture
-def token_of(server, password):
-    """Gets an access token for a demo user."""
-
-    def get(user: str) -> str:
-        body = json.dumps({"username": user, "password": password}).encode()
-        request = Request(server.http("/api/token/"), body, {"Content-Type": "application/json"})
-        with urlopen(request) as response:
-            return json.load(response)["access"]
-
-    return get
-
-
-@pytest.fixture
-async def monitor(socket, token_of):
-    return await socket("/ws/admin/live", token=token_of(ADMIN))
+ANN = "ann"
 
 
 async def next_of(client, kind: str) -> dict:
@@ -54,18 +33,17 @@ async def test_who_is_not_staff_is_refused_with_403(socket, token_of):
         await socket("/ws/admin/live", token=token_of(ANN))
 
 
-async def test_an_overview_lists_connections_endpoints_and_rooms(socket, monitor, token_of):
-    ann = await socket("/ws/rooms/lobby", token=token_of(ANN))
-    assert (await ann.receive_json())["type"] == "Joined"
+async def test_an_overview_lists_connections_and_endpoints(socket, monitor, token_of):
+    await socket("/ws/auth", token=token_of(ANN))
 
     def has_ann(message):
-        return any(row["user"] == ANN and row["endpoint"] == "/ws/rooms/lobby" for row in message["newest"])
+        return any(row["user"] == ANN and row["endpoint"] == "/ws/auth" for row in message["newest"])
 
     seen = await until(monitor, has_ann)
     assert seen["processes"] == 1
     assert seen["connections"] >= 2
     assert seen["users"] >= 2
-    assert {"path": "/ws/rooms/lobby", "connections": 1} in seen["endpoints"]
+    assert "/ws/auth" in [row["path"] for row in seen["endpoints"]]
     assert any(row["room"] == "lobby" for row in seen["rooms"])
 
 
@@ -82,20 +60,9 @@ async def test_a_connection_is_ended_by_its_channel(socket, monitor, token_of):
     assert (await next_of(monitor, "Done"))["detail"] == "Disconnected."
 
 
-async def test_an_announcement_reaches_the_members(socket, monitor, token_of):
-    ann = await socket("/ws/rooms/lobby", token=token_of(ANN))
-    await next_of(ann, "Joined")
-    await monitor.send_json({"type": "Announce", "room": "lobby", "content": "Maintenance at noon"})
-    told = await next_of(ann, "Chat")
-    assert (told["user"], told["content"]) == (ADMIN, "Maintenance at noon")
-    assert f"message {told['seq']}" in (await next_of(monitor, "Done"))["detail"]
-
-
 @pytest.mark.parametrize(
     ("command", "detail"),
     [
-        ({"type": "Announce", "room": "nowhere", "content": "hello"}, "no room 'nowhere'"),
-        ({"type": "Announce", "room": "lobby", "content": "x" * 5000}, "4000"),
         ({"type": "Announce", "room": "lobby"}, "content"),
         ({"type": "Reboot"}, "Reboot"),
         ([], "object"),

@@ -7,11 +7,11 @@ import json
 import pytest
 from django.urls import path
 
+from realtime.console.consumers import MonitorConsumer
 from realtime.console.examples import presets_for
 from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.query import QueryConsumer
-from realtime.endpoints.rooms import RoomsConsumer
 from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.policy import MIB, SocketPolicy
 
@@ -62,8 +62,8 @@ def test_an_endpoint_that_asks_for_a_token_is_tried_without_one():
 
 
 def test_a_json_endpoint_offers_its_messages():
-    found = presets(RoomsConsumer)
-    assert json.loads(found["Join"]["text"])["type"] == "Join"
+    found = presets(MonitorConsumer)
+    assert json.loads(found["Disconnect"]["text"])["type"] == "Disconnect"
     assert found["Binary"] == {"hex": "00 ff"}
     assert "Empty message" not in found
 

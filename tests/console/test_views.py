@@ -14,7 +14,6 @@ from realtime.console.monitor import Overview
 from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
-from realtime.rooms.models import Room
 from realtime.routing import websocket_urlpatterns
 
 
@@ -171,12 +170,3 @@ def test_the_live_page_is_for_staff(client, admin_client):
     charts = [attributes["data-chart"] for tag, attributes in found if "data-chart" in attributes]
     assert set(charts) <= set(Overview.__struct_fields__)
     assert "/admin/live/" in admin_client.get("/admin/connections/liveconnection/").content.decode()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_no_question_over_http_runs_an_endpoint(async_client, django_user_model):
-    await async_client.aforce_login(await django_user_model.objects.acreate_user("ann"))
-    question = {"address": "/ws/rooms/made-by-a-question", "protocols": []}
-    headers = {"origin": "http://testserver"}
-    answer = await async_client.post("/api/handshake/", question, content_type="application/json", headers=headers)
-    assert (answer.status_code, await Room.objects.acount()) == (404, 0)

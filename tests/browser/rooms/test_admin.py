@@ -22,11 +22,11 @@ EVIL = '<script>alert(1)</script><img src=x onerror="alert(2)"><a href="javascri
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def admin(new_page: Callable[..., Awaitable[Page]]) -> AsyncIterator[Page]:
-    """A page of the admin, with root logged in. A dialog is a script that has run."""
+    """A page of the admin, with admin logged in. A dialog is a script that has run."""
     page = await new_page("/admin/")
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    await page.get_by_label("Username").fill("root")
+    await page.get_by_label("Username").fill("admin")
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("heading", name="Site administration")).to_be_visible()
@@ -74,7 +74,7 @@ async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProc
         await admin.get_by_label("Text").fill("Tonight at ten")
         await admin.get_by_role("button", name="Send").click()
         announced = await until(client, "Chat")
-        assert (announced["user"], announced["content"]) == ("root", "Tonight at ten")
+        assert (announced["user"], announced["content"]) == ("admin", "Tonight at ten")
 
         await admin.goto("/admin/connections/liveconnection/")
         while await admin.locator("tr", has_text="/ws/rooms/den").count() == 0:

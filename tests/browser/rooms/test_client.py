@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import datetime
+import json
 import signal
 
 import pytest
 from playwright.async_api import Page
 from rest_framework_simplejwt.tokens import AccessToken
 
+from realtime.engine.close import close_codes
 from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-#: Primary key of ann; root is made first.
+#: Primary key of ann; admin is made first.
 ANN = 2
 
 #: Makes a RoomsClient in a page; ``events`` is what it told. Tokens are used one after the other.
 OPEN = """async ({ tokens, room, ...options }) => {
   const { RoomsClient } = await import("/static/rooms/client.js");
-  const closeCodes = JSON.parse(document.getElementById("realtime-data").textContent).closeCodes;
+  const closeCodes = CLOSE_CODES;
   const current = () => tokens[0];
   const expires = (token) => new Date(JSON.parse(atob(token.split(".")[1])).exp * 1000);
   window.events = [];
@@ -45,7 +47,7 @@ OPEN = """async ({ tokens, room, ...options }) => {
   window.client = client;
   client.join(room);
   client.start();
-}"""
+}""".replace("CLOSE_CODES", json.dumps(close_codes()))
 
 
 def token(**lifetime: float) -> str:
@@ -195,7 +197,7 @@ async def test_a_visitor_is_told_that_a_message_may_be_lost_instead_of_sending_i
 async def test_what_waits_for_a_room_that_is_left_without_a_connection_fails_at_once(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await new_page("/", base_url=first.http(""))
+        page = await new_page("/login/", base_url=first.http(""))
         await page.evaluate(OPEN, {"room": "left-offline", "tokens": [token(minutes=5)]})
         await until(page, "events.some(([type]) => type === 'joined')")
         first.kill()
@@ -210,7 +212,7 @@ async def test_what_waits_for_a_room_that_is_left_without_a_connection_fails_at_
 async def test_a_message_whose_answer_is_cut_off_after_leaving_is_told_to_be_uncertain(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await new_page("/", base_url=first.http(""))
+        page = await new_page("/login/", base_url=first.http(""))
         await page.evaluate(OPEN, {"room": "left-early", "tokens": [token(minutes=5)]})
         await until(page, "events.some(([type]) => type === 'joined')")
         first.process.send_signal(signal.SIGSTOP)
@@ -245,7 +247,7 @@ async def test_a_room_that_is_left_and_joined_at_once_is_joined(new_page):
 async def test_what_is_said_before_the_room_is_taken_up_again_keeps_its_place(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await new_page("/", base_url=first.http(""))
+        page = await new_page("/login/", base_url=first.http(""))
         await page.evaluate(OPEN, {"room": "in-order", "tokens": [token(minutes=5)]})
         await until(page, "events.some(([type]) => type === 'joined')")
         first.kill()

@@ -96,7 +96,7 @@ async def test_what_is_written_while_the_server_is_down_arrives_once_and_in_orde
 async def test_what_a_visitor_writes_while_the_server_is_down_is_sent_when_it_is_back(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await enter(new_page, "guestbook", None, base_url=first.http(""))
+        page = await enter(new_page, "lobby", None, base_url=first.http(""))
         first.kill()
         await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
         await say(page, "from a visitor")
@@ -113,7 +113,7 @@ async def test_what_a_visitor_writes_while_the_server_is_down_is_sent_when_it_is
 async def test_a_visitor_is_told_that_a_message_without_an_answer_may_not_have_arrived(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await enter(new_page, "guestbook", None, base_url=first.http(""))
+        page = await enter(new_page, "lobby", None, base_url=first.http(""))
         await expect(page.locator("[data-people] li")).to_have_count(1)
         first.process.send_signal(signal.SIGSTOP)
         await say(page, "is anybody there?")

@@ -5,20 +5,21 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from realtime.rooms.models import Room
-
 __all__ = ["Command"]
 
 
 class Command(BaseCommand):
-    """Migrates the database, and creates an admin, a user and a lobby unless they are there."""
+    """Migrates the database, and creates an admin, a user and the demo data of the apps unless they are there.
 
-    help = "Migrate the database and create demo data: the users 'admin' and 'ann', and the room 'lobby'."
+    An app adds its own by a method ``create_demo_data()`` of its ``AppConfig``; it is called at each run."""
+
+    help = "Migrate the database and create demo data: the users 'admin' and 'ann', and what the apps add."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take ``--password``."""
@@ -31,8 +32,9 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         self._create_user("admin", "administrator, for /admin/", options["password"], is_admin=True)
         self._create_user("ann", "ordinary user", options["password"], is_admin=False)
-        # Visitors may write here, so that a newcomer can try it at once.
-        Room.objects.get_or_create(slug="lobby", defaults={"title": "Lobby", "anonymous_may_post": True})
+        for config in apps.get_app_configs():
+            if hasattr(config, "create_demo_data"):
+                config.create_demo_data()
 
     def _create_user(self, username: str, role: str, password: str | None, *, is_admin: bool) -> None:
         users = get_user_model().objects

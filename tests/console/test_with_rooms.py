@@ -1,0 +1,54 @@
+"""The console with the rooms: its live page shows them, and announces something in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from realtime.rooms.models import Room
+
+
+async def next_of(client, kind: str) -> dict:
+    while True:
+        message = await client.receive_json()
+        if message["type"] == kind:
+            return message
+
+
+async def test_an_overview_lists_the_rooms(socket, monitor, token_of):
+    ann = await socket("/ws/rooms/lobby", token=token_of("ann"))
+    await next_of(ann, "Joined")
+    seen = await next_of(monitor, "Overview")
+    while not any(row["endpoint"] == "/ws/rooms/lobby" for row in seen["newest"]):
+        seen = await next_of(monitor, "Overview")
+    assert {"path": "/ws/rooms/lobby", "connections": 1} in seen["endpoints"]
+    assert any(row["room"] == "lobby" for row in seen["rooms"])
+
+
+async def test_an_announcement_reaches_the_members(socket, monitor, token_of):
+    ann = await socket("/ws/rooms/lobby", token=token_of("ann"))
+    await next_of(ann, "Joined")
+    await monitor.send_json({"type": "Announce", "room": "lobby", "content": "Maintenance at noon"})
+    told = await next_of(ann, "Chat")
+    assert (told["user"], told["content"]) == ("admin", "Maintenance at noon")
+    assert f"message {told['seq']}" in (await next_of(monitor, "Done"))["detail"]
+
+
+@pytest.mark.parametrize(
+    ("command", "detail"),
+    [
+        ({"type": "Announce", "room": "nowhere", "content": "hello"}, "no room 'nowhere'"),
+        ({"type": "Announce", "room": "lobby", "content": "x" * 5000}, "4000"),
+    ],
+)
+async def test_what_cannot_be_announced_is_refused(monitor, command, detail):
+    await monitor.send_json(command)
+    assert detail in (await next_of(monitor, "Refused"))["detail"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_no_question_over_http_runs_an_endpoint(async_client, django_user_model):
+    await async_client.aforce_login(await django_user_model.objects.acreate_user("ann"))
+    question = {"address": "/ws/rooms/made-by-a-question", "protocols": []}
+    headers = {"origin": "http://testserver"}
+    answer = await async_client.post("/api/handshake/", question, content_type="application/json", headers=headers)
+    assert (answer.status_code, await Room.objects.acount()) == (404, 0)
