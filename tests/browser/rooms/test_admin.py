@@ -53,7 +53,7 @@ async def until(client: websockets.ClientConnection, kind: str) -> dict[str, Any
 async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProcess) -> None:
     await admin.goto("/admin/rooms/room/add/")
     await admin.get_by_label("Slug").fill("den")
-    await admin.get_by_label("Strangers may post").check()
+    await admin.get_by_label("Anonymous may post").check()
     await admin.get_by_role("button", name="Save", exact=True).click()
     async with websockets.connect(server.ws("/ws/rooms/den")) as client:
         guest = (await until(client, "Joined"))["members"][0]
