@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import websockets
 from rest_framework_simplejwt.tokens import AccessToken
@@ -114,6 +115,47 @@ class RoomClient:
         return seen
 
 
+class CommandProcess:
+    """A process that knows a site's settings, as a management command or a worker would, and runs Python code.
+
+    Args:
+        environment: of the site.
+    """
+
+    PROGRAM = """
+import contextlib, json, sys
+import django
+django.setup()
+for line in sys.stdin:
+    with contextlib.redirect_stdout(sys.stderr):
+        exec(json.loads(line), {})
+    print("done", flush=True)
+"""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", self.PROGRAM],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, code: str) -> None:
+        """Run code and wait for its end."""
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(json.dumps(code) + "\n")
+        stdin.flush()
+        assert stdout.readline() == "done\n"
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
 @dataclass
 class Site:
     """Server processes that share a database.
@@ -121,10 +163,12 @@ class Site:
     Args:
         processes: the processes; a single one stands twice.
         environment: their environment.
+        commands: the process for ``manage()``.
     """
 
     processes: list[ServerProcess]
     environment: dict[str, str]
+    commands: CommandProcess | None = None
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @property
@@ -170,8 +214,9 @@ class Site:
         return await asyncio.to_thread(self._api, method, path, user, data)
 
     async def manage(self, code: str) -> None:
-        """Run Python code in a process of its own that knows the site's settings, as a command or a worker would."""
-        await asyncio.to_thread(manage, code, self.environment)
+        """Run Python code in another process, as a command or a worker would."""
+        assert self.commands is not None
+        await asyncio.to_thread(self.commands.run, code)
 
     def _api(self, method: str, path: str, user: str | None, data: dict[str, Any]) -> tuple[int, Any]:
         headers = {"Content-Type": "application/json"}
@@ -190,12 +235,12 @@ class Site:
         await self._stack.aclose()
 
 
-def manage(code: str, environment: dict[str, str]) -> None:
+def manage(code: str, database_url: str) -> None:
     """Run Python code under ``manage.py shell``."""
     subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "--command", code],
         cwd=PROJECT_ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "DATABASE_URL": database_url, "DJANGO_DEBUG": "1"},
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -207,17 +252,32 @@ def sqlite_environment(database: Path, tmp_path_factory: pytest.TempPathFactory)
     copy = tmp_path_factory.mktemp("rooms") / "db.sqlite3"
     copy.write_bytes(database.read_bytes())
     environment = {"DATABASE_URL": f"sqlite:///{copy}", **ROOM_CREATION}
-    manage(CREATE_USERS.replace("{users}", repr(USERS)), environment)
+    manage(CREATE_USERS.replace("{users}", repr(USERS)), environment["DATABASE_URL"])
     return environment
 
 
 @pytest.fixture(scope="session")
-def postgresql_environment(postgresql_server: PostgresProcess) -> dict[str, str]:
+def new_postgresql_database(postgresql_server: PostgresProcess, password: str) -> Callable[[], str]:
+    """Return the address of a database with the demo data on PostgreSQL, new each time; migrated only once."""
+    template = postgresql_server.create_database()
+    manage(f"from django.core.management import call_command; call_command('demo', password={password!r})", template)
+
+    def copy() -> str:
+        address, _, name = template.rpartition("/")
+        copied = f"copy_{uuid.uuid4().hex}"
+        with psycopg.connect(f"{address}/postgres".replace("postgres:", "postgresql:"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {copied} TEMPLATE {name}")
+        return f"{address}/{copied}"
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def postgresql_environment(new_postgresql_database: Callable[[], str]) -> dict[str, str]:
     """A database with users on PostgreSQL."""
-    environment = {"DATABASE_URL": postgresql_server.create_database(), **ROOM_CREATION}
-    code = "from django.core.management import call_command; call_command('demo', password='pw')"
-    manage(code + CREATE_USERS.replace("{users}", repr(USERS)), environment)
-    return environment
+    url = new_postgresql_database()
+    manage(CREATE_USERS.replace("{users}", repr(USERS)), url)
+    return {"DATABASE_URL": url, **ROOM_CREATION}
 
 
 @pytest.fixture(scope="session")
@@ -229,7 +289,9 @@ def _sites(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Site]]:
         def start(kind: str) -> Site:
             if kind not in sites:
                 starter = {"sqlite": _start_on_sqlite, "postgresql": _start_on_postgresql}[kind]
-                sites[kind] = starter(request, stack)
+                sites[kind] = site = starter(request, stack)
+                site.commands = CommandProcess(site.environment)
+                stack.callback(site.commands.close)
             return sites[kind]
 
         yield start
@@ -261,7 +323,7 @@ def session_redis() -> Iterator[RedisProcess]:
 async def site(request: pytest.FixtureRequest, _sites: Callable[[str], Site]) -> AsyncIterator[Site]:
     """One process on SQLite, or two on PostgreSQL and Redis, with the users of ``USERS``."""
     shared = _sites(request.param)
-    own = Site(shared.processes, shared.environment)
+    own = Site(shared.processes, shared.environment, shared.commands)
     yield own
     await own.close()
 

@@ -83,13 +83,23 @@ def test_the_rules_are_those_of_the_table(place: tuple[Standing, str], outcomes:
 
 @pytest.fixture
 async def prefix(site: Any) -> str:
-    """Rooms of every kind, with a moderator, a member and somebody banned; their names begin with the prefix."""
-    prefix = getattr(site.processes[0], "rooms_of_every_kind", None)
-    if prefix is None:
-        prefix = f"t{uuid.uuid4().hex[:8]}"
+    """Rooms of every kind, that nobody enters; their names begin with the prefix."""
+    return await rooms_of_every_kind(site, "for_api")
+
+
+@pytest.fixture
+async def entered_prefix(site: Any) -> str:
+    """Rooms of every kind, in which users of the socket may become members."""
+    return await rooms_of_every_kind(site, "for_socket")
+
+
+async def rooms_of_every_kind(site: Any, purpose: str) -> str:
+    """Make rooms with a moderator, a member and somebody banned, once for each site and purpose."""
+    made = site.processes[0].__dict__.setdefault("rooms_of_every_kind", {})
+    if purpose not in made:
+        prefix = made[purpose] = f"t{uuid.uuid4().hex[:8]}"
         await asyncio.gather(*(make_room(site, f"{prefix}-{name.replace(' ', '-')}", ROOMS[name]) for name in ROOMS))
-        site.processes[0].rooms_of_every_kind = prefix
-    return str(prefix)
+    return str(made[purpose])
 
 
 async def make_room(site: Any, slug: str, facts: RoomFacts) -> None:
@@ -120,8 +130,14 @@ async def test_the_api_keeps_to_the_table(
     ]
     for (status, body), outcome, success in zip(answers, outcomes, (200, 201, 200), strict=True):
         assert status == (success if outcome is None else HTTP_STATUS[outcome]), body
-    listed = [r["room"] for r in await all_rooms(site, user)]
-    assert (f"{prefix}-{room.replace(' ', '-')}" in listed) == (outcomes[0] is None)
+
+
+@pytest.mark.parametrize("standing", USERS)
+async def test_the_list_of_rooms_keeps_to_the_table(site: Any, prefix: str, standing: Standing) -> None:
+    listed = [room["room"] for room in await all_rooms(site, USERS[standing])]
+    for (other, room), outcomes in TABLE.items():
+        if other is standing:
+            assert (f"{prefix}-{room.replace(' ', '-')}" in listed) == (outcomes[0] is None), room
 
 
 async def all_rooms(site: Any, user: str | None) -> list[dict[str, Any]]:
@@ -137,10 +153,10 @@ async def all_rooms(site: Any, user: str | None) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("place", "outcomes"), TABLE.items(), ids=IDS)
 async def test_the_socket_keeps_to_the_table(
-    site: Any, room: str, place: tuple[Standing, str], outcomes: tuple[str | None, ...]
+    site: Any, entered_prefix: str, place: tuple[Standing, str], outcomes: tuple[str | None, ...]
 ) -> None:
     standing, kind = place
-    await make_room(site, room, ROOMS[kind])
+    room = f"{entered_prefix}-{kind.replace(' ', '-')}"
     reading, posting, _ = outcomes
     client = await site.client(USERS[standing])
     answer = await client.ask("Join", room=room)

@@ -22,28 +22,37 @@ from realtime.rooms.services import Admission, admit
 LIMIT = 3
 
 
-@pytest.fixture
-def start(site: Any) -> Iterator[Callable[..., Any]]:
-    """Starts the processes of the site once more, with a limit on new rooms and further settings."""
+@pytest.fixture(scope="module")
+def limited_processes() -> Iterator[Callable[[Any], list[ServerProcess]]]:
+    """Starts the processes of a site once more, with a limit on new rooms, which everybody may make."""
+    started: dict[str, list[ServerProcess]] = {}
     with contextlib.ExitStack() as stack:
 
-        def start_with(**settings: str) -> Any:
-            # The clients are closed after the servers, which would wait for them.
-            own = {"REALTIME_ROOMS_PER_HOUR": str(LIMIT), "REALTIME_DRAIN_SECONDS": "0.1"}
-            environment = {**site.environment, **own, **settings}
-            count = len({id(process) for process in site.processes})
-            site.processes = [stack.enter_context(ServerProcess(env=environment)) for _ in range(count)]
-            return site
+        def start(site: Any) -> list[ServerProcess]:
+            url = site.environment["DATABASE_URL"]
+            if url not in started:
+                limits = {"REALTIME_ROOMS_PER_HOUR": str(LIMIT), "REALTIME_ROOM_CREATION": "anyone"}
+                environment = {**site.environment, **limits}
+                count = len({id(process) for process in site.processes})
+                started[url] = [stack.enter_context(ServerProcess(env=environment)) for _ in range(count)]
+            return started[url]
 
-        yield start_with
+        yield start
+
+
+@pytest.fixture
+def limited_site(site: Any, limited_processes: Callable[[Any], list[ServerProcess]]) -> Any:
+    """The site, with a limit on new rooms."""
+    site.processes = limited_processes(site)
+    return site
 
 
 def new_name() -> str:
     return f"room-{uuid.uuid4().hex[:12]}"
 
 
-async def test_more_new_rooms_than_the_quota_are_refused_by_the_socket_and_the_api(start: Any) -> None:
-    site = start()
+async def test_more_new_rooms_than_the_quota_are_refused_by_the_socket_and_the_api(limited_site: Any) -> None:
+    site = limited_site
     client = await site.client("prolific")
     names = [new_name() for _ in range(LIMIT)]
     for name in names:
@@ -62,8 +71,8 @@ async def test_more_new_rooms_than_the_quota_are_refused_by_the_socket_and_the_a
         await staff.join(new_name())
 
 
-async def test_the_quota_holds_exactly_for_rooms_that_are_made_at_the_same_time(start: Any) -> None:
-    site = start()
+async def test_the_quota_holds_exactly_for_rooms_that_are_made_at_the_same_time(limited_site: Any) -> None:
+    site = limited_site
     clients = [await site.client("parallel", process=process) for process in site.processes for _ in range(6)]
     joins = [client.ask("Join", room=new_name()) for client in clients]
     posts = [site.api("POST", "/api/rooms/", "parallel", room=new_name()) for _ in range(6)]
@@ -75,8 +84,8 @@ async def test_the_quota_holds_exactly_for_rooms_that_are_made_at_the_same_time(
     assert {status for status, _ in answers[len(joins) :]} <= {201, 429}
 
 
-async def test_visitors_who_may_make_rooms_share_the_quota_of_their_address(start: Any) -> None:
-    site = start(REALTIME_ROOM_CREATION="anyone")
+async def test_visitors_who_may_make_rooms_share_the_quota_of_their_address(limited_site: Any) -> None:
+    site = limited_site
     for _ in range(LIMIT):
         await (await site.client(process=site.other)).join(new_name())
     visitor = await site.client()

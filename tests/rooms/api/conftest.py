@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, ServerProcess
+from realtime.engine.testing.server import ServerProcess
 
 PATIENCE = 30
 
@@ -79,25 +76,16 @@ class Api:
 
 @pytest.fixture(scope="session")
 def database_urls(
-    request: pytest.FixtureRequest, database: Path, password: str, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, database: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], str]:
     """Return the address of a database with the demo users, ``"sqlite"`` or ``"postgresql"``, new each time."""
 
     def make(kind: str) -> str:
-        if kind == "sqlite":
-            copy = tmp_path_factory.mktemp("api") / "db.sqlite3"
-            copy.write_bytes(database.read_bytes())
-            return f"sqlite:///{copy}"
-        postgresql: PostgresProcess = request.getfixturevalue("postgresql_server")
-        url = postgresql.create_database()
-        subprocess.run(
-            [sys.executable, "manage.py", "demo", "--password", password],
-            cwd=PROJECT_ROOT,
-            env={**os.environ, "DATABASE_URL": url, "DJANGO_DEBUG": "1"},
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return url
+        if kind == "postgresql":
+            return str(request.getfixturevalue("new_postgresql_database")())
+        copy = tmp_path_factory.mktemp("api") / "db.sqlite3"
+        copy.write_bytes(database.read_bytes())
+        return f"sqlite:///{copy}"
 
     return make
 
