@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -31,13 +30,16 @@ def parse_query(scope: Mapping[str, Any], query_type: type[Query]) -> Query:
         HandshakeRejected: 400; the detail names the parameter that is missing, malformed or given twice.
     """
     values = _query_values(scope["query_string"])
-    for name in _integer_fields(query_type) & values.keys():
-        if _INTEGER.fullmatch(values[name]) is None:
-            raise HandshakeRejected(400, f"Query parameter {name!r}: expected an integer in decimal digits.")
     try:
-        return msgspec.convert(values, query_type, strict=False)
+        query = msgspec.convert(values, query_type, strict=False)
     except msgspec.ValidationError as error:
         raise HandshakeRejected(400, _query_detail(str(error))) from None
+    for field in msgspec.structs.fields(query_type):
+        name = field.encode_name
+        # msgspec's lax mode takes "7.0" and "1e1" for integers too.
+        if name in values and type(getattr(query, field.name)) is int and not _INTEGER.fullmatch(values[name]):
+            raise HandshakeRejected(400, f"Query parameter {name!r}: expected an integer in decimal digits.")
+    return query
 
 
 def _query_values(query_string: bytes) -> dict[str, str]:
@@ -54,23 +56,6 @@ def _query_values(query_string: bytes) -> dict[str, str]:
             raise HandshakeRejected(400, f"Query parameter {name[:64]!r} is given more than once.")
         values[name] = value
     return values
-
-
-@functools.lru_cache
-def _integer_fields(query_type: type[msgspec.Struct]) -> frozenset[str]:
-    """Names of the integer fields: msgspec's lax mode would take ``7.0`` and ``1e1`` for them too."""
-    info = msgspec.inspect.type_info(query_type)
-    assert isinstance(info, msgspec.inspect.StructType)
-    return frozenset(field.encode_name for field in info.fields if _may_be_integer(field.type))
-
-
-def _may_be_integer(kind: msgspec.inspect.Type) -> bool:
-    match kind:
-        case msgspec.inspect.Metadata(type=inner):
-            return _may_be_integer(inner)
-        case msgspec.inspect.UnionType(types=types):
-            return any(_may_be_integer(member) for member in types)
-    return isinstance(kind, msgspec.inspect.IntType)
 
 
 def _query_detail(message: str) -> str:
