@@ -40,8 +40,8 @@ class Limits:
         messages_per_second: commands of one connection on average; no person is that fast.
         burst: commands that one connection may send at once: what piled up while it was offline.
         pending_writes: messages of one connection that may wait for the database. Then its socket is not read.
-        write_timeout: seconds that a message may wait for the database before its author is told. People do not wait
-            longer, and a client that sends it again loses nothing.
+        write_timeout: seconds that a message may wait for the database before its author gets an error. People do not
+            wait longer, and a client that sends it again loses nothing.
         resume: messages that a reconnecting client may have missed; beyond it, it gets the newest ones instead.
         newest: messages that a client gets when it joins without ``since``: one screen.
         batch: messages stored in one transaction; longer ones would hold the locks of their rooms too long.

@@ -1,4 +1,4 @@
-"""A message that the database keeps waiting: its author is told in time, and sends it again without a second row."""
+"""A message that waits for the database: its author gets an error in time; sent again, it is stored once."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ async def test_every_message_of_a_connection_that_cannot_be_stored_is_told(
     with locked(site):
         for ref in refs:
             await alice.send("Chat", content=ref, ref=ref)
-        told = [await alice.until("Error", code="internal") for _ in refs]
-        assert sorted(error["ref"] for error in told) == sorted(refs)
+        errors = [await alice.until("Error", code="internal") for _ in refs]
+        assert sorted(error["ref"] for error in errors) == sorted(refs)
     for ref in refs[:PENDING]:  # these were on their way; the others were not taken
         assert (await bob.until("Chat"))["content"] == ref
     for ref in refs:

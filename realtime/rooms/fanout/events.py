@@ -7,6 +7,7 @@ below. They may be lost, repeated and reordered: the database decides.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -77,10 +78,7 @@ def presence(transition: Transition, origin: str) -> Event:
         "type": "room.presence",
         "room": transition.room_id,
         "origin": origin,
-        "version": transition.version,
-        "key": transition.key,
-        "name": transition.name,
-        "state": transition.state,
+        "transition": dataclasses.astuple(transition),
     }
 
 

@@ -108,7 +108,7 @@ class Hub:
 
     @property
     def fanouts(self) -> list[RoomFanout]:
-        """The fanouts of the rooms that somebody of this process is in."""
+        """The fan-outs of the rooms in which this process has members."""
         return list(self._fanouts.values())
 
     async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> RoomFanout:
@@ -166,7 +166,7 @@ class Hub:
     # Presence
 
     async def attend(self, room_id: int, member: Member) -> None:
-        """Store that a member's connection is in a room. The others are told if its user was not there before."""
+        """Store that a member's connection is in a room. The others learn it if its user was not there before."""
         change = self._change(room_id, member, JOINED)
         self._present[room_id, member.connection] = change
         await self._changes.perform(change)
@@ -235,9 +235,7 @@ class Hub:
             case "room.messages":
                 fanout.offer((Entry(*fields) for fields in event["entries"]), event["access_version"])
             case "room.presence":
-                fanout.offer_transition(
-                    Transition(fanout.room_id, event["version"], event["key"], event["name"], event["state"])
-                )
+                fanout.offer_transition(Transition(*event["transition"]))
             case "room.changed":
                 fanout.recheck()
             case "room.notice":
@@ -347,7 +345,7 @@ def _fanouts() -> list[RoomFanout]:
     return [fanout for hub in list(_hubs.values()) for fanout in hub.fanouts]
 
 
-Gauge("rooms_active", "Rooms with somebody from this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))
+Gauge("rooms_active", "Rooms with members in this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))
 Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(
     lambda: sum(len(fanout.members) for fanout in _fanouts())
 )

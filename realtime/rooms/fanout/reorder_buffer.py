@@ -1,4 +1,4 @@
-"""Puts numbered things in order: the core of a fan-out, without I/O."""
+"""Puts numbered items in order, without I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 class ReorderBuffer(Generic[T]):
     """Takes numbered items in any order, with repeats and gaps, and gives each once, in order.
 
-    Numbers go up by one. What is missing can be waited for, or settled by ``fill()`` from a complete source.
+    Numbers go up by one. What is missing arrives late, or comes by ``fill()`` from a complete source.
 
     Args:
         capacity: items that are kept while an earlier one is missing. When there are more, all are forgotten;

@@ -159,7 +159,7 @@ class RoomFanout:
         self._advance()
 
     def offer_transition(self, transition: Transition) -> None:
-        """Take the news that somebody has come or gone; in any order, repeated or not."""
+        """Take the news that a user has come or gone; in any order, repeated or not."""
         self._tell(self._presence.offer(transition))
         self._watch_for_gaps()
 
