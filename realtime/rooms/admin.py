@@ -17,7 +17,6 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
@@ -29,16 +28,9 @@ EXCERPT = 80
 
 
 class AnnouncementForm(forms.Form):
-    """The text of an announcement."""
+    """The text of an announcement; ``post_message()`` checks it."""
 
     content = forms.CharField(widget=forms.Textarea, label="Text")
-
-    def clean_content(self) -> str:
-        """Apply the limit of every other message."""
-        content = str(self.cleaned_data["content"])
-        if len(content) > limits().content_length:
-            raise forms.ValidationError(f"At most {limits().content_length} characters.")
-        return content
 
 
 class MembershipInline(admin.TabularInline):

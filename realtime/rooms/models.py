@@ -1,4 +1,4 @@
-"""Rooms, who belongs to them, what was said there, and who is there now."""
+"""Rooms, their memberships and messages, and the connections in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models, transaction
 from django.db.models import F
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete
 from django.dispatch import Signal, receiver
 
 from realtime.rooms.limits import MAX_SLUG
@@ -81,10 +81,10 @@ class Room(models.Model):
     title = models.CharField(max_length=100, blank=True)
     is_public = models.BooleanField("public", default=True, help_text="Everybody who is signed in may enter.")
     anonymous_may_read = models.BooleanField(
-        default=True, help_text="In a public room: visitors who are not signed in may enter and read."
+        default=True, help_text="In a public room: anonymous users may enter and read."
     )
     anonymous_may_post = models.BooleanField(
-        default=False, help_text="In a public room: visitors who are not signed in may write too."
+        default=False, help_text="In a public room: anonymous users may write too."
     )
     is_archived = models.BooleanField("archived", default=False, help_text="Can be read, and not be written to.")
     member_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty for no limit.")
@@ -95,9 +95,8 @@ class Room(models.Model):
     quota_key = models.CharField(
         max_length=64,
         default="",
-        db_default="",
         editable=False,
-        help_text="Whose quota of new rooms it counts for: a user, or a hash of a visitor's address.",
+        help_text="Whose quota of new rooms it counts for: a user, or a hash of an address.",
     )
 
     last_seq = models.BigIntegerField("messages", default=0, editable=False)
@@ -116,14 +115,17 @@ class Room(models.Model):
 
     def save(self, **options: Any) -> None:
         """Save everything but the counters of a room that exists already."""
-        if not self._state.adding and options.get("update_fields") is None and not options.get("force_insert"):
+        is_new = self._state.adding
+        if not is_new and options.get("update_fields") is None and not options.get("force_insert"):
             options["update_fields"] = [
                 field.attname
                 for field in self._meta.concrete_fields
                 if not field.primary_key and field.attname not in self.COUNTERS
             ]
-        with transaction.atomic(using=options.get("using"), savepoint=False):  # with what the signals do
+        with transaction.atomic(using=options.get("using"), savepoint=False):
             super().save(**options)
+            if not is_new:
+                raise_access_version([self.pk])
 
 
 class Role(models.TextChoices):
@@ -173,13 +175,17 @@ class Membership(models.Model):
         return f"{self.user} in {self.room}: {self.role}"
 
     def save(self, **options: Any) -> None:
-        """Save in one transaction with what the signals do."""
+        """Save, in one transaction with the room's ``access_version``."""
+        # A new member gains rights. Only a user who is banned without ever having entered loses some.
+        takes_rights = not self._state.adding or self.role == Role.BANNED
         with transaction.atomic(using=options.get("using"), savepoint=False):
             super().save(**options)
+            if takes_rights:
+                raise_access_version([self.room_id])
 
 
 class RoomMessage(models.Model):
-    """What somebody said. Rows are never deleted one by one, so that the numbers of a room have no holes."""
+    """A message. Rows are never deleted one by one: the numbers of a room have no holes."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
     seq = models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")
@@ -232,22 +238,9 @@ class Attendance(models.Model):
         return f"{self.name} in {self.room_id}"
 
 
-@receiver(post_save, sender=Room, dispatch_uid="realtime.rooms.room_saved")
-def _room_saved(instance: Room, created: bool, **_: Any) -> None:
-    if not created:
-        raise_access_version([instance.pk])
-
-
 @receiver(post_delete, sender=Room, dispatch_uid="realtime.rooms.room_deleted")
 def _room_deleted(instance: Room, **_: Any) -> None:
     _announce(instance.pk)
-
-
-@receiver(post_save, sender=Membership, dispatch_uid="realtime.rooms.membership_saved")
-def _membership_saved(instance: Membership, created: bool, **_: Any) -> None:
-    # A new member gains rights. Only a user who is banned without ever having entered loses some.
-    if not created or instance.role == Role.BANNED:
-        raise_access_version([instance.room_id])
 
 
 @receiver(post_delete, sender=Membership, dispatch_uid="realtime.rooms.membership_deleted")

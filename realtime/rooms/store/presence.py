@@ -26,16 +26,7 @@ LEFT: Final = "left"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A connection enters or leaves a room.
-
-    Args:
-        room_id: the room's primary key.
-        process: identity of the process that holds the connection.
-        connection: identity of the connection.
-        key: identity of its user; see ``Person.key``.
-        name: what others see.
-        state: ``"joined"`` or ``"left"``.
-    """
+    """A connection enters or leaves a room; ``key`` and ``name`` are those of its ``Person``."""
 
     room_id: int
     process: uuid.UUID
@@ -47,14 +38,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A user has come to a room, or has gone from it.
+    """A user's first connection has entered a room, or the last one has left it.
 
-    Args:
-        room_id: the room's primary key.
-        version: the room's ``presence_version`` with this transition.
-        key: identity of the user.
-        name: what others see.
-        state: ``"joined"`` or ``"left"``.
+    ``version`` is the room's ``presence_version`` with this transition.
     """
 
     room_id: int
