@@ -32,6 +32,8 @@ PROCESS_ID_LENGTH = 16
 class FanoutChannelLayer(BaseChannelLayer):
     """A channel layer for one process, or through Redis for many.
 
+    Every method raises ``TypeError`` for a name that is not valid.
+
     Args:
         hosts: the Redis servers that join the processes, as for channels_redis: URLs, pairs of host and port, or
             dicts (``address``, or ``sentinels`` and ``master_name``). None: everything stays in this process.
@@ -118,10 +120,7 @@ class FanoutChannelLayer(BaseChannelLayer):
             ValueError: if the channel is attached already, or belongs to another process.
         """
         self.require_valid_channel_name(channel_name)
-        if self._broker is not None:
-            if self._owner(channel_name) != self._process:
-                raise ValueError(f"channel {channel_name} is not one of this process")
-            self._broker.listen()
+        self._listen(channel_name)
         return self._local.attach(channel_name, wake, resynchronise=resynchronise)
 
     async def send(self, channel: str, message: ChannelMessage) -> None:
@@ -129,7 +128,6 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         Raises:
             ChannelFull: if the channel's queue has no room. Another process counts and logs what it drops itself.
-            TypeError: if the name is not valid.
             UpstreamUnavailable: if the channel is a named one (without ``!``) and Redis cannot be reached.
         """
         assert isinstance(message, dict), "message is not a dict"
@@ -155,19 +153,14 @@ class FanoutChannelLayer(BaseChannelLayer):
 
         Raises:
             RuntimeError: if the channel is attached: its messages go to its consumer.
-            TypeError: if the name is not valid.
             ValueError: if the channel belongs to another process.
             UpstreamUnavailable: if it is a named channel and Redis has not been reached since the process started.
         """
         self.require_valid_channel_name(channel)
         self._local.sweep()
-        owner = self._owner(channel)
-        if self._broker is not None and owner is None:
+        if self._broker is not None and self._owner(channel) is None:
             return await self._broker.named.receive(channel)
-        if self._broker is not None:
-            if owner != self._process:
-                raise ValueError(f"channel {channel} is not one of this process")
-            self._broker.listen()
+        self._listen(channel)
         return await self._local.receive(channel)
 
     # Groups
@@ -180,7 +173,6 @@ class FanoutChannelLayer(BaseChannelLayer):
         added by that process, soon. Redis keeps the membership of a named channel (without ``!``).
 
         Raises:
-            TypeError: if a name is not valid.
             UpstreamUnavailable: if Redis has not been reached since the process started, or cannot be reached now and
                 it is a named channel.
         """
@@ -201,7 +193,6 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Take a channel out of a group; harmless if it is not in it.
 
         Raises:
-            TypeError: if a name is not valid.
             UpstreamUnavailable: if it is a named channel and Redis cannot be reached.
         """
         self.require_valid_group_name(group)
@@ -223,7 +214,6 @@ class FanoutChannelLayer(BaseChannelLayer):
         through Redis. While Redis cannot be reached it waits, for ``expiry`` at most.
 
         Raises:
-            TypeError: if the name is not valid.
             ValueError: if a ``websocket.send`` message is not either text or bytes.
             UpstreamUnavailable: if Redis cannot be reached and this process has no members that could.
         """
@@ -248,27 +238,19 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Return 1, 2, 3 and so on for each name, every number once in all processes.
 
         Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
+            UpstreamUnavailable: if Redis cannot be reached; so do ``check()`` and ``flush()``.
         """
         if self._broker is not None:
             return await self._broker.next_number(name)
         return next(self._numbers.setdefault(name, itertools.count(1)))
 
     async def check(self) -> None:
-        """Return when the processes can reach each other.
-
-        Raises:
-            UpstreamUnavailable: if a Redis server gives no answer.
-        """
+        """Return when every Redis server has given an answer."""
         if self._broker is not None:
             await self._broker.check()
 
     async def flush(self) -> None:
-        """Forget all groups and all messages, those in Redis too; attached channels stay attached.
-
-        Raises:
-            UpstreamUnavailable: if Redis cannot be reached.
-        """
+        """Forget all groups and all messages, those in Redis too; attached channels stay attached."""
         self._local.clear()
         self._numbers.clear()
         if self._broker is not None:
@@ -286,6 +268,12 @@ class FanoutChannelLayer(BaseChannelLayer):
     def channels(self) -> int:
         """Return how many channels of this process are in use."""
         return len(self._local)
+
+    def _listen(self, channel: str) -> None:
+        if self._broker is not None:
+            if self._owner(channel) != self._process:
+                raise ValueError(f"channel {channel} is not one of this process")
+            self._broker.listen()
 
     @staticmethod
     def _owner(channel: str) -> str | None:

@@ -30,7 +30,6 @@ class ChannelQueue:
 
     Args:
         name: the channel's name.
-        options: those of the layer.
         loop: the event loop in which the channel is read; None where any loop may read it.
         resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, so that the consumer
             learns at which point it missed something. That message does not count against the capacity.

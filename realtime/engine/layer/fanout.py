@@ -51,14 +51,10 @@ class Deliverer:
     is sent to the same members until it begins goes along with it: ten messages at once are one system call for each
     connection. A later message never overtakes an earlier one, so that each member gets them in the order in which
     they were sent.
-
-    Args:
-        loop: the event loop of the members.
-        statistics: where deliveries are counted.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, statistics: Statistics) -> None:
-        self.loop = loop
+        self._loop = loop
         self._statistics = statistics
         self._queue: deque[_FanOut] = deque()
         self._foreign: deque[tuple[Sequence[ChannelQueue], GroupMessage, ChannelQueue | None, Done]] = deque()
@@ -78,16 +74,10 @@ class Deliverer:
         excluded: ChannelQueue | None = None,
         done: Done | None = None,
     ) -> Done | None:
-        """Deliver, in the loop's own thread.
-
-        Args:
-            members: who gets it; the list does not change any more.
-            message: what they get.
-            excluded: the one member that does not get it.
-            done: the future to return.
+        """Deliver, in the loop's own thread, to a list of members that does not change any more.
 
         Returns:
-            None when all members have it; a future where they get it in the next iterations of the loop.
+            None when all members have it; ``done``, or a new future, where they get it in the next iterations.
         """
         is_small = len(members) <= SLICE and self._spent + len(members) <= DELIVERIES_PER_ITERATION
         if is_small and not self._queue:
@@ -117,7 +107,7 @@ class Deliverer:
         """
         done = Done()
         self._foreign.append((members, message, excluded, done))
-        self.loop.call_soon_threadsafe(self._deliver_foreign)
+        self._loop.call_soon_threadsafe(self._deliver_foreign)
         return done if len(self._foreign) > MAX_BACKLOG else None
 
     def _deliver_foreign(self) -> None:
@@ -146,7 +136,7 @@ class Deliverer:
     def _come_back(self) -> None:
         if not self._has_turn_coming:
             self._has_turn_coming = True
-            self.loop.call_soon(self._turn)
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         """Deliver as much as one iteration of the loop has room for."""

@@ -21,10 +21,10 @@ _IMMUTABLE = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 class GroupMessage:
-    """A message that several members get, none of which notices what another does to it.
+    """A message that several members get, none of which notices what another, or the sender, does to it.
 
     Args:
-        message: the message as it was sent. It is copied here, so that its sender may change it afterwards.
+        message: the message as it was sent; it is copied.
         trace: the sender's context, where that is traced.
 
     Attributes:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from realtime.engine.errors import UpstreamUnavailable
@@ -40,7 +40,6 @@ class RedisBroker:
 
     Args:
         hosts: the Redis servers, as for channels_redis.
-        options: those of the layer.
         codec: turns messages into bytes.
         members: the members of this process.
     """
@@ -63,14 +62,19 @@ class RedisBroker:
         for subscriber in connections.subscribers:
             await self._in_loop(connections, subscriber.tried.wait())
 
+    @property
+    def _alive(self) -> _Connections | None:
+        connections = self._connections
+        return connections if connections is not None and connections.is_alive else None
+
     def listen(self) -> _Connections:
         """Listen to the other processes in this event loop, unless another one does so already."""
         with self._lock:
-            connections = self._connections
-            if connections is None or not connections.is_alive:
-                if connections is not None:
-                    connections.stop()
-                connections = self._connections = _Connections(self._hosts, self._make_connections)
+            connections = self._alive
+            if connections is None:
+                if self._connections is not None:
+                    self._connections.stop()
+                connections = self._connections = _Connections([self._connect(host) for host in self._hosts])
             return connections
 
     async def join(self, group: str, channel: str) -> None:
@@ -89,10 +93,7 @@ class RedisBroker:
         await self.publish(f"{self._options.prefix}:process:{process}", self._codec.encode(message))
 
     def encode_for_group(self, message: RemoteMessage) -> tuple[str, bytes]:
-        """Return what ``publish()`` takes, for a message to the members that other processes have.
-
-        Raises what the serializer raises for a value that it does not know.
-        """
+        """Return what ``publish()`` takes; raises what the serializer raises for a value that it does not know."""
         return self.named.group_key(message.target), self._codec.encode(message)
 
     async def publish(self, name: str, payload: bytes) -> None:
@@ -100,8 +101,8 @@ class RedisBroker:
 
         A process that listens to the others does not wait for Redis.
         """
-        connections = self._connections
-        if connections is not None and connections.is_alive:
+        connections = self._alive
+        if connections is not None:
             await connections.publishers[self._hosts.shard(name)].publish(name, payload)
             return
         host = self._hosts.of(name)
@@ -140,14 +141,15 @@ class RedisBroker:
 
     async def close(self) -> None:
         """Close the connections of this event loop."""
-        connections = self._connections
-        if connections is not None and connections.is_alive and connections.loop is asyncio.get_running_loop():
-            await connections.aclose()
+        connections = self._alive
+        if connections is not None and connections.loop is asyncio.get_running_loop():
+            connections.stop()
+            await asyncio.wait([connections.task])
             self._connections = None
         for host in self._hosts:
             await host.close_client()
 
-    def _make_connections(self, host: Host) -> tuple[Subscriber, Publisher]:
+    def _connect(self, host: Host) -> tuple[Subscriber, Publisher]:
         own = f"{self._options.prefix}:process:{self._options.process}"
         names = [own, *map(self.named.group_key, self._members.groups())]
         subscriber = Subscriber(
@@ -175,8 +177,8 @@ class RedisBroker:
 
     def _leave(self, group: str) -> None:
         """Unsubscribe from ``group`` some time later, if it has no members then."""
-        connections = self._connections
-        if connections is not None and connections.is_alive:
+        connections = self._alive
+        if connections is not None:
             name = self.named.group_key(group)
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 subscriber = connections.subscribers[self._hosts.shard(name)]
@@ -187,8 +189,8 @@ class RedisBroker:
 
         During an outage there is nothing to wait for: what comes next fails.
         """
-        connections = self._connections
-        if connections is not None and connections.is_alive and connections.is_up:
+        connections = self._alive
+        if connections is not None and all(subscriber.up.is_set() for subscriber in connections.subscribers):
             for publisher in connections.publishers:
                 await publisher.settle()
 
@@ -234,29 +236,20 @@ class RedisBroker:
 class _Connections:
     """One subscriber and one publisher for each Redis server, at work in the event loop that made them."""
 
-    def __init__(self, hosts: Iterable[Host], make: Callable[[Host], tuple[Subscriber, Publisher]]) -> None:
+    def __init__(self, pairs: list[tuple[Subscriber, Publisher]]) -> None:
         self.loop = asyncio.get_running_loop()
-        pairs = [make(host) for host in hosts]
         self.subscribers = [subscriber for subscriber, _ in pairs]
         self.publishers = [publisher for _, publisher in pairs]
-        self._task = self.loop.create_task(self._run(), name="realtime-layer")
-        self._task.add_done_callback(_log_failure)
+        self.task = self.loop.create_task(self._run(), name="realtime-layer")
+        self.task.add_done_callback(_log_failure)
 
     @property
     def is_alive(self) -> bool:
-        return not self._task.done() and self.loop.is_running()
-
-    @property
-    def is_up(self) -> bool:
-        return all(subscriber.up.is_set() for subscriber in self.subscribers)
+        return not self.task.done() and self.loop.is_running()
 
     def stop(self) -> None:
         if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._task.cancel)
-
-    async def aclose(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
+            self.loop.call_soon_threadsafe(self.task.cancel)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

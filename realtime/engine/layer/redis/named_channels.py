@@ -65,7 +65,6 @@ class NamedChannels:
 
     Args:
         hosts: the servers; a channel is on one of them.
-        options: those of the layer.
         codec: turns messages into bytes.
         settle: returns when what was sent to groups before has reached their named channels.
     """

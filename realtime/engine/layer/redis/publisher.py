@@ -55,7 +55,6 @@ class Publisher:
 
     Args:
         host: the server.
-        options: those of the layer.
         wait_until_up: returns when the server can be reached.
         on_members: called with each message that was published to a group with named channels, and these channels.
     """

@@ -37,7 +37,6 @@ class Subscriber:
 
     Args:
         host: the server.
-        options: those of the layer.
         wanted: the names to subscribe to from the start.
         is_deserted: whether a name that is about to be unsubscribed still has no members.
         on_message: called with each message's payload; the next one is read when it returns.
