@@ -20,7 +20,7 @@ class EngineConfig(AppConfig):
 
         from realtime.engine import checks  # noqa: F401
         from realtime.engine.monitoring.tracing.setup import start
-        from realtime.engine.server.daphne import install
+        from realtime.engine.server.daphne.factory import install
         from realtime.engine.services.database import close_connections_of_requests
 
         start()

@@ -5,7 +5,7 @@
     receive_data(data, now) ----> next_event(now)        what the application receives
     send(event, now), send_shared(message, now)          what it sends
     out.take() <---------------------------------------  what goes to the peer
-    next_deadline, expire(now)                           what is due at a time
+    timeouts.next, expire(now)                           what is due at a time
     wants_turn, go_on(now)                               work that goes on in the next turn of the event loop
 
 The caller reads from the peer only while ``wants_data`` is true: a connection whose application does not take its
@@ -67,6 +67,7 @@ class Connection:
         refusal: HTTP status and cause of a refused handshake, None for none.
         closed_with: code and reason that the application's ``websocket.disconnect`` carries, None before the end.
         closed_by: who ended it: ``client``, ``server``, or ``network`` where the transport was lost.
+        timeouts: ``next`` is when ``expire()`` has to be called at the latest, infinite for never.
         traffic: where messages are counted; those of its endpoint once that is known.
     """
 
@@ -81,13 +82,13 @@ class Connection:
         "_queue",
         "_reader",
         "_response",
-        "_timeouts",
         "closed_by",
         "closed_with",
         "limits",
         "out",
         "refusal",
         "state",
+        "timeouts",
         "traffic",
     )
 
@@ -115,7 +116,7 @@ class Connection:
         self._early = bytearray()
         self._reader: MessageReader | None = None
         self._deflate: Deflate | None = None
-        self._timeouts = Timeouts(now, defaults, answer_timeout=answer_timeout, lifetime=lifetime)
+        self.timeouts = Timeouts(now, defaults, answer_timeout=answer_timeout, lifetime=lifetime)
         self._announces_pongs = False
         self._pending_pong: bytes | None = None
         self._close_sent = False
@@ -143,11 +144,6 @@ class Connection:
             return False
         return self._queue.has_room or self.state not in _DELIVERING
 
-    @property
-    def next_deadline(self) -> float:
-        """When ``expire()`` has to be called at the latest; infinite for never."""
-        return self._timeouts.next
-
     # From the peer
 
     def receive_data(self, data: bytes, now: float) -> None:
@@ -163,14 +159,14 @@ class Connection:
     def go_on(self, now: float) -> None:
         """Go on to inflate a message of the peer, for one turn."""
         if self._reader is not None:
-            self._reader.begin_turn()
+            self._reader.feed(b"")
             self._read(self._reader, now)
 
     def connection_lost(self, now: float) -> None:
         """Take the loss of the transport; the application gets its ``websocket.disconnect``."""
         if self.state is State.OPEN and not self._dry:
             self.state = next_state(self.state, Event.LOST_UNREAD)
-            self._timeouts.clear_all()
+            self.timeouts.clear_all()
             self.out.clear()
         else:
             self._end(now)
@@ -179,12 +175,12 @@ class Connection:
         self.state = next_state(self.state, Event.LOST)
         self._disconnected(CloseCode.ABNORMAL, "", "network")
         self._stop_reading()
-        self._timeouts.clear_all()
+        self.timeouts.clear_all()
         self.out.clear()
 
     def _read(self, reader: MessageReader, now: float) -> None:
         """Parse until the bytes run out, the queue is full, or the connection ends."""
-        queue, take, traffic, timeouts = self._queue, reader.next, self.traffic, self._timeouts
+        queue, take, traffic, timeouts = self._queue, reader.next, self.traffic, self.timeouts
         item: Item | None
         try:
             while queue.has_room or self.state not in _DELIVERING:
@@ -225,7 +221,7 @@ class Connection:
             else:
                 self.out.append(encode_frame(PONG, frame.payload))
         else:
-            latency = self._timeouts.pong_received(frame.payload, now)
+            latency = self.timeouts.pong_received(frame.payload, now)
             if latency is not None and self._announces_pongs:
                 self._queue.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
 
@@ -290,9 +286,8 @@ class Connection:
         if (text is None) == (data is None):
             raise ValueError("websocket.send: exactly one of 'text' and 'bytes' is given")
         opcode, payload = (TEXT, text.encode()) if text is not None else (BINARY, bytes(data))  # type: ignore[arg-type]
-        self.out.append(
-            encode_frame(opcode, payload) if self._deflate is None else self._deflate.encode(opcode, payload)
-        )
+        encode = encode_frame if self._deflate is None else self._deflate.encode
+        self.out.append(encode(opcode, payload))
         self.traffic.messages_out += 1
 
     def send_shared(self, message: SharedMessage, now: float) -> None:
@@ -326,10 +321,7 @@ class Connection:
         self.out.append(answer)
         self._announces_pongs = event.get("policy") is not None
         self._response = None
-        self._open(now)
-
-    def _open(self, now: float) -> None:
-        self._timeouts.opened(self.limits, now)
+        self.timeouts.opened(self.limits, now)
         self._reader = MessageReader(self.limits, self._deflate)
         early, self._early = bytes(self._early), bytearray()
         if early:
@@ -340,7 +332,7 @@ class Connection:
         if len(payload) > MAX_CONTROL_PAYLOAD:
             raise ValueError(f"websocket.ping: at most {MAX_CONTROL_PAYLOAD} bytes (RFC 6455, 5.5)")
         self._announces_pongs = True
-        self._timeouts.ping_sent(payload, now)
+        self.timeouts.ping_sent(payload, now)
         self.out.append(encode_frame(PING, payload))
 
     def _close(self, event: dict[str, Any], now: float) -> None:
@@ -359,7 +351,7 @@ class Connection:
         assert self._response is not None
         self._response.start(event)
         self.state = next_state(self.state, Event.RESPONSE_START)
-        self._timeouts.clear(Deadline.ANSWER)
+        self.timeouts.clear(Deadline.ANSWER)
 
     def _send_response_body(self, event: dict[str, Any], now: float) -> None:
         assert self._response is not None
@@ -382,17 +374,12 @@ class Connection:
         self._application_ended(CloseCode.NORMAL, "The application did not answer the handshake.", now)
 
     def _application_ended(self, code: int, detail: str, now: float) -> None:
-        match self.state:
-            case State.CONNECTING:
-                self._refuse(Event.REFUSE, 500, detail, now)
-            case State.DENYING:
-                assert self._response is not None
-                if self._response.has_begun:  # half a response has been sent, there is no repairing it
-                    self._end(now)
-                else:
-                    self._refuse(Event.REFUSE, 500, detail, now)
-            case State.OPEN | State.LOST:
-                self.shut(code, "", now)
+        if self._response is None:
+            self.shut(code, "", now)
+        elif self._response.has_begun:  # half a response has been sent, there is no repairing it
+            self._end(now)
+        else:
+            self._refuse(Event.REFUSE, 500, detail, now)
         self._queue.clear()
 
     def shut(self, code: int, reason: str, now: float) -> None:
@@ -403,9 +390,9 @@ class Connection:
             self._refuse(Event.REFUSE, 503, "The server is shutting down or busy.", now)
 
     def expire(self, now: float) -> None:
-        """Do what is due. Call it at ``next_deadline``; calling it earlier does no harm."""
+        """Do what is due. Call it at ``timeouts.next``; calling it earlier does no harm."""
         state = self.state
-        for deadline in self._timeouts.take_due(now, is_reading=self.wants_data):
+        for deadline in self.timeouts.take_due(now, is_reading=self.wants_data):
             if self.state is state:
                 self._expire(deadline, now)
 
@@ -416,11 +403,11 @@ class Connection:
             case Deadline.LIFETIME:
                 self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
             case Deadline.PING:
-                self.out.append(encode_frame(PING, self._timeouts.next_ping(now)))
+                self.out.append(encode_frame(PING, self.timeouts.next_ping(now)))
             case Deadline.PONG:
                 self._fail(CloseCode.INTERNAL_ERROR, "no answer to a ping", now)
             case Deadline.IDLE:
-                if self._timeouts.is_idle(now):
+                if self.timeouts.is_idle(now):
                     self.shut(CloseCode.TIMEOUT, "no message for too long", now)
             case Deadline.MESSAGE:
                 self._fail(CloseCode.POLICY_VIOLATION, "the message took too long", now)
@@ -444,7 +431,7 @@ class Connection:
             self._end(now)
             return
         self._send_close(code, reason)
-        self._timeouts.closing(now)
+        self.timeouts.closing(now)
         if self._reader is not None:
             self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
 
@@ -466,7 +453,7 @@ class Connection:
             self._end(now)
             return
         self._stop_reading()
-        self._timeouts.lingering(now)
+        self.timeouts.lingering(now)
 
     def _stop_reading(self) -> None:
         self._reader = None

@@ -34,8 +34,11 @@ _FACTORY = ServerPerMessageDeflateFactory(
 class Deflate:
     """Compresses and decompresses the messages of one connection.
 
-    A frame's payload is given by ``feed()``; what it inflates to is taken by ``inflate()``, piece by piece. The
-    decompressor is the project's own, for that of the extension inflates a frame at once.
+    ``feed()`` takes a frame's payload; ``inflate()`` returns what it inflates to, piece by piece. The decompressor is
+    the project's own, for that of the extension inflates a frame at once.
+
+    Attributes:
+        has_more: whether ``inflate()`` may return more of the frame.
     """
 
     __slots__ = ("_decoder", "_extension", "_payload", "_position", "has_more")
@@ -45,17 +48,10 @@ class Deflate:
         self._decoder: Any = None
         self._payload = b""
         self._position = 0
-        #: Whether ``inflate()`` may return more of the frame.
         self.has_more = False
 
     def feed(self, payload: bytes, *, fin: bool, first: bool) -> None:
-        """Take the unmasked payload of one frame; the one before it has been inflated.
-
-        Args:
-            payload: the payload.
-            fin: whether it is of the last frame of the message.
-            first: whether it is of the first one.
-        """
+        """Take the unmasked payload of a message's first, last or another frame; the one before it was inflated."""
         if first and (self._decoder is None or self._extension.remote_no_context_takeover):
             self._decoder = zlib.decompressobj(wbits=-self._extension.remote_max_window_bits)
         # What a sender has cut off the end of the message (RFC 7692, 7.2.2).
@@ -64,10 +60,7 @@ class Deflate:
         self.has_more = True
 
     def inflate(self, limit: int) -> tuple[bytes, int]:
-        """Return the next piece of the frame, and how many bytes of the payload it has taken.
-
-        Args:
-            limit: how long the piece may be, at least 1.
+        """Return the next piece of the frame, of at most ``limit`` bytes, and how many bytes of the payload it takes.
 
         Raises:
             PeerViolation: 1002 for broken data.
@@ -87,7 +80,6 @@ class Deflate:
         return piece, taken
 
     def encode(self, opcode: int, payload: bytes) -> bytes:
-        """Return the compressed frame of a whole message."""
         frame = self._extension.encode(Frame(Opcode(opcode), payload))
         return encode_frame(opcode, bytes(frame.data), rsv1=True)
 
@@ -96,11 +88,10 @@ def negotiate(offers: Iterable[str]) -> tuple[str, Deflate] | None:
     """Choose the first acceptable offer of permessage-deflate (RFC 7692, 5).
 
     Args:
-        offers: the values of the request's ``Sec-WebSocket-Extensions`` headers.
+        offers: the values of the request's ``Sec-WebSocket-Extensions`` headers. One that cannot be parsed is no offer.
 
     Returns:
-        The value of the response header and the extension, or None to go on without compression; an offer that
-        cannot be parsed counts as none.
+        The value of the response header and the extension, or None to go on without compression.
     """
     try:
         extensions = [extension for value in offers for extension in parse_extension(value)]

@@ -5,7 +5,6 @@ Everything that a header can show to be wrong is found here, before a byte of pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from realtime.engine.close import CloseCode, is_sendable, truncate_reason
@@ -63,40 +62,26 @@ class FrameHeader(NamedTuple):
         rsv1: the first reserved bit, which marks a compressed message (RFC 7692, 6).
         opcode: one of the six opcodes.
         length: payload length in bytes.
-        mask: the masking key, empty for an unmasked frame.
-        size: length of the header itself in bytes.
+        masked: whether a masking key ends the header.
+        size: length of the header in bytes, with the masking key.
     """
 
     fin: bool
     rsv1: bool
     opcode: int
     length: int
-    mask: bytes
+    masked: bool
     size: int
 
-    @property
-    def is_control(self) -> bool:
-        """Whether this is a close, ping or pong frame."""
-        return self.opcode >= CLOSE
 
-
-def read_header(
-    data: bytes,
-    start: int,
-    *,
-    accept_unmasked: bool,
-    compression: bool,
-    check: Callable[[FrameHeader], None],
-) -> FrameHeader | None:
-    """Return the frame header at ``start``, None while it is incomplete.
+def read_header(data: bytes, start: int, *, accept_unmasked: bool, compression: bool) -> FrameHeader | None:
+    """Return the frame header at ``start``, None while the length is incomplete; the masking key may be missing.
 
     Args:
         data: received bytes.
         start: position of the header.
         accept_unmasked: whether a frame without a mask is let through.
         compression: whether RSV1 has a meaning on this connection.
-        check: is called as soon as opcode and length are known, without waiting for the mask; raises
-            ``PeerViolation`` for a frame that this connection does not take.
 
     Raises:
         PeerViolation: the header breaks RFC 6455; raised as early as the offending byte has arrived.
@@ -113,19 +98,11 @@ def read_header(
         raise PeerViolation(CloseCode.PROTOCOL_ERROR, "frames of a client are masked")
     size = 2
     if length >= LENGTH_IN_2_BYTES:
-        extra = 2 if length == LENGTH_IN_2_BYTES else 8
-        size += extra
+        size = 4 if length == LENGTH_IN_2_BYTES else 10
         if available < size:
             return None
         length = _long_length(data[start + 2 : start + size])
-    header = FrameHeader(bool(first & FIN), bool(first & RSV1), opcode, length, b"", size)
-    check(header)
-    if not masked:
-        return header
-    if available < size + MASK_SIZE:
-        return None
-    mask = data[start + size : start + size + MASK_SIZE]
-    return header._replace(mask=mask, size=size + MASK_SIZE)
+    return FrameHeader(bool(first & FIN), bool(first & RSV1), opcode, length, masked, size + MASK_SIZE * masked)
 
 
 def _check_first_bytes(first: int, opcode: int, length: int, *, compression: bool) -> None:
@@ -160,13 +137,7 @@ _SHORT_HEADERS = {
 
 
 def encode_frame(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
-    """Return a final frame from a server: unmasked and in one piece.
-
-    Args:
-        opcode: any but continuation.
-        payload: at most 125 bytes for a control frame.
-        rsv1: whether the payload is compressed.
-    """
+    """Return a final frame from a server: unmasked and in one piece; ``rsv1`` marks a compressed payload."""
     length = len(payload)
     if length <= MAX_CONTROL_PAYLOAD and not rsv1:
         return _SHORT_HEADERS[opcode][length] + payload
@@ -181,10 +152,7 @@ def encode_frame(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
 
 
 def encode_close(code: int | None, reason: str = "") -> bytes:
-    """Return a close frame; without a code it has no payload.
-
-    The reason is cut to what fits a control frame, at a character boundary.
-    """
+    """Return a close frame; without a code it has no payload. A long reason is cut at a character boundary."""
     if code is None:
         return encode_frame(CLOSE, b"")
     return encode_frame(CLOSE, code.to_bytes(2, "big") + truncate_reason(reason).encode())

@@ -28,16 +28,14 @@ class ReceiveQueue:
 
     @property
     def has_room(self) -> bool:
-        """Whether another message may be put in."""
         return self._size < MAX_QUEUED_BYTES and len(self._items) < MAX_QUEUED_MESSAGES
 
     def add_message(self, message: str | bytes) -> None:
-        """Put a message in."""
         self._items.append(message)
         self._size += len(message)
 
     def add_event(self, event: dict[str, Any]) -> None:
-        """Put another event in; there is always room for it."""
+        """Add an event that is no message; there is always room for it."""
         self._items.append(event)
 
     def take(self) -> dict[str, Any] | None:
@@ -45,18 +43,12 @@ class ReceiveQueue:
         if not self._items:
             return None
         item = self._items.pop(0)
-        kind = type(item)
-        if kind is str:
-            self._size -= len(item)
-            return {"type": "websocket.receive", "text": item}
-        if kind is bytes:
-            self._size -= len(item)
-            return {"type": "websocket.receive", "bytes": item}
-        assert isinstance(item, dict)
-        return item
+        if isinstance(item, dict):
+            return item
+        self._size -= len(item)
+        return {"type": "websocket.receive", "text" if isinstance(item, str) else "bytes": item}
 
     def clear(self) -> None:
-        """Drop every event."""
         self._items.clear()
         self._size = 0
 
@@ -64,8 +56,8 @@ class ReceiveQueue:
 class SendBuffer:
     """The frames of one connection that were not given to the transport yet.
 
-    They are kept apart, so that a frame shared by many connections is stored once. A single frame, which is the common
-    case, needs no list: each object that a broadcast reads may be a miss of the processor's cache.
+    They are kept apart, so that a frame shared by many connections is stored once. A single frame needs no list: each
+    object that a broadcast reads may be a miss of the processor's cache.
 
     Attributes:
         size: bytes in the buffer.
@@ -82,7 +74,6 @@ class SendBuffer:
         self.blocked = False
 
     def append(self, frame: bytes) -> None:
-        """Add a whole frame."""
         if self._first is None:
             self._first = frame
         elif self._more is None:
@@ -128,7 +119,6 @@ class SendBuffer:
             self.clear()
 
     def clear(self) -> None:
-        """Drop everything."""
         self._first = self._more = None
         self._begun = False
         self.size = 0

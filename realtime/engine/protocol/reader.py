@@ -1,7 +1,7 @@
 """Bytes of the peer turned into whole messages and control frames.
 
-A frame is judged by its header; its payload is unmasked, checked and moved to the message as it arrives, so that what
-is held is never more than the message that the limits allow.
+A frame is judged by its header; its payload is unmasked, checked and moved to the message as it arrives. So what is
+held is never more than the message that the limits allow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from realtime.engine.policy import Limits
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.frames import (
     BINARY,
+    CLOSE,
     CONTINUATION,
     MASK_SIZE,
     MASKED,
@@ -37,23 +38,18 @@ _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 #: First byte of a text or binary message that is one uncompressed frame.
 _WHOLE_TEXT = 0x80 | TEXT
-_WHOLE_BINARY = 0x80 | BINARY
-_WHOLE = (_WHOLE_TEXT, _WHOLE_BINARY)
+_WHOLE = (_WHOLE_TEXT, 0x80 | BINARY)
 _SHORT_HEADER = 2 + MASK_SIZE
 
 
 class MessageReader:
     """Reads messages of one connection; call ``feed()``, then ``next()`` until it returns None.
 
-    A compressed message is inflated in turns, so that a small frame of a large message holds up nobody else:
-    ``next()`` also returns None when a turn's work is done. Then ``is_inflating`` is true, and ``begin_turn()`` lets
-    it go on.
-
-    Args:
-        limits: sizes and number of fragments, and whether frames may be unmasked.
-        deflate: the connection's decompressor, where compression was negotiated.
+    A compressed message is inflated in turns, so that a small frame of a large message holds up no other connection:
+    ``next()`` also returns None when a turn's work is done. ``feed()`` begins the next turn, also without new bytes.
 
     Attributes:
+        is_inflating: whether ``next()`` has stopped in the middle of a compressed frame that has arrived as a whole.
         unfinished: whether the last ``next()`` stopped in the middle of a message or a frame.
         completed: grows with each finished message (or control frame between messages), so that a caller can tell one
             slow message from many quick ones.
@@ -65,8 +61,8 @@ class MessageReader:
         "_deflate",
         "_fragments",
         "_header",
-        "_inflating",
         "_limits",
+        "_mask",
         "_message",
         "_opcode",
         "_payload",
@@ -76,45 +72,30 @@ class MessageReader:
         "_turn",
         "_utf8",
         "completed",
+        "is_inflating",
         "unfinished",
     )
 
     def __init__(self, limits: Limits, deflate: Deflate | None = None) -> None:
+        sizes = (limits.max_frame_size, limits.max_message_size)
+        self._short_limit = min((MAX_CONTROL_PAYLOAD, *(size for size in sizes if size is not None)))
         self._limits = limits
         self._deflate = deflate
-        self._short_limit = min(
-            MAX_CONTROL_PAYLOAD,
-            *(size for size in (limits.max_frame_size, limits.max_message_size) if size is not None),
-            MAX_CONTROL_PAYLOAD,
-        )
         self._data = b""
         self._position = 0
-        self._header: FrameHeader | None = None
+        self._header: FrameHeader | None = None  # of the frame that is being read or inflated
+        self._mask = b""
         self._remaining = 0
         self._payload = bytearray()  # of a control frame or a compressed frame
         self._opcode: int | None = None  # of the message that is being assembled
         self._compressed = False
-        self._inflating: FrameHeader | None = None
         self._turn = INFLATED_PER_TURN
         self._fragments = 0
         self._message = bytearray()
         self._utf8: codecs.IncrementalDecoder | None = None
+        self.is_inflating = False
         self.unfinished = False
         self.completed = 0
-
-    @property
-    def held(self) -> int:
-        """How many received bytes have not been looked at."""
-        return len(self._data) - self._position
-
-    @property
-    def is_inflating(self) -> bool:
-        """Whether ``next()`` has stopped in the middle of a compressed frame that has arrived as a whole."""
-        return self._inflating is not None
-
-    def begin_turn(self) -> None:
-        """Let ``next()`` inflate once more as much as one turn of the event loop has time for."""
-        self._turn = INFLATED_PER_TURN
 
     def feed(self, data: bytes) -> None:
         """Take received bytes; a turn begins."""
@@ -128,49 +109,47 @@ class MessageReader:
         """Return the next message or control frame, None when more bytes or another turn are needed.
 
         Raises:
-            PeerViolation: the bytes break RFC 6455 or a limit; the connection has to be failed with its code, and the
-                reader must not be used again.
+            PeerViolation: the bytes break RFC 6455 or a limit. Fail the connection with its code, and do not use the
+                reader again.
         """
         # The common cases first: a short, masked, whole message, and nothing behind it.
         data, start = self._data, self._position
-        if self._header is None and len(data) - start >= _SHORT_HEADER:
-            first, length = data[start], data[start + 1] - MASKED
-            if first in _WHOLE and 0 <= length <= self._short_limit and self._opcode is None:
-                end = start + _SHORT_HEADER + length
-                if end <= len(data):
-                    payload = apply_mask(data[start + _SHORT_HEADER : end], data[start + 2 : start + _SHORT_HEADER])
-                    self._position = end
-                    self.completed += 1
-                    return _text(payload) if first == _WHOLE_TEXT else payload
-        elif start == len(data) and self._header is None and self._opcode is None and self._inflating is None:
-            self._data, self._position = b"", 0
-            self.unfinished = False
-            return None
-        return self._next_frame_by_frame()
+        try:
+            if self._header is None and self._opcode is None:
+                if start == len(data):
+                    self._data, self._position = b"", 0
+                    self.unfinished = False
+                    return None
+                if len(data) - start >= _SHORT_HEADER:
+                    first, length = data[start], data[start + 1] - MASKED
+                    end = start + _SHORT_HEADER + length
+                    if first in _WHOLE and 0 <= length <= self._short_limit and end <= len(data):
+                        payload = apply_mask(data[start + _SHORT_HEADER : end], data[start + 2 : start + _SHORT_HEADER])
+                        self._position = end
+                        self.completed += 1
+                        return payload.decode() if first == _WHOLE_TEXT else payload
+            return self._next_frame_by_frame()
+        except UnicodeDecodeError:
+            raise PeerViolation(CloseCode.INVALID_DATA, "the text is not UTF-8") from None
 
     def _next_frame_by_frame(self) -> Item | None:
-        while True:
-            if self._inflating is not None:
-                if not self._inflate():
+        while self._header is not None or self._begin_frame():
+            if not self.is_inflating:
+                self._take_payload()
+                if self._remaining:
+                    self.unfinished = True
                     return None
-                header, self._inflating = self._inflating, None
-                if header.fin:
-                    self.completed += 1
-                    return self._finish_message()
-            if self._header is None and not self._begin_frame():
-                self.unfinished = self.held > 0 or self._opcode is not None
-                if not self.held:
-                    self._data, self._position = b"", 0
+            item = self._end_frame()
+            if self.is_inflating:
                 return None
-            item = self._take_payload()
             if item is not None:
                 self.completed += self._opcode is None
                 return item
-            if self._header is not None:
-                self.unfinished = True
-                return None
-
-    # Headers
+        is_empty = self._position == len(self._data)
+        self.unfinished = not is_empty or self._opcode is not None
+        if is_empty:
+            self._data, self._position = b"", 0
+        return None
 
     def _begin_frame(self) -> bool:
         header = read_header(
@@ -178,20 +157,27 @@ class MessageReader:
             self._position,
             accept_unmasked=self._limits.accept_unmasked_frames,
             compression=self._deflate is not None,
-            check=self._check_header,
         )
         if header is None:
             return False
-        self._position += header.size
+        if header.opcode < CLOSE:
+            self._check_data_frame(header)
+        end = self._position + header.size
+        if len(self._data) < end:
+            return False
+        self._mask = self._data[end - MASK_SIZE : end] if header.masked else b""
+        self._position = end
         self._header = header
         self._remaining = header.length
-        if not header.is_control:
-            self._begin_fragment(header)
+        if header.opcode < CLOSE:
+            self._fragments += 1
+            if header.opcode != CONTINUATION:
+                self._opcode = header.opcode
+                self._compressed = header.rsv1
+                self._utf8 = _Utf8Decoder() if header.opcode == TEXT else None
         return True
 
-    def _check_header(self, header: FrameHeader) -> None:
-        if header.is_control:
-            return
+    def _check_data_frame(self, header: FrameHeader) -> None:
         if header.opcode == CONTINUATION:
             if self._opcode is None:
                 raise PeerViolation(CloseCode.PROTOCOL_ERROR, "there is no message to continue")
@@ -208,59 +194,47 @@ class MessageReader:
         if self._fragments >= limits.max_fragments:
             raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limits.max_fragments} frames")
 
-    def _begin_fragment(self, header: FrameHeader) -> None:
-        self._fragments += 1
-        if header.opcode != CONTINUATION:
-            self._opcode = header.opcode
-            self._compressed = header.rsv1
-            self._utf8 = _Utf8Decoder() if header.opcode == TEXT else None
-
-    # Payloads
-
-    def _take_payload(self) -> Item | None:
-        """Move what has arrived of the current frame; return the item that it completes."""
-        header = self._header
+    def _take_payload(self) -> None:
+        """Move what has arrived of the current frame."""
+        header, start = self._header, self._position
         assert header is not None
-        piece = self._take_piece(header)
-        if header.is_control or self._compressed:
+        end = min(start + self._remaining, len(self._data))
+        piece = self._data[start:end]
+        if header.masked and piece:
+            offset = (header.length - self._remaining) % MASK_SIZE
+            piece = apply_mask(piece, self._mask[offset:] + self._mask[:offset])
+        self._position = end
+        self._remaining -= end - start
+        if self._compressed or header.opcode >= CLOSE:
             self._payload += piece
         else:
             self._append(piece)
-        if self._remaining:
-            return None
+
+    def _end_frame(self) -> Item | None:
+        """Return the item that the current frame completes, if it completes one."""
+        header = self._header
+        assert header is not None
+        if self._compressed and header.opcode < CLOSE:
+            self._inflate(header)
+            if self.is_inflating:
+                return None
         self._header = None
-        if header.is_control:
+        if header.opcode >= CLOSE:
             payload, self._payload = bytes(self._payload), bytearray()
             return ControlFrame(header.opcode, payload)
-        if self._compressed:
-            self._begin_inflating(header)
-            return None
         return self._finish_message() if header.fin else None
 
-    def _take_piece(self, header: FrameHeader) -> bytes:
-        start = self._position
-        end = min(start + self._remaining, len(self._data))
-        piece = self._data[start:end]
-        if header.mask and piece:
-            offset = (header.length - self._remaining) % MASK_SIZE
-            piece = apply_mask(piece, header.mask[offset:] + header.mask[:offset])
-        self._position = end
-        self._remaining -= end - start
-        return piece
-
-    def _begin_inflating(self, header: FrameHeader) -> None:
-        assert self._deflate is not None
-        payload, self._payload = bytes(self._payload), bytearray()
-        self._deflate.feed(payload, fin=header.fin, first=header.opcode != CONTINUATION)
-        self._inflating = header
-
-    def _inflate(self) -> bool:
-        """Inflate the frame as far as this turn allows; return whether it is whole."""
+    def _inflate(self, header: FrameHeader) -> None:
+        """Inflate the frame as far as this turn allows."""
         deflate, limit = self._deflate, self._limits.max_message_size
         assert deflate is not None
+        if not self.is_inflating:
+            payload, self._payload = bytes(self._payload), bytearray()
+            deflate.feed(payload, fin=header.fin, first=header.opcode != CONTINUATION)
+            self.is_inflating = True
         while deflate.has_more:
             if self._turn <= 0:
-                return False
+                return
             room = INFLATED_PER_TURN if limit is None else limit - len(self._message)
             # One byte more than there is room for is enough to know that the message is too large.
             piece, taken = deflate.inflate(min(room + 1, INFLATED_PER_TURN))
@@ -268,12 +242,12 @@ class MessageReader:
                 raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, "the message is too large")
             self._turn -= taken + len(piece)
             self._append(piece)
-        return True
+        self.is_inflating = False
 
     def _append(self, piece: bytes) -> None:
         self._message += piece
         if self._utf8 is not None:
-            _check_text(self._utf8, piece, final=False)
+            self._utf8.decode(piece)
 
     def _finish_message(self) -> str | bytes:
         message, self._message = self._message, bytearray()
@@ -283,23 +257,5 @@ class MessageReader:
         self._fragments = 0
         if utf8 is None:
             return bytes(message)
-        _check_text(utf8, b"", final=True)
+        utf8.decode(b"", True)
         return message.decode()
-
-
-def _text(payload: bytes) -> str:
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        raise _not_utf8() from None
-
-
-def _check_text(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool) -> None:
-    try:
-        decoder.decode(piece, final)
-    except UnicodeDecodeError:
-        raise _not_utf8() from None
-
-
-def _not_utf8() -> PeerViolation:
-    return PeerViolation(CloseCode.INVALID_DATA, "the text is not UTF-8")

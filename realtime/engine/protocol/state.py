@@ -28,19 +28,13 @@ __all__ = ["TRANSITIONS", "Event", "State", "next_state"]
 class State(enum.Enum):
     """Where a connection stands."""
 
-    CONNECTING = "connecting"
-    """The application has the request and has not answered it."""
-    DENYING = "denying"
-    """The application is sending an HTTP response instead of the upgrade."""
+    CONNECTING = "connecting"  # the application has not answered the request
+    DENYING = "denying"  # the application is sending an HTTP response instead of the upgrade
     OPEN = "open"
-    CLOSING = "closing"
-    """This side has sent its close frame and waits for the peer's (RFC 6455, 7.1.2)."""
-    LINGERING = "lingering"
-    """Everything was sent; the peer has some time to read it and to end the TCP connection."""
-    LOST = "lost"
-    """The transport is gone; the application is still given what arrived before."""
-    CLOSED = "closed"
-    """The transport is gone, or has to go at once."""
+    CLOSING = "closing"  # this side has sent its close frame and waits for the peer's (RFC 6455, 7.1.2)
+    LINGERING = "lingering"  # everything was sent; the peer has some time to read it and to end the TCP connection
+    LOST = "lost"  # the transport is gone; the application is still given what arrived before
+    CLOSED = "closed"  # the transport is gone, or has to go at once
 
 
 class Event(enum.StrEnum):

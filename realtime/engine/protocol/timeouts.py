@@ -47,8 +47,8 @@ class Timeouts:
         lifetime: seconds after the accept when the connection is closed, None for no limit.
 
     Attributes:
-        next: the nearest deadline, infinite when there is none. It is read for every piece of data.
-        last_message: when the peer's last message was complete. The caller writes it for every message.
+        next: the nearest deadline, infinite when there is none.
+        last_message: when the peer's last message was complete; the caller writes it.
         is_timing: whether the peer has a message to finish.
     """
 
@@ -80,28 +80,22 @@ class Timeouts:
             self.set(Deadline.ANSWER, now + answer_timeout)
 
     def set(self, what: Deadline, when: float) -> None:
-        """Set or move one deadline."""
         self._times[what] = when
         self.next = min(self._times.values())
 
     def clear(self, *what: Deadline) -> None:
-        """Forget deadlines; those that are not set are ignored."""
         for deadline in what:
             self._times.pop(deadline, None)
         self.next = min(self._times.values(), default=math.inf)
 
     def clear_all(self) -> None:
-        """Forget every deadline."""
         self._times.clear()
         self.next = math.inf
 
     def take_due(self, now: float, *, is_reading: bool = True) -> list[Deadline]:
         """Remove and return the deadlines that have come, the earliest first.
 
-        Args:
-            now: the time in seconds.
-            is_reading: whether this side reads. While it does not, the peer's answer may be waiting unread, and its
-                deadlines are put off.
+        While this side does not read, the peer's answer may be waiting unread, and its deadlines are put off.
         """
         due = [what for what, when in sorted(self._times.items(), key=itemgetter(1)) if when <= now]
         self.clear(*due)
@@ -140,12 +134,7 @@ class Timeouts:
     # Messages
 
     def message_begun(self, number: int, now: float) -> None:
-        """Time a message that has not arrived as a whole.
-
-        Args:
-            number: of the message; its time runs from the first call with this number.
-            now: the time in seconds.
-        """
+        """Time a message that has not arrived as a whole, from the first call with its number on."""
         if self.is_timing and self._timed == number:
             return
         self.is_timing, self._timed = True, number
@@ -153,7 +142,6 @@ class Timeouts:
             self.set(Deadline.MESSAGE, now + self._limits.message_timeout)
 
     def message_ended(self) -> None:
-        """Time no message."""
         self.is_timing = False
         self.clear(Deadline.MESSAGE)
 
@@ -176,7 +164,6 @@ class Timeouts:
         return payload
 
     def ping_sent(self, payload: bytes, now: float) -> None:
-        """Expect the answer to a ping."""
         if self._pings is None:
             self._pings = {}
         self._pings.setdefault(payload, now)

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
+from weakref import WeakKeyDictionary, ref
 
 from realtime.engine.close import CloseCode
 from realtime.engine.messages import SharedMessage
@@ -18,9 +19,8 @@ from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.state import State
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain
-from realtime.engine.server.flush import Flusher
 
-__all__ = ["ASGIConnection", "Application", "PolicyExtension"]
+__all__ = ["ASGIConnection", "Application", "Flusher", "PolicyExtension"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -58,6 +58,47 @@ class PolicyExtension(dict[str, Any]):
 
     def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
         return dict, ({"version": EXTENSION_VERSION},)
+
+
+class Flusher:
+    """Writes once for each connection and event-loop iteration, however many messages were sent in it.
+
+    Get it by ``Flusher.of(loop)``. It lives for as long as a connection holds it: it holds the loop, which would not
+    be freed otherwise.
+    """
+
+    __slots__ = ("__weakref__", "_call_soon", "_waiting")
+
+    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Flusher]] = WeakKeyDictionary()
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._call_soon = loop.call_soon
+        self._waiting: list[ASGIConnection] = []
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Flusher:
+        """Return the flusher of an event loop."""
+        known = cls._of_loop.get(loop)
+        flusher = None if known is None else known()
+        if flusher is None:
+            flusher = cls(loop)
+            cls._of_loop[loop] = ref(flusher)
+        return flusher
+
+    def add(self, connection: ASGIConnection) -> None:
+        """Flush a connection at the end of the iteration."""
+        if not self._waiting:
+            self._call_soon(self._flush)
+        connection.is_flushing = True
+        self._waiting.append(connection)
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for connection in waiting:
+            try:
+                connection.flush()
+            except Exception:
+                logger.exception("A connection could not be written to")
 
 
 class ASGIConnection(asyncio.Protocol):
@@ -142,7 +183,8 @@ class ASGIConnection(asyncio.Protocol):
     @property
     def pending(self) -> int:
         """Bytes that wait for the peer, here and in the transport."""
-        return self._connection.out.size + (0 if self._transport is None else self._transport.get_write_buffer_size())
+        size = self._connection.out.size
+        return size if self._transport is None else size + self._transport.get_write_buffer_size()
 
     def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
         """Run the application.
@@ -165,7 +207,6 @@ class ASGIConnection(asyncio.Protocol):
         self._settle()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the peer."""
         connection = self._connection
         connection.traffic.bytes_in += len(data)
         connection.receive_data(data, self._loop.time())
@@ -182,7 +223,7 @@ class ASGIConnection(asyncio.Protocol):
             self._flusher.add(self)
         if (
             connection.state is not self._state
-            or connection.next_deadline < self._alarm_at
+            or connection.timeouts.next < self._alarm_at
             or not connection.wants_data
         ):
             self._settle()
@@ -192,7 +233,7 @@ class ASGIConnection(asyncio.Protocol):
         self._transport = None
         self._connection.connection_lost(self._loop.time())
         self._settle()
-        self._metrics.ended()
+        self._metrics.record("disconnected")
         self._forget()
 
     def pause_writing(self) -> None:
@@ -200,7 +241,6 @@ class ASGIConnection(asyncio.Protocol):
         self._connection.out.blocked = True
 
     def resume_writing(self) -> None:
-        """Go on writing."""
         self._connection.unblocked()
         self.flush()
         if not self._connection.out.blocked:
@@ -245,7 +285,7 @@ class ASGIConnection(asyncio.Protocol):
         """
         connection = self._connection
         connection.send(event, self._loop.time())
-        if connection.state is not self._state or connection.next_deadline < self._alarm_at:
+        if connection.state is not self._state or connection.timeouts.next < self._alarm_at:
             self._settle()
         out = connection.out
         if out.size >= connection.limits.write_buffer_size:
@@ -253,7 +293,9 @@ class ASGIConnection(asyncio.Protocol):
         elif not self.is_flushing:
             self._flusher.add(self)
         while out.blocked and connection.state is State.OPEN:
-            await self._writable()
+            waiter = self._loop.create_future()
+            self._senders.append(waiter)
+            await waiter
         self._turn += 1
         if self._turn >= TURN:
             self._turn = 0
@@ -274,11 +316,7 @@ class ASGIConnection(asyncio.Protocol):
             self._settle()
 
     def count_as(self, endpoint: str) -> None:
-        """Count the connection under its endpoint; the router calls it once it has found the route.
-
-        Args:
-            endpoint: the route. There is a time series for each, so it is never the path.
-        """
+        """Count the connection under a route, never a path: there is a time series for each."""
         self._connection.traffic = traffic_of(endpoint)
 
     # From the server
@@ -359,7 +397,7 @@ class ASGIConnection(asyncio.Protocol):
         if transport is not None and self._reading is not connection.wants_data and self._state is not State.CLOSED:
             self._reading = connection.wants_data
             (transport.resume_reading if self._reading else transport.pause_reading)()
-        if connection.next_deadline < self._alarm_at:
+        if connection.timeouts.next < self._alarm_at:
             self._set_alarm()
         if connection.wants_turn and not self._has_turn_coming:
             self._has_turn_coming = True
@@ -379,16 +417,13 @@ class ASGIConnection(asyncio.Protocol):
             if connection.closed_with is not None or self._state is State.LOST:
                 self._limit_application()
         if self._state is State.CLOSED:
-            self._close_transport()
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+            if self._transport is not None:
+                self._transport.abort()
         elif self._state is not State.OPEN or connection.limits.write_buffer_size == 0:
             self.flush()
-
-    def _close_transport(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        if self._transport is not None:
-            self._transport.abort()
 
     def _forget(self) -> None:
         """Break the cycles once both the application and the transport are gone."""
@@ -409,11 +444,6 @@ class ASGIConnection(asyncio.Protocol):
             )
             self._task.cancel()
 
-    async def _writable(self) -> None:
-        waiter = self._loop.create_future()
-        self._senders.append(waiter)
-        await waiter
-
     def _wake_receiver(self) -> None:
         assert self._receiver is not None
         if not self._receiver.done():
@@ -428,7 +458,7 @@ class ASGIConnection(asyncio.Protocol):
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm_at = self._connection.next_deadline
+        self._alarm_at = self._connection.timeouts.next
         self._alarm = self._loop.call_at(self._alarm_at, self._ring)
 
     def _ring(self) -> None:

@@ -14,7 +14,7 @@ __all__ = ["ConnectionMetrics"]
 
 
 class ConnectionMetrics:
-    """Counts and logs the stages of a connection. A server that keeps records of its own overrides the last methods.
+    """Counts and logs the stages of a connection. A server that keeps records of its own overrides ``record()``.
 
     Args:
         scope: the ASGI scope.
@@ -54,7 +54,7 @@ class ConnectionMetrics:
             if cause is not BY_APPLICATION:
                 assert self._scope is not None
                 log_refusal(status, cause, self._scope["raw_path"], self._scope["headers"], connection=self.id)
-            self.refused(status)
+            self.record("rejected")
         elif connection.state is State.CLOSED:
             connection.traffic.answered("abandoned")
         else:
@@ -62,15 +62,7 @@ class ConnectionMetrics:
             self._is_open = True
             connection.traffic.opened()
             event(ACCESS, logging.INFO, "opened", connection=self.id, path=self._path, client=self._client)
-            self.accepted()
+            self.record("connected")
 
-    # For servers
-
-    def accepted(self) -> None:
-        """The handshake was answered with 101."""
-
-    def refused(self, status: int) -> None:
-        """The handshake was answered with an HTTP error."""
-
-    def ended(self) -> None:
-        """The transport is gone."""
+    def record(self, action: str) -> None:
+        """Take note of ``connected`` or ``rejected``, and of ``disconnected``, by Daphne's names of actions."""

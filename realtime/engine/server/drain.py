@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -33,17 +34,14 @@ SHUTTING_DOWN = HandshakeRejected(503, "The server is shutting down; connect aga
 
 
 class Drainable(Protocol):
-    """A connection that can be ended."""
+    """What a drain ends: an ``ASGIConnection``."""
 
     @property
-    def pending(self) -> int:
-        """Bytes that wait for the peer."""
+    def pending(self) -> int: ...
 
-    def restart(self) -> None:
-        """Close the connection with 1012."""
+    def restart(self) -> None: ...
 
-    def kill(self) -> None:
-        """End the connection and its application at once."""
+    def kill(self) -> None: ...
 
 
 class Drain:
@@ -62,11 +60,9 @@ class Drain:
         self._empty: asyncio.Event | None = None
 
     def add(self, connection: Drainable) -> None:
-        """Register a connection."""
         self.connections.add(connection)
 
     def discard(self, connection: Drainable) -> None:
-        """Forget a connection that has ended."""
         self.connections.discard(connection)
         if self._empty is not None and not self.connections:
             self._empty.set()
@@ -75,9 +71,6 @@ class Drain:
         """Close every connection with 1012 and wait until all have ended, at most ``seconds`` and a grace.
 
         Every application gets its disconnect event; one that has not returned by the end is cancelled.
-
-        Args:
-            seconds: over how long the closes are spread.
         """
         self.draining = True
         loop = asyncio.get_running_loop()
@@ -89,27 +82,24 @@ class Drain:
             delay = start + SPREAD * seconds * number / len(connections) - loop.time()
             if delay > 0:
                 await asyncio.sleep(delay)
-            _survive(connection.restart)
+            _end(connection.restart)
         await self._until_empty(start + seconds - loop.time())
         for connection in list(self.connections):
-            _survive(connection.kill)
+            _end(connection.kill)
         await self._until_empty(GRACE)
 
     async def _until_empty(self, seconds: float) -> None:
         assert self._empty is not None
-        if not self.connections:
-            return
-        try:
-            await asyncio.wait_for(self._empty.wait(), max(seconds, 0))
-        except TimeoutError:
-            return
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), max(seconds, 0))
 
 
-def _survive(end: Callable[[], None]) -> None:
+def _end(end: Callable[[], None]) -> None:
     try:
         end()
     except Exception:
-        # The outermost frame for one connection: it must not keep the others from their end.
+        # One connection must not keep the others from their end.
         logger.exception("A connection could not be ended")
 
 

@@ -82,7 +82,6 @@ def open_detached(transport: Any, connection: ASGIConnection) -> Callable[[], Aw
 
 
 def open_in_place(transport: Any, connection: ASGIConnection) -> None:
-    """Run a connection on Twisted's own transport."""
     adapter = TwistedTransport(connection)
     if isinstance(transport, ProtocolWrapper):  # TLS wraps its protocol
         transport.wrappedProtocol = adapter
@@ -92,11 +91,7 @@ def open_in_place(transport: Any, connection: ASGIConnection) -> None:
 
 
 class TwistedTransport(Protocol):
-    """An asyncio transport, as far as a connection needs one, on a Twisted transport.
-
-    Args:
-        connection: the connection.
-    """
+    """An asyncio transport, as far as a connection needs one, on a Twisted transport."""
 
     transport: Any
 

@@ -27,13 +27,7 @@ ANSWER_TIMEOUT = 20
 
 
 class WebSocketProtocol(ASGIConnection):
-    """The connection that uvicorn makes for each upgrade request, whose head it passes as the first data.
-
-    Args:
-        config: uvicorn's configuration.
-        server_state: connections, tasks and default headers of the server.
-        app_state: the lifespan state, copied into the scope.
-    """
+    """The connection that uvicorn makes for each upgrade request, whose head it passes as the first data."""
 
     __slots__ = ("_app_state", "_config", "_server_state", "_started")
 
@@ -51,7 +45,6 @@ class WebSocketProtocol(ASGIConnection):
         self._started = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport from uvicorn's HTTP protocol."""
         self._transport = cast("asyncio.Transport", transport)
         self._server_state.connections.add(self)
 
@@ -64,7 +57,6 @@ class WebSocketProtocol(ASGIConnection):
             super().data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Forget the connection."""
         self._server_state.connections.discard(self)
         if self._started:
             super().connection_lost(error)

@@ -403,7 +403,7 @@ def test_data_before_the_accept_is_bounded_and_kept() -> None:
 
 def test_handshake_that_is_not_answered_in_time_is_refused_with_503() -> None:
     connection = connecting(answer_timeout=5)
-    assert connection.next_deadline == 5
+    assert connection.timeouts.next == 5
     connection.expire(5)
     assert sent(connection).startswith(b"HTTP/1.1 503 ")
     connection.send({"type": "websocket.accept"}, 6)
@@ -486,7 +486,7 @@ def test_close_waits_for_the_answer_and_gives_up() -> None:
     connection.send({"type": "websocket.close", "code": 1000}, 10)
     assert connection.state is State.CLOSING
     assert events(connection) == [gone(1000)]
-    assert connection.next_deadline == 13
+    assert connection.timeouts.next == 13
     connection.expire(13)
     assert connection.state is State.CLOSED
 
@@ -498,7 +498,7 @@ def test_answer_to_a_close_ends_the_connection_without_another_close() -> None:
     connection.receive_data(client(TEXT, b"crossing") + client(CLOSE, closing(1000)), 1)
     assert connection.state is State.LINGERING
     assert sent(connection) == b""
-    assert connection.next_deadline == 1 + LINGER_SECONDS
+    assert connection.timeouts.next == 1 + LINGER_SECONDS
     connection.expire(1 + LINGER_SECONDS)
     assert connection.state is State.CLOSED
 
@@ -738,14 +738,14 @@ def test_overflow_drops_what_is_pending_and_closes_with_1013() -> None:
 
 def test_pings_are_sent_at_the_interval_and_their_latency_is_told() -> None:
     connection = opened(ping_interval=30, ping_timeout=20)
-    assert connection.next_deadline == 30
+    assert connection.timeouts.next == 30
     connection.expire(30)
     ping = sent(connection)
     assert ping[0] == 0x80 | PING
-    assert connection.next_deadline == 50
+    assert connection.timeouts.next == 50
     connection.receive_data(client(PONG, ping[2:]), 30.5)
     assert events(connection) == [{"type": "websocket.pong", "bytes": ping[2:], "latency": 0.5}]
-    assert connection.next_deadline == 60
+    assert connection.timeouts.next == 60
 
 
 def test_peer_that_does_not_answer_a_ping_is_closed_with_1011() -> None:
@@ -781,7 +781,7 @@ def test_ping_of_the_application_has_a_deadline_too() -> None:
     connection = opened(ping_timeout=20)
     connection.send({"type": "websocket.ping", "bytes": b"p"}, 5)
     assert sent(connection) == server(PING, b"p")
-    assert connection.next_deadline == 25
+    assert connection.timeouts.next == 25
 
 
 def test_ping_of_the_application_has_at_most_125_bytes() -> None:
@@ -796,7 +796,7 @@ def test_idle_peer_is_closed_with_3008_and_a_busy_one_is_not() -> None:
     events(connection)
     connection.expire(60)
     assert connection.state is State.OPEN
-    assert connection.next_deadline == 110
+    assert connection.timeouts.next == 110
     sent(connection)
     connection.expire(110)
     assert sent(connection)[2:4] == (3008).to_bytes(2, "big")
@@ -808,7 +808,7 @@ def test_message_that_is_not_finished_in_time_is_closed_with_1008() -> None:
     connection.receive_data(client(TEXT, b"a", fin=False), 10)
     connection.receive_data(client(CONT, b"b", fin=False), 50)
     connection.receive_data(client(PING), 60)
-    assert connection.next_deadline == 70
+    assert connection.timeouts.next == 70
     connection.expire(70)
     assert events(connection)[-1]["code"] == 1008
 
@@ -818,15 +818,15 @@ def test_each_message_has_its_own_time() -> None:
     frame = client(TEXT, b"hello")
     connection.receive_data(frame[:3], 10)
     connection.receive_data(frame[3:] + frame[:3], 65)
-    assert connection.next_deadline == 125
+    assert connection.timeouts.next == 125
     connection.receive_data(frame[3:], 66)
-    assert connection.next_deadline > 1e9
+    assert connection.timeouts.next > 1e9
 
 
 def test_connection_that_has_lasted_too_long_is_closed_with_1001() -> None:
     connection = connecting(lifetime=100)
     connection.send({"type": "websocket.accept"}, 5)
-    assert connection.next_deadline == 105
+    assert connection.timeouts.next == 105
     connection.expire(105)
     assert events(connection)[-1]["code"] == 1001
 

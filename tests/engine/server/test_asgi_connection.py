@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import weakref
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -18,9 +20,10 @@ from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Headers, Request
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
-from realtime.engine.server.asgi_connection import ASGIConnection
+from realtime.engine.server.asgi_connection import ASGIConnection, Flusher
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain
+from realtime.engine.server.uvloop import ReactorLoop
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 HEADERS = [(b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")]
@@ -71,14 +74,8 @@ class Notes(asyncio.Transport):
 class NotedMetrics(ConnectionMetrics):
     calls: list[str]
 
-    def accepted(self) -> None:
-        self.calls.append("accepted")
-
-    def refused(self, status: int) -> None:
-        self.calls.append(f"refused {status}")
-
-    def ended(self) -> None:
-        self.calls.append("ended")
+    def record(self, action: str) -> None:
+        self.calls.append(action)
 
 
 class Bench:
@@ -159,7 +156,7 @@ async def test_message_goes_to_the_application_and_back(bench: Bench) -> None:
     await settled()
     assert bench.seen == [{"type": "websocket.receive", "text": "hello"}]
     assert bench.notes.frames == unmasked(TEXT, b"hello")
-    assert bench.notes.calls == ["accepted"]
+    assert bench.notes.calls == ["connected"]
 
 
 async def test_what_is_sent_in_one_iteration_is_one_write(bench: Bench) -> None:
@@ -267,7 +264,7 @@ async def test_peer_is_not_read_from_while_the_application_does_not_take_its_mes
     session = bench.start(application)
     await bench.until(State.OPEN)
     session.data_received(masked(TEXT, b"x") * 1000)
-    assert bench.notes.calls == ["accepted", "pause"]
+    assert bench.notes.calls == ["connected", "pause"]
     go_on.set()
     await settled()
     await eventually(lambda: bench.notes.calls[-1] == "resume")
@@ -325,7 +322,7 @@ async def test_application_that_does_not_return_is_cancelled(bench: Bench, caplo
         session.connection_lost(None)
         await asyncio.wait_for(cancelled.wait(), 10)
     assert "is cancelled" in caplog.text
-    assert bench.notes.calls[-1] == "ended"
+    assert bench.notes.calls[-1] == "disconnected"
 
 
 async def test_transport_that_cannot_be_opened_ends_the_session(bench: Bench) -> None:
@@ -340,7 +337,7 @@ async def test_transport_that_cannot_be_opened_ends_the_session(bench: Bench) ->
     bench.start(application, opening=opening)
     await bench.until(State.CLOSED)
     assert called == []
-    assert bench.notes.calls == ["ended"]
+    assert bench.notes.calls == ["disconnected"]
 
 
 async def test_restart_is_a_503_before_the_accept_and_a_1012_after_it(bench: Bench) -> None:
@@ -350,7 +347,7 @@ async def test_restart_is_a_503_before_the_accept_and_a_1012_after_it(bench: Ben
 
     bench.start(waiting).restart()
     assert bench.notes.written[0].startswith(b"HTTP/1.1 503 ")
-    assert "refused 503" in bench.notes.calls
+    assert "rejected" in bench.notes.calls
     bench.session.connection_lost(None)
     await settled()
 
@@ -496,7 +493,7 @@ async def test_connection_that_is_lost_reaches_the_application_as_1006(bench: Be
     session.connection_lost(None)
     await settled()
     assert bench.seen == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
-    assert bench.notes.calls[-1] == "ended"
+    assert bench.notes.calls[-1] == "disconnected"
     assert repr(session) == "<ASGIConnection closed>"
 
 
@@ -510,3 +507,64 @@ async def test_ping_that_is_due_is_written(bench: Bench) -> None:
     await bench.until(State.OPEN)
     await eventually(lambda: bool(bench.notes.frames))
     assert bench.notes.frames[0] == 0x80 | PING
+
+
+class Sink:
+    is_flushing = False
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.flushes = 0
+        self.fails = fails
+        self.done = asyncio.Event()
+
+    def flush(self) -> None:
+        self.is_flushing = False
+        self.flushes += 1
+        self.done.set()
+        if self.fails:
+            raise RuntimeError("deliberate")
+
+
+async def test_everything_is_flushed_by_the_end_of_the_iteration() -> None:
+    flusher = Flusher.of(asyncio.get_running_loop())
+    sinks = [Sink() for _ in range(3)]
+    for sink in sinks:
+        flusher.add(sink)
+    assert [sink.flushes for sink in sinks] == [0, 0, 0]
+    await asyncio.gather(*(sink.done.wait() for sink in sinks))
+    assert [sink.flushes for sink in sinks] == [1, 1, 1]
+
+
+async def test_one_that_fails_does_not_keep_the_others_from_being_flushed(caplog: pytest.LogCaptureFixture) -> None:
+    flusher = Flusher.of(asyncio.get_running_loop())
+    bad, good = Sink(fails=True), Sink()
+    flusher.add(bad)
+    flusher.add(good)
+    await good.done.wait()
+    assert good.flushes == 1
+    assert "could not be written" in caplog.text
+
+
+async def test_there_is_one_for_each_loop() -> None:
+    loop = asyncio.get_running_loop()
+    assert Flusher.of(loop) is Flusher.of(loop)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, ReactorLoop])
+def test_a_loop_that_was_closed_is_freed(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def flush_and_leave_one_waiting() -> weakref.ref[asyncio.AbstractEventLoop]:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            sink = Sink()
+            sink.loop = loop  # type: ignore[attr-defined]  # as a session holds it
+            Flusher.of(loop).add(sink)
+            await asyncio.sleep(0)
+        Flusher.of(loop).add(sink)
+        return weakref.ref(loop)
+
+    loop = new_loop()
+    freed = loop.run_until_complete(flush_and_leave_one_waiting())
+    loop.close()
+    del loop
+    gc.collect()
+    assert freed() is None

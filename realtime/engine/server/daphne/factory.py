@@ -10,8 +10,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+import daphne.http_protocol
+import daphne.server
 from daphne.access import AccessLogGenerator
-from daphne.http_protocol import HTTPFactory
 from twisted.internet.defer import Deferred
 from twisted.web.http import _GenericHTTPChannelProtocol
 
@@ -20,7 +21,7 @@ from realtime.engine.server.daphne.http_channel import WireChannel
 from realtime.engine.server.daphne.request import WireRequest
 from realtime.engine.server.drain import DRAIN, GRACE
 
-__all__ = ["WireHTTPFactory"]
+__all__ = ["WireHTTPFactory", "install"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -28,16 +29,11 @@ logger = logging.getLogger("realtime.wire")
 RELOAD_DRAIN_SECONDS = 1.0
 
 
-class WireHTTPFactory(HTTPFactory):
-    """Builds the protocol of each client connection, and prepares the end of the server.
+class WireHTTPFactory(daphne.http_protocol.HTTPFactory):
+    """Builds the protocol of each client connection, and prepares the end of the server."""
 
-    Args:
-        server: Daphne's server; it makes its factory when it starts to run.
-    """
-
-    #: Number of reverse proxies whose ``X-Forwarded-For`` entries are believed; ``install()`` sets it.
+    # ``install()`` sets these.
     trusted_proxies = 0
-    #: Bytes of a request's body; ``install()`` sets it.
     max_request_body = 2_621_440
 
     #: Twisted's switch between HTTP/1.1 and HTTP/2 (where that is installed), with this project's HTTP/1.1.
@@ -47,15 +43,34 @@ class WireHTTPFactory(HTTPFactory):
         super().__init__(server)
         _clean_access_log(server)
         _read_forwarded_headers(server)
-        _drain_before_shutdown(server)
+        # Twisted calls this when its reactor is stopped, as SIGTERM and SIGINT do. Daphne's own stops at the first
+        # connection that has no application, such as a request that was sent by half, and cancels what could finish.
+        server.kill_all_applications = lambda: Deferred.fromFuture(asyncio.ensure_future(_drain(server, DRAIN.seconds)))
         if not server.signal_handlers:  # in a thread under the autoreloader; the loop does not run yet
             self.reactor.callLater(0, _drain_at_exit, server)
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802
-        """Build the protocol for a new client."""
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = WireRequest
         return protocol
+
+
+def install(*, drain_seconds: float, trusted_proxies: int = 0, max_request_body: int = 2_621_440) -> None:
+    """Let every Daphne server that is started from now on serve WebSockets by this package.
+
+    ``Server.run()`` looks its HTTP factory up in its module; that name is replaced, and the one from which it is
+    imported. So it stays replaced when ``daphne.server`` is loaded anew, as ``daphne.testing`` and Channels' live
+    server do.
+
+    Args:
+        drain_seconds: over how long a stopping server closes its sockets.
+        trusted_proxies: number of reverse proxies in front, with or without ``daphne --proxy-headers``.
+        max_request_body: bytes of a request's body; more is answered with 413.
+    """
+    DRAIN.seconds = drain_seconds
+    WireHTTPFactory.trusted_proxies = trusted_proxies
+    WireHTTPFactory.max_request_body = max_request_body
+    daphne.http_protocol.HTTPFactory = daphne.server.HTTPFactory = WireHTTPFactory
 
 
 def _read_forwarded_headers(server: Any) -> None:
@@ -85,15 +100,6 @@ def _clean_access_log(server: Any) -> None:
             write(protocol, action, {**details, "path": without_query(details["path"])})
 
     server.log_action = log
-
-
-def _drain_before_shutdown(server: Any) -> None:
-    """Let a server end in order when its reactor is stopped, as SIGTERM and SIGINT do.
-
-    It takes the place of ``Server.kill_all_applications``, which stops at the first connection that has no application,
-    such as a request that was sent by half, and cancels what could finish.
-    """
-    server.kill_all_applications = lambda: Deferred.fromFuture(asyncio.ensure_future(_drain(server, DRAIN.seconds)))
 
 
 def _drain_at_exit(server: Any) -> None:
@@ -128,7 +134,6 @@ async def _drain(server: Any, seconds: float) -> None:
 
 
 async def _finish(requests: list[asyncio.Future[Any]], seconds: float) -> None:
-    """Let ordinary requests finish, then cancel them."""
     if not requests:
         return
     _, late = await asyncio.wait(requests, timeout=seconds)

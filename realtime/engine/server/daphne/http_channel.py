@@ -26,9 +26,10 @@ LINGER_SECONDS = 2
 
 
 class WireChannel(HTTPChannel):
-    """One client connection while it speaks HTTP.
+    """One client connection while it speaks HTTP; refuses with a problem response, where Twisted hangs up.
 
-    What Twisted answers with a bare 400 or by hanging up is answered with a problem response here.
+    Attributes:
+        upgraded: bytes behind an upgrade request, None while there is none.
     """
 
     transport: Any
@@ -43,39 +44,36 @@ class WireChannel(HTTPChannel):
         self._head_size = 0
         self._head_lines = 0
         self._in_head = True
-        self._head_timer: Any = None
-        self._body_timer: Any = None
+        self._timer: Any = None  # of a head or a body
         self._is_refused = False
-        #: Bytes behind an upgrade request, None while there is none.
         self.upgraded: list[bytes] | None = None
 
     # Twisted
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
-        """Parse what was received; the clock runs from the first byte of a head."""
+        """Parse what was received; the time runs from the first byte of a head."""
         if self._is_refused:
             return
         super().dataReceived(data)
-        if self._in_head and self._head_timer is None and not self._is_refused and data.strip(b"\r\n"):
-            self._head_timer = self.callLater(HEAD_TIMEOUT, self._head_timed_out)
+        if self._in_head and self._timer is None and not self._is_refused and data.strip(b"\r\n"):
+            self._timer = self.callLater(HEAD_TIMEOUT, self._head_timed_out)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
-        """Count the head."""
+        """Check the size of the head."""
         if self._is_refused:
             return
-        self._head_lines += bool(line)
+        if self._head_size + len(line) > (MAX_HEAD if self._head_lines else MAX_REQUEST_LINE):
+            self.lineLengthExceeded(line)
+            return
         self._head_size += len(line)
-        if self._head_lines == 1 and len(line) > MAX_REQUEST_LINE:
-            self.refuse(414, f"The request line has at most {MAX_REQUEST_LINE} bytes.")
-        elif self._head_size > MAX_HEAD:
-            self.refuse(431, f"The request line and headers have at most {MAX_HEAD} bytes.")
-        elif self._head_lines > MAX_HEADERS + 1:
+        self._head_lines += bool(line)
+        if self._head_lines > MAX_HEADERS + 1:
             self.refuse(431, f"A request has at most {MAX_HEADERS} headers.")
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802
-        """Answer a line that is too long to be looked at."""
+        """Refuse a line that makes the head too long."""
         if self._head_lines == 0:
             self.refuse(414, f"The request line has at most {MAX_REQUEST_LINE} bytes.")
         else:
@@ -85,8 +83,9 @@ class WireChannel(HTTPChannel):
         self.refuse(400, "The request is not valid HTTP/1.1.")
 
     def allHeadersReceived(self) -> None:  # noqa: N802
-        """Stop the clock; a handshake has no body, and waiting for one would only cost time."""
-        self._end_head()
+        """Refuse a body that is too long, of uncertain length, or that of a handshake; limit the time of any other."""
+        self._in_head = False
+        self._stop_timer()
         problem = self._transfer_problem()
         if problem is not None:
             self.refuse(400, problem)
@@ -95,14 +94,15 @@ class WireChannel(HTTPChannel):
             self.refuse_body()
             return
         super().allHeadersReceived()
-        if self.length != 0:
-            self._body_timer = self.callLater(self._body_seconds, self._body_timed_out)
-        if self.length != 0 and wants_websocket(self._headers()):
+        if self.length == 0:
+            return
+        if wants_websocket(self._headers()):
             self.refuse(400, "A WebSocket handshake has no body.")
+        else:
+            self._timer = self.callLater(self._body_seconds, self._body_timed_out)
 
     def allContentReceived(self) -> None:  # noqa: N802
-        """Handle the request, unless it was refused before."""
-        self._end_body()
+        self._stop_timer()
         if not self._is_refused:
             super().allContentReceived()
 
@@ -114,19 +114,16 @@ class WireChannel(HTTPChannel):
             super().rawDataReceived(data)
 
     def requestDone(self, request: Any) -> None:  # noqa: N802
-        """Expect the next head."""
         self._in_head = True
+        self._head_size = self._head_lines = 0
         super().requestDone(request)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
-        """Stop the clocks."""
-        self._end_head()
-        self._end_body()
+        self._stop_timer()
         super().connectionLost(reason)
 
     def timeoutConnection(self) -> None:  # noqa: N802
-        """End an idle connection."""
-        self._end_head()
+        self._stop_timer()
         super().timeoutConnection()
 
     # Refusals
@@ -140,8 +137,7 @@ class WireChannel(HTTPChannel):
         if self._is_refused:
             return
         self._is_refused = True
-        self._end_head()
-        self._end_body()
+        self._stop_timer()
         self.setTimeout(None)
         path = b""
         if self.requests and self.requests[-1].uri != b"(no uri yet)":
@@ -149,8 +145,9 @@ class WireChannel(HTTPChannel):
         elif hasattr(self, "_path"):
             path = self._path
         log_refusal(status, detail, path, self._headers())
-        transport = self.transport
-        transport.write(problem_answer(status, detail, [*self._server_header(), *headers]))
+        transport, name = self.transport, self.factory.server.server_name
+        server = [("Server", name)] if name else []
+        transport.write(problem_answer(status, detail, [*server, *headers]))
         transport.unregisterProducer()
         if IHalfCloseableDescriptor.providedBy(transport):
             transport.loseWriteConnection()
@@ -176,30 +173,15 @@ class WireChannel(HTTPChannel):
         return None
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
-        if not self.requests:
-            return []
-        return raw_headers(self.requests[-1])
+        return raw_headers(self.requests[-1]) if self.requests else []
 
-    def _server_header(self) -> list[tuple[str, str]]:
-        name = self.factory.server.server_name
-        return [("Server", name)] if name else []
-
-    def _end_head(self) -> None:
-        self._in_head = False
-        self._head_size = self._head_lines = 0
-        if self._head_timer is not None:
-            if self._head_timer.active():
-                self._head_timer.cancel()
-            self._head_timer = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
 
     def _head_timed_out(self) -> None:
         self.refuse(408, f"The request was not complete after {HEAD_TIMEOUT} seconds.")
-
-    def _end_body(self) -> None:
-        if self._body_timer is not None:
-            if self._body_timer.active():
-                self._body_timer.cancel()
-            self._body_timer = None
 
     @property
     def _body_seconds(self) -> float:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
 from daphne.http_protocol import WebRequest
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES, parse_x_forwarded_for
 from twisted.internet.interfaces import ISSLTransport
-from twisted.web.http_headers import Headers
 
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
@@ -34,7 +32,7 @@ class WireRequest(WebRequest):
     _body_size = 0
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        """Keep a part of the body; that of a request without ``Content-Length`` is counted as it comes."""
+        """Keep a part of the body; one without ``Content-Length`` is counted as it comes."""
         self._body_size += len(data)
         if self._body_size > self.channel.factory.max_request_body:
             self.channel.refuse_body()
@@ -67,7 +65,6 @@ class WireRequest(WebRequest):
             self.requestHeaders.setRawHeaders(name, [", ".join(hops[-max(1, self.channel.factory.trusted_proxies) :])])
 
     def _problem(self, headers: list[tuple[bytes, bytes]]) -> HandshakeRejected | None:
-        """Return what keeps the request from being upgraded."""
         for name, value in headers:
             if not HEADER_NAME_RE.fullmatch(name) or INVALID_HEADER_VALUE_BYTES.intersection(value):
                 return HandshakeRejected(400, "A header has characters that are not allowed.")
@@ -85,24 +82,14 @@ class WireRequest(WebRequest):
         asyncio.get_running_loop().call_soon(self._take_over, request)
 
     def _take_over(self, request: Request) -> None:
-        channel = self.channel
+        channel, server = self.channel, self.server
         if channel is None or channel.transport is None or not channel.transport.connected:
             return
-        transport = channel.transport
+        transport, now = channel.transport, asyncio.get_running_loop().time()
+        metrics: DaphneConnection | None = None
         try:
-            self._start(request, transport)
-        except Exception:
-            logger.exception("A connection could not be taken over from Twisted")
-            transport.abortConnection()
-
-    def _start(self, request: Request, transport: Any) -> None:
-        channel, server = self.channel, self.server
-        is_secure = ISSLTransport.providedBy(transport)
-        scope = self._scope(request, secure=is_secure)
-        now = asyncio.get_running_loop().time()
-        metrics = DaphneConnection(server, scope, now)
-        with contextlib.ExitStack() as failure:
-            failure.callback(metrics.ended)
+            scope = self._scope(request)
+            metrics = DaphneConnection(server, scope, now)
             connection = ASGIConnection(
                 Connection(request, now, **_connection_options(server)),
                 scope,
@@ -111,23 +98,27 @@ class WireRequest(WebRequest):
                 application_timeout=server.application_close_timeout,
             )
             connection.data_received(channel.leave())
-            if not is_secure and can_detach(transport):
+            if can_detach(transport):
                 connection.start(server.application, open_detached(transport, connection))
             else:
                 open_in_place(transport, connection)
                 connection.start(server.application)
-            failure.pop_all()
+        except Exception:
+            logger.exception("A connection could not be taken over from Twisted")
+            if metrics is not None:
+                metrics.record("disconnected")
+            transport.abortConnection()
 
-    def _scope(self, request: Request, *, secure: bool) -> dict[str, Any]:
-        server = self.server
-        peer, host = self.channel.transport.getPeer(), self.channel.transport.getHost()
+    def _scope(self, request: Request) -> dict[str, Any]:
+        server, transport = self.server, self.channel.transport
+        peer, host = transport.getPeer(), transport.getHost()
         is_tcp = hasattr(peer, "host")
         client: Any = [str(peer.host), peer.port] if is_tcp else None
-        scheme = "https" if secure else "http"
+        scheme = "https" if ISSLTransport.providedBy(transport) else "http"
         root_path = server.root_path
         if server.proxy_forwarded_address_header:
             client, scheme = parse_x_forwarded_for(
-                _lower(self.requestHeaders),
+                self.requestHeaders,
                 server.proxy_forwarded_address_header,
                 server.proxy_forwarded_port_header,
                 server.proxy_forwarded_proto_header,
@@ -167,18 +158,8 @@ class WireRequest(WebRequest):
             logger.exception("The answer to a failed request failed")
 
 
-def _lower(headers: Headers) -> Headers:
-    return headers
-
-
 class DaphneConnection(ConnectionMetrics):
-    """A connection's entry in ``Server.connections``, and its lines in Daphne's access log.
-
-    Args:
-        server: Daphne's server.
-        scope: the ASGI scope.
-        now: the time in seconds.
-    """
+    """A connection's entry in ``Server.connections``, and its lines in Daphne's access log."""
 
     __slots__ = ("_details", "_server")
 
@@ -192,37 +173,26 @@ class DaphneConnection(ConnectionMetrics):
             "client": None if client is None else f"{client[0]}:{client[1]}",
         }
         server.protocol_connected(self)
-        self._log("connecting")
+        self.record("connecting")
 
     def __repr__(self) -> str:
         return f"<WebSocket client={self._details['client']!r} path={self._details['path']!r}>"
 
-    def accepted(self) -> None:
-        """Log the upgrade."""
-        self._log("connected")
-
-    def refused(self, status: int) -> None:
-        """Log the refusal."""
-        self._log("rejected")
-
-    def ended(self) -> None:
-        """Remove the entry; a transport that could not be opened may end twice."""
-        server, self._server = self._server, None
-        if server is not None:
+    def record(self, action: str) -> None:
+        """Log what has happened. A transport that could not be opened may be disconnected twice."""
+        server = self._server
+        if server is None:
+            return
+        if action == "disconnected":
+            self._server = None
             server.protocol_disconnected(self)
-            server.log_action("websocket", "disconnected", self._details)
-
-    # Daphne's loops call these for everything in ``Server.connections``; the connection has its own timer.
+        server.log_action("websocket", action, self._details)
 
     def check_timeouts(self) -> None:
-        """Do nothing."""
+        """Do nothing: Daphne calls this for each of its connections; this one has its own timer."""
 
     def handle_exception(self, exception: BaseException) -> None:
-        """Do nothing."""
-
-    def _log(self, action: str) -> None:
-        if self._server is not None:
-            self._server.log_action("websocket", action, self._details)
+        """Do nothing: the connection itself handles what its application raises."""
 
 
 def _connection_options(server: Any) -> dict[str, Any]:
