@@ -14,12 +14,13 @@ events stops parsing, and what it holds stays within bounds.
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any
 
 from realtime.engine.close import CloseCode, is_sendable, truncate_reason
 from realtime.engine.errors import PeerViolation
 from realtime.engine.messages import MAX_CONTROL_PAYLOAD, SharedMessage
-from realtime.engine.monitoring.counters import UNROUTED, traffic_of
+from realtime.engine.monitoring.counters import UNROUTED, Traffic, traffic_of
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.frames import (
@@ -49,6 +50,7 @@ MAX_EARLY_DATA = 64 * 1024
 _DELIVERING = (State.OPEN, State.LOST)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Connection:
     """The protocol of one connection, from the request to the end.
 
@@ -71,56 +73,44 @@ class Connection:
         traffic: where messages are counted; those of its endpoint once that is known.
     """
 
-    __slots__ = (
-        "_announces_pongs",
-        "_close_sent",
-        "_defaults",
-        "_deflate",
-        "_dry",
-        "_early",
-        "_pending_pong",
-        "_queue",
-        "_reader",
-        "_response",
-        "closed_by",
-        "closed_with",
-        "limits",
-        "out",
-        "refusal",
-        "state",
-        "timeouts",
-        "traffic",
-    )
+    request: InitVar[Request]
+    now: InitVar[float]
+    _: KW_ONLY
+    defaults: Limits
+    answer_timeout: InitVar[float | None] = None
+    lifetime: InitVar[float | None] = None
+    headers: InitVar[tuple[tuple[bytes, bytes], ...]] = ()
 
-    def __init__(
+    state: State = State.CONNECTING
+    limits: Limits = field(init=False)
+    out: SendBuffer = field(default_factory=SendBuffer)
+    timeouts: Timeouts = field(init=False)
+    traffic: Traffic = field(default_factory=lambda: traffic_of(UNROUTED))
+    refusal: tuple[int, str] | None = None
+    closed_with: tuple[int, str] | None = None
+    closed_by: str = "network"
+    _queue: ReceiveQueue = field(default_factory=ReceiveQueue)
+    _early: bytearray = field(default_factory=bytearray)
+    _response: HandshakeResponse | None = None
+    _reader: MessageReader | None = None
+    _deflate: Deflate | None = None
+    _announces_pongs: bool = False
+    _pending_pong: bytes | None = None
+    _close_sent: bool = False
+    _dry: bool = True
+
+    def __post_init__(
         self,
         request: Request,
         now: float,
-        *,
-        defaults: Limits,
-        answer_timeout: float | None = None,
-        lifetime: float | None = None,
-        headers: tuple[tuple[bytes, bytes], ...] = (),
+        answer_timeout: float | None,
+        lifetime: float | None,
+        headers: tuple[tuple[bytes, bytes], ...],
     ) -> None:
-        self.state = State.CONNECTING
-        self.out = SendBuffer()
-        self.limits = defaults
-        self.refusal: tuple[int, str] | None = None
-        self.closed_with: tuple[int, str] | None = None
-        self.closed_by = "network"
-        self.traffic = traffic_of(UNROUTED)
-        self._response: HandshakeResponse | None = HandshakeResponse(request, headers)
-        self._defaults = defaults
-        self._queue = ReceiveQueue()
+        self.limits = self.defaults
+        self.timeouts = Timeouts(now, self.defaults, answer_timeout=answer_timeout, lifetime=lifetime)
+        self._response = HandshakeResponse(request, headers)
         self._queue.add_event({"type": "websocket.connect"})
-        self._early = bytearray()
-        self._reader: MessageReader | None = None
-        self._deflate: Deflate | None = None
-        self.timeouts = Timeouts(now, defaults, answer_timeout=answer_timeout, lifetime=lifetime)
-        self._announces_pongs = False
-        self._pending_pong: bytes | None = None
-        self._close_sent = False
-        self._dry = True
 
     # For the caller
 
@@ -163,7 +153,7 @@ class Connection:
             self._read(self._reader, now)
 
     def connection_lost(self, now: float) -> None:
-        """Take the loss of the transport; the application gets its ``websocket.disconnect``."""
+        """End the connection, once what arrived before has been read."""
         if self.state is State.OPEN and not self._dry:
             self.state = next_state(self.state, Event.LOST_UNREAD)
             self.timeouts.clear_all()
@@ -227,15 +217,15 @@ class Connection:
 
     def _receive_close(self, payload: bytes, now: float) -> None:
         code, reason = parse_close(payload)
-        self.state = next_state(self.state, Event.PEER_CLOSE)
-        self._disconnected(code, reason, "client")
-        self._send_close(None if code == CloseCode.NO_STATUS else code, reason)
-        self._linger(now)
+        self._finish(Event.PEER_CLOSE, code, reason, "client", now)
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
-        self.state = next_state(self.state, Event.FAIL)
-        self._disconnected(code, reason, "server")
+        self._finish(Event.FAIL, code, reason, "server", now)
+
+    def _finish(self, event: Event, code: int, reason: str, by: str, now: float) -> None:
+        self.state = next_state(self.state, event)
+        self._disconnected(code, reason, by)
         self._send_close(code, reason)
         self._linger(now)
 
@@ -316,7 +306,7 @@ class Connection:
 
     def _accept(self, event: dict[str, Any], now: float) -> None:
         assert self._response is not None
-        answer, self.limits, self._deflate = self._response.upgrade(event, self._defaults)
+        answer, self.limits, self._deflate = self._response.upgrade(event, self.defaults)
         self.state = next_state(self.state, Event.ACCEPT)
         self.out.append(answer)
         self._announces_pongs = event.get("policy") is not None
@@ -443,10 +433,10 @@ class Connection:
         self._disconnected(CloseCode.ABNORMAL, "", "server")
         self._linger(now)
 
-    def _send_close(self, code: int | None, reason: str = "") -> None:
+    def _send_close(self, code: int, reason: str) -> None:
         if not self._close_sent:
             self._close_sent = True
-            self.out.append(encode_close(code, reason))
+            self.out.append(encode_close(None if code == CloseCode.NO_STATUS else code, reason))
 
     def _linger(self, now: float) -> None:
         if self.state is State.CLOSED:

@@ -42,15 +42,8 @@ KEY_LENGTH = 16
 
 #: Headers of a 101 response that the server sets; an application may not.
 _RESERVED = frozenset(
-    {
-        b"connection",
-        b"content-length",
-        b"sec-websocket-accept",
-        b"sec-websocket-extensions",
-        b"sec-websocket-protocol",
-        b"transfer-encoding",
-        b"upgrade",
-    }
+    b"connection content-length transfer-encoding upgrade"
+    b" sec-websocket-accept sec-websocket-extensions sec-websocket-protocol".split()
 )
 
 #: CR, LF and NUL would let a value end its line (RFC 9110, 5.5).
@@ -78,11 +71,6 @@ class Request:
         return self.target.partition(b"?")[0]
 
     @property
-    def query(self) -> bytes:
-        """The query, empty without one."""
-        return self.target.partition(b"?")[2]
-
-    @property
     def subprotocols(self) -> list[str]:
         """What the client offers, in its order."""
         return offered_subprotocols({"headers": self.headers})
@@ -93,11 +81,7 @@ class Request:
 
 
 def parse_request(head: bytes) -> Request:
-    """Parse a request head that an HTTP server has parsed before and put together again.
-
-    Raises:
-        ValueError: if it is no request.
-    """
+    """Parse a request head that an HTTP server has parsed before; raise ``ValueError`` for anything else."""
     request_line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     _, target, _ = request_line.split(b" ")
     pairs = (line.split(b":", 1) for line in lines)
@@ -115,13 +99,8 @@ def wants_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def upgrade_problem(method: str, http_version: str, headers: Iterable[tuple[bytes, bytes]]) -> HandshakeRejected | None:
     """Return what keeps a request from being a WebSocket handshake, None when nothing does (RFC 6455, 4.2.1).
 
-    Args:
-        method: the HTTP method.
-        http_version: ``"1.1"`` or another.
-        headers: pairs of name (in lower case) and value, repeated names kept apart.
-
-    Returns:
-        A 400 whose detail says which header is missing or wrong, and what it must be.
+    The names of the headers are in lower case. The detail of the 400 says which header is missing or wrong, and what
+    it must be.
     """
     if method != "GET":
         return HandshakeRejected(400, f"A WebSocket handshake is a GET request, not {method[:16]}.")
@@ -179,16 +158,9 @@ def _is_key(value: bytes) -> bool:
 
 
 def build_scope(request: Request, *, scheme: str, client: Any, server: Any, root_path: str) -> dict[str, Any]:
-    """Return the ASGI scope of a connection.
+    """Return the ASGI scope of a connection; ``client`` and ``server`` are None for a UNIX socket.
 
     ``spec_version`` is 2.3: from 2.4 on ``send`` raises after the end, and here it is harmless.
-
-    Args:
-        request: the request.
-        scheme: ``ws`` or ``wss``.
-        client: host and port of the peer, None for a UNIX socket.
-        server: host and port of this side, None for a UNIX socket.
-        root_path: prefix under which the application is mounted.
     """
     path = request.path
     return {
@@ -198,7 +170,7 @@ def build_scope(request: Request, *, scheme: str, client: Any, server: Any, root
         "scheme": scheme,
         "path": unquote(path.decode("ascii")),
         "raw_path": path,
-        "query_string": request.query,
+        "query_string": request.target.partition(b"?")[2],
         "root_path": root_path,
         # A name with an underscore could pass for another one behind WSGI (CVE-2015-0219).
         "headers": [pair for pair in request.headers if b"_" not in pair[0] and pair[0] != _ROOT_PATH_HEADER],
@@ -252,9 +224,9 @@ class HandshakeResponse:
             if subprotocol not in request.subprotocols:
                 raise ValueError(f"websocket.accept: the client did not offer the subprotocol {subprotocol!r}")
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
-        agreed = negotiate(request.values(b"sec-websocket-extensions")) if limits.compression else None
-        extension, deflate = (None, None) if agreed is None else agreed
-        if extension is not None:
+        deflate = None
+        if limits.compression and (agreed := negotiate(request.values(b"sec-websocket-extensions"))) is not None:
+            extension, deflate = agreed
             fields.append((b"Sec-WebSocket-Extensions", extension.encode("ascii")))
         for name, value in (*self._headers, *(event.get("headers") or ())):
             if name.lower() in _RESERVED:
@@ -263,11 +235,7 @@ class HandshakeResponse:
         return _head(101, fields), limits, deflate
 
     def start(self, event: dict[str, Any]) -> None:
-        """Take a ``websocket.http.response.start``.
-
-        Raises:
-            ValueError: for headers that are not legal.
-        """
+        """Take a ``websocket.http.response.start``; raise ``ValueError`` for headers that are not legal."""
         status = int(event["status"])
         fields = [(bytes(name), bytes(value)) for name, value in event.get("headers") or ()]
         response_head(status, fields)  # raises for what is not legal
@@ -298,11 +266,7 @@ def _limits(defaults: Limits, fields: tuple[tuple[str, Any], ...]) -> Limits:
 
 
 def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the head of a response that ends with the connection.
-
-    Raises:
-        ValueError: for headers that are not legal.
-    """
+    """Return the head of a response that ends the connection; raise ``ValueError`` for headers that are not legal."""
     kept = [(name, value) for name, value in headers if name.lower() != b"connection"]
     return _head(status, [*kept, (b"Connection", b"close")])
 

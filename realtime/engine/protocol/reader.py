@@ -7,6 +7,7 @@ held is never more than the message that the limits allow.
 from __future__ import annotations
 
 import codecs
+from dataclasses import KW_ONLY, dataclass, field
 
 from realtime.engine.close import CloseCode
 from realtime.engine.errors import PeerViolation
@@ -42,6 +43,7 @@ _WHOLE = (_WHOLE_TEXT, 0x80 | BINARY)
 _SHORT_HEADER = 2 + MASK_SIZE
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class MessageReader:
     """Reads messages of one connection; call ``feed()``, then ``next()`` until it returns None.
 
@@ -55,47 +57,30 @@ class MessageReader:
             slow message from many quick ones.
     """
 
-    __slots__ = (
-        "_compressed",
-        "_data",
-        "_deflate",
-        "_fragments",
-        "_header",
-        "_limits",
-        "_mask",
-        "_message",
-        "_opcode",
-        "_payload",
-        "_position",
-        "_remaining",
-        "_short_limit",
-        "_turn",
-        "_utf8",
-        "completed",
-        "is_inflating",
-        "unfinished",
-    )
+    _limits: Limits
+    _deflate: Deflate | None = None
+    _: KW_ONLY
+    is_inflating: bool = False
+    unfinished: bool = False
+    completed: int = 0
+    _short_limit: int = MAX_CONTROL_PAYLOAD
+    _data: bytes = b""
+    _position: int = 0
+    _header: FrameHeader | None = None  # of the frame that is being read or inflated
+    _mask: bytes = b""
+    _remaining: int = 0
+    _payload: bytearray = field(default_factory=bytearray)  # of a control frame or a compressed frame
+    _opcode: int | None = None  # of the message that is being assembled
+    _compressed: bool = False
+    _fragments: int = 0
+    _message: bytearray = field(default_factory=bytearray)
+    _utf8: codecs.IncrementalDecoder | None = None
+    _turn: int = INFLATED_PER_TURN
 
-    def __init__(self, limits: Limits, deflate: Deflate | None = None) -> None:
-        sizes = (limits.max_frame_size, limits.max_message_size)
-        self._short_limit = min((MAX_CONTROL_PAYLOAD, *(size for size in sizes if size is not None)))
-        self._limits = limits
-        self._deflate = deflate
-        self._data = b""
-        self._position = 0
-        self._header: FrameHeader | None = None  # of the frame that is being read or inflated
-        self._mask = b""
-        self._remaining = 0
-        self._payload = bytearray()  # of a control frame or a compressed frame
-        self._opcode: int | None = None  # of the message that is being assembled
-        self._compressed = False
-        self._turn = INFLATED_PER_TURN
-        self._fragments = 0
-        self._message = bytearray()
-        self._utf8: codecs.IncrementalDecoder | None = None
-        self.is_inflating = False
-        self.unfinished = False
-        self.completed = 0
+    def __post_init__(self) -> None:
+        for size in (self._limits.max_frame_size, self._limits.max_message_size):
+            if size is not None:
+                self._short_limit = min(self._short_limit, size)
 
     def feed(self, data: bytes) -> None:
         """Take received bytes; a turn begins."""

@@ -56,15 +56,7 @@ class Event(enum.StrEnum):
 
 
 #: What an application may still send after the end without harm (ASGI: "should be a no-op").
-_TOO_LATE = (
-    Event.ACCEPT,
-    Event.SEND,
-    Event.PING,
-    Event.CLOSE,
-    Event.RESPONSE_START,
-    Event.RESPONSE_BODY,
-    Event.RESPONSE_END,
-)
+_TOO_LATE = tuple(event for event in Event if event.startswith("websocket."))
 
 
 def _over(state: State, **moves: State) -> dict[Event, State]:
@@ -96,20 +88,9 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.LOST: State.CLOSED,
         Event.LOST_UNREAD: State.LOST,
     },
-    State.LOST: _over(
-        State.LOST,
-        CLOSE=State.CLOSED,
-        SHUT=State.CLOSED,
-        PEER_CLOSE=State.CLOSED,
-        FAIL=State.CLOSED,
-        LOST=State.CLOSED,
-    ),
-    State.CLOSING: _over(
-        State.CLOSING,
-        PEER_CLOSE=State.LINGERING,
-        FAIL=State.LINGERING,
-        LOST=State.CLOSED,
-    ),
+    State.LOST: _over(State.LOST)
+    | dict.fromkeys((Event.CLOSE, Event.SHUT, Event.PEER_CLOSE, Event.FAIL, Event.LOST), State.CLOSED),
+    State.CLOSING: _over(State.CLOSING, PEER_CLOSE=State.LINGERING, FAIL=State.LINGERING, LOST=State.CLOSED),
     State.LINGERING: _over(State.LINGERING, LOST=State.CLOSED),
     State.CLOSED: _over(State.CLOSED, LOST=State.CLOSED),
 }

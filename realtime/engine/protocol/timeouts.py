@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from operator import itemgetter
 
 from realtime.engine.policy import Limits
@@ -37,6 +38,7 @@ class Deadline(enum.Enum):
 _OF_THE_PEER = (Deadline.PONG, Deadline.IDLE, Deadline.MESSAGE)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Timeouts:
     """The deadlines of one connection, in seconds of the caller's clock.
 
@@ -52,30 +54,22 @@ class Timeouts:
         is_timing: whether the peer has a message to finish.
     """
 
-    __slots__ = (
-        "_count",
-        "_lifetime",
-        "_limits",
-        "_own_ping",
-        "_pings",
-        "_timed",
-        "_times",
-        "is_timing",
-        "last_message",
-        "next",
-    )
+    now: InitVar[float]
+    _limits: Limits
+    _: KW_ONLY
+    answer_timeout: InitVar[float | None]
+    lifetime: float | None
+    next: float = math.inf
+    last_message: float = 0
+    is_timing: bool = False
+    _timed: int = 0
+    _times: dict[Deadline, float] = field(default_factory=dict)
+    _pings: dict[bytes, float] | None = None  # when each unanswered ping was sent, the oldest first
+    _own_ping: tuple[bytes, float] | None = None
+    _count: int = 0
 
-    def __init__(self, now: float, limits: Limits, *, answer_timeout: float | None, lifetime: float | None) -> None:
-        self._times: dict[Deadline, float] = {}
-        self._limits = limits
-        self._lifetime = lifetime
-        self._pings: dict[bytes, float] | None = None  # when each unanswered ping was sent, the oldest first
-        self._own_ping: tuple[bytes, float] | None = None
-        self._count = 0
-        self._timed = 0
-        self.is_timing = False
+    def __post_init__(self, now: float, answer_timeout: float | None) -> None:
         self.last_message = now
-        self.next = math.inf
         if answer_timeout is not None:
             self.set(Deadline.ANSWER, now + answer_timeout)
 
@@ -109,14 +103,13 @@ class Timeouts:
     # The stages of a connection
 
     def opened(self, limits: Limits, now: float) -> None:
-        """Start the timeouts of an open connection."""
         self._limits = limits
         self.last_message = now
         self.clear(Deadline.ANSWER)
         for deadline, seconds in (
             (Deadline.PING, limits.ping_interval),
             (Deadline.IDLE, limits.idle_timeout),
-            (Deadline.LIFETIME, self._lifetime),
+            (Deadline.LIFETIME, self.lifetime),
         ):
             if seconds is not None:
                 self.set(deadline, now + seconds)

@@ -120,7 +120,6 @@ class ASGIConnection(asyncio.Protocol):
         "_alarm_at",
         "_application_timeout",
         "_application_timer",
-        "_blocked",
         "_connection",
         "_drain",
         "_finished",
