@@ -252,8 +252,7 @@ class Connection:
 
         Raises:
             ProtocolStateError: for an event that is not legal now.
-            ValueError: for an event with impossible values.
-            TypeError: for values of a wrong type.
+            ValueError, TypeError: for an event with impossible values.
         """
         kind = event["type"]
         if kind == "websocket.send":
@@ -356,11 +355,11 @@ class Connection:
     # From the server
 
     def application_failed(self, now: float) -> None:
-        """End the connection of an application that has raised an exception: 1011, or 500 before the accept."""
+        """End the connection with 1011, or with 500 before the accept."""
         self._application_ended(CloseCode.INTERNAL_ERROR, "The application failed.", now)
 
     def application_returned(self, now: float) -> None:
-        """End the connection of an application that has returned: 1000, or 500 before the accept."""
+        """End the connection with 1000, or with 500 before the accept."""
         self._application_ended(CloseCode.NORMAL, "The application did not answer the handshake.", now)
 
     def _application_ended(self, code: int, detail: str, now: float) -> None:

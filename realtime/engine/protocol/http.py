@@ -187,10 +187,6 @@ def build_scope(request: Request, *, scheme: str, client: Any, server: Any, root
 class HandshakeResponse:
     """Makes the bytes of the response to one handshake from the application's events.
 
-    Args:
-        request: a request whose upgrade headers have been checked.
-        headers: headers of every response, such as ``Server``.
-
     Attributes:
         status: of the response that the application has started, None before.
         has_begun: whether a part of that response has been made, so that no other one is possible.

@@ -36,13 +36,10 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 class PolicyExtension(dict[str, Any]):
-    """The ASGI extension ``websocket.policy`` of one connection, as it stands in the scope.
+    """The ASGI extension ``websocket.policy`` of one connection: what the application may call, by name.
 
     A copy of the scope, as middleware may make one, offers the same. In another process there is no connection: a
     pickled scope keeps the version only.
-
-    Args:
-        calls: what the application may call, by name.
     """
 
     __slots__ = ()
@@ -176,7 +173,6 @@ class ASGIConnection(asyncio.Protocol):
 
     @property
     def state(self) -> State:
-        """Where the connection stands."""
         return self._connection.state
 
     @property
@@ -186,12 +182,7 @@ class ASGIConnection(asyncio.Protocol):
         return size if self._transport is None else size + self._transport.get_write_buffer_size()
 
     def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Run the application.
-
-        Args:
-            application: an ASGI 3 application.
-            opening: is awaited first, where the transport has still to be opened; an ``OSError`` ends the connection.
-        """
+        """Run the application, after ``opening()`` where the transport has still to be opened."""
         self._drain.add(self)
         context = contextvars.copy_context()
         context.run(CONNECTION_ID.set, self._metrics.id)
@@ -201,7 +192,6 @@ class ASGIConnection(asyncio.Protocol):
     # ``eof_received()`` lets the transport close itself.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send what is pending, from now on by this transport."""
         self._transport = cast("asyncio.Transport", transport)
         self._settle()
 
@@ -236,7 +226,6 @@ class ASGIConnection(asyncio.Protocol):
         self._forget()
 
     def pause_writing(self) -> None:
-        """Let ``send()`` wait: the transport has enough to send."""
         self._connection.out.blocked = True
 
     def resume_writing(self) -> None:
@@ -362,7 +351,7 @@ class ASGIConnection(asyncio.Protocol):
             connection.application_returned(self._loop.time())
             raise
         except Exception:
-            logger.exception("The application failed path=%s", json.dumps(self._path()))
+            logger.exception("The application failed path=%s", self._path())
             connection.application_failed(self._loop.time())
         else:
             connection.application_returned(self._loop.time())
@@ -382,7 +371,7 @@ class ASGIConnection(asyncio.Protocol):
         return True
 
     def _path(self) -> str:
-        return "" if self._scope is None else self._scope["raw_path"].decode("latin-1")
+        return json.dumps("" if self._scope is None else self._scope["raw_path"].decode("latin-1"))
 
     def _settle(self) -> None:
         """Bring everything outside the connection in line with it."""
@@ -439,7 +428,7 @@ class ASGIConnection(asyncio.Protocol):
             logger.warning(
                 "The application did not return within %s s of the connection's end and is cancelled path=%s",
                 self._application_timeout,
-                json.dumps(self._path()),
+                self._path(),
             )
             self._task.cancel()
 

@@ -16,10 +16,6 @@ __all__ = ["ConnectionMetrics"]
 class ConnectionMetrics:
     """Counts and logs the stages of a connection. A server that keeps records of its own overrides ``record()``.
 
-    Args:
-        scope: the ASGI scope.
-        now: the time in seconds.
-
     Attributes:
         id: stands in every log line of the connection.
     """

@@ -45,18 +45,12 @@ class Drainable(Protocol):
 
 
 class Drain:
-    """Closes every connection, spread over some seconds, so that not all clients reconnect at once.
-
-    Attributes:
-        seconds: over how long a stopping server closes its sockets.
-        draining: whether the server is stopping; new handshakes are answered with 503.
-        connections: the connections whose application or transport is alive.
-    """
+    """Closes every connection, spread over some seconds, so that not all clients reconnect at once."""
 
     def __init__(self) -> None:
-        self.seconds: float = 10
-        self.draining = False
-        self.connections: set[Drainable] = set()
+        self.seconds: float = 10  # over which a stopping server closes its sockets
+        self.draining = False  # new handshakes are answered with 503
+        self.connections: set[Drainable] = set()  # whose application or transport is alive
         self._empty: asyncio.Event | None = None
 
     def add(self, connection: Drainable) -> None:

@@ -25,13 +25,15 @@ from django.conf import settings
 
 django.setup()
 
-import realtime.engine.server.daphne.http_channel  # noqa: E402
+import realtime.engine.protocol.timeouts as timeouts  # noqa: E402
+import realtime.engine.server.daphne.http_channel as http_channel  # noqa: E402
 from realtime.engine.errors import RealtimeError  # noqa: E402
 from realtime.engine.messages import SharedMessage  # noqa: E402
+from realtime.engine.server.daphne.factory import WireHTTPFactory  # noqa: E402
 from realtime.engine.server.drain import DRAIN, is_draining  # noqa: E402
 
 #: A test of the deadline does not wait for ten seconds.
-realtime.engine.server.daphne.http_channel.HEAD_TIMEOUT = float(os.environ.get("WIRE_TEST_HEAD_TIMEOUT", "10"))
+http_channel.HEAD_TIMEOUT = float(os.environ.get("WIRE_TEST_HEAD_TIMEOUT", "10"))
 
 #: What the applications have seen; bounded, for the soak tests make very many connections.
 JOURNAL: deque[Any] = deque(maxlen=1000)
@@ -271,6 +273,10 @@ async def http(scope, receive, send):
     elif scope["path"] == "/release":
         RELEASE.set()
         asyncio.get_running_loop().call_soon(RELEASE.clear)
+    elif scope["path"] == "/linger":
+        timeouts.LINGER_SECONDS = float(query(scope)["seconds"])
+    elif scope["path"] == "/proxies":
+        WireHTTPFactory.trusted_proxies = int(query(scope)["trusted"])
     elif scope["path"] == "/half":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"half", "more_body": True})

@@ -249,22 +249,28 @@ def _daphne(serve: Any) -> Iterator[WireServer]:
 @pytest.fixture
 def server(_daphne: WireServer) -> WireServer:
     """Daphne with the wire, and an empty journal."""
-    return at_rest(_daphne)
+    return rested(_daphne)
 
 
 @pytest.fixture
 def each(any_server: WireServer) -> WireServer:
     """Every kind of server, with an empty journal."""
-    return at_rest(any_server)
+    return rested(any_server)
 
 
-def at_rest(server: WireServer) -> WireServer:
+def rested(server: WireServer) -> WireServer:
     """Wait until the connections of the last test have ended, and forget what was noted of them."""
     deadline = time.monotonic() + PATIENCE
     while server.get("/statistics")["sessions"]:
         assert time.monotonic() < deadline, "the last test has left a connection"
     server.get("/journal")
     return server
+
+
+@pytest.fixture(scope="session")
+def at_rest() -> Any:
+    """Wait for the end of a server's connections, and empty its journal."""
+    return rested
 
 
 @pytest.fixture(scope="session")

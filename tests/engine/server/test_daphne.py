@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,23 @@ def test_refusal_ends_the_stream_without_a_reset(server: Any, response_of: Any) 
         assert sock.recv(1) == b""
 
 
+@pytest.fixture(scope="module")
+def hasty(serve: Any) -> Iterator[Any]:
+    """A server that waits half a second for the head of a request."""
+    with serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.5"}) as server:
+        yield server
+
+
 @pytest.mark.parametrize("half", [b"G", b"GET /echo HTTP/1.1\r\nHost: x\r\nUpgr"])
-def test_half_a_request_is_answered_with_408_at_an_absolute_deadline(serve: Any, response_of: Any, half: bytes) -> None:
-    with serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.5"}) as server, contextlib.closing(server.socket()) as sock:
+def test_half_a_request_is_answered_with_408_at_an_absolute_deadline(hasty: Any, response_of: Any, half: bytes) -> None:
+    with contextlib.closing(hasty.socket()) as sock:
         sock.sendall(half)
         status, headers, _ = response_of(sock)
     assert (status, headers["content-type"]) == (408, "application/problem+json")
 
 
-def test_dripping_does_not_move_the_deadline(serve: Any, response_of: Any) -> None:
-    with serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.5"}) as server, contextlib.closing(server.socket()) as sock:
+def test_dripping_does_not_move_the_deadline(hasty: Any) -> None:
+    with contextlib.closing(hasty.socket()) as sock:
         sock.settimeout(0.05)
         answer = b""
         deadline = time.monotonic() + 20
@@ -79,10 +87,9 @@ def test_dripping_does_not_move_the_deadline(serve: Any, response_of: Any) -> No
         assert answer == b"HTTP/1.1 408"
 
 
-def test_slow_body_of_an_ordinary_request_is_waited_for(serve: Any, response_of: Any) -> None:
+def test_slow_body_of_an_ordinary_request_is_waited_for(hasty: Any, response_of: Any) -> None:
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serve("asyncio", env={"WIRE_TEST_HEAD_TIMEOUT": "0.2"}))
-        upload, half = [stack.enter_context(contextlib.closing(server.socket())) for _ in range(2)]
+        upload, half = [stack.enter_context(contextlib.closing(hasty.socket())) for _ in range(2)]
         upload.sendall(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
         half.sendall(b"POST /x HTTP/1.1\r\n")
         assert response_of(half)[0] == 408  # the deadline has passed
@@ -100,34 +107,49 @@ def test_forged_root_path_has_no_effect(server: Any) -> None:
     assert json.loads(server.request(request)[2])["root_path"] == ""
 
 
-#: Options of the server, trusted proxies, the address of the client.
-FORWARDED = [
-    (("--proxy-headers",), "0", "3.3.3.3"),
-    (("--proxy-headers",), "1", "3.3.3.3"),
-    (("--proxy-headers",), "2", "2.2.2.2"),
-    (("--proxy-headers",), "9", "1.1.1.1"),
-    ((), "1", "3.3.3.3"),
-    ((), "2", "2.2.2.2"),
-]
+#: Trusted proxies, and the address of the client.
+FORWARDED = [("0", "3.3.3.3"), ("1", "3.3.3.3"), ("2", "2.2.2.2"), ("9", "1.1.1.1")]
 
 
-@pytest.mark.parametrize(("options", "proxies", "client"), FORWARDED)
-def test_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(
-    serve: Any, options: tuple[str, ...], proxies: str, client: str
-) -> None:
-    environment = {"REALTIME_TRUSTED_PROXIES": proxies}
-    with serve("asyncio", options=options, env=environment) as server:
-        forwarded = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2, 3.3.3.3", "X-Forwarded-Proto": "https"}
-        with server.connect("/describe", additional_headers=forwarded) as connection:
-            scope = json.loads(connection.recv())
-    assert scope["client"][0] == client
+@pytest.fixture(scope="module")
+def behind_proxies(serve: Any) -> Iterator[Any]:
+    """A server with ``--proxy-headers``."""
+    with serve("asyncio", options=("--proxy-headers",)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def trusting(serve: Any) -> Iterator[Any]:
+    """A server whose settings say that there is a proxy, without ``--proxy-headers``."""
+    with serve("asyncio", env={"REALTIME_TRUSTED_PROXIES": "1"}) as server:
+        yield server
+
+
+def assert_client_is(address: str, server: Any) -> None:
+    forwarded = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2, 3.3.3.3", "X-Forwarded-Proto": "https"}
+    with server.connect("/describe", additional_headers=forwarded) as connection:
+        scope = json.loads(connection.recv())
+    assert scope["client"][0] == address
     assert scope["scheme"] == "wss"
 
 
-def test_root_path_of_a_client_is_not_believed_because_proxies_are_trusted(serve: Any) -> None:
+@pytest.mark.parametrize(("proxies", "client"), FORWARDED)
+def test_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(
+    behind_proxies: Any, proxies: str, client: str
+) -> None:
+    behind_proxies.get(f"/proxies?trusted={proxies}")
+    assert_client_is(client, behind_proxies)
+
+
+def test_number_of_proxies_is_that_of_the_settings_and_needs_no_option(trusting: Any) -> None:
+    assert_client_is("3.3.3.3", trusting)
+    trusting.get("/proxies?trusted=2")
+    assert_client_is("2.2.2.2", trusting)
+
+
+def test_root_path_of_a_client_is_not_believed_because_proxies_are_trusted(trusting: Any) -> None:
     request = b"GET /x HTTP/1.1\r\nHost: x\r\nDaphne-Root-Path: /forged\r\nConnection: close\r\n\r\n"
-    with serve("asyncio", env={"REALTIME_TRUSTED_PROXIES": "1"}) as server:
-        assert json.loads(server.request(request)[2])["root_path"] == ""
+    assert json.loads(trusting.request(request)[2])["root_path"] == ""
 
 
 def test_forwarded_address_is_not_believed_by_default(server: Any) -> None:
@@ -183,11 +205,23 @@ def test_crash_is_logged_once_with_its_traceback(server: Any) -> None:
     assert server.process.log.count("RuntimeError: a deliberate crash before the accept") == before + 1
 
 
-def test_handshake_that_the_application_does_not_answer_is_refused_with_503(serve: Any) -> None:
-    with serve("asyncio", options=("--websocket_connect_timeout", "1")) as server:
-        status, headers, _ = server.handshake("/silent")
-        assert (status, headers["content-type"]) == (503, "application/problem+json")
-        assert server.journal() == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
+@pytest.fixture(scope="module")
+def _limited(serve: Any) -> Iterator[Any]:
+    options = ("--websocket_connect_timeout", "1", "--application-close-timeout", "1")
+    with serve("asyncio", options=(*options, "--websocket-max-message-size", "1000")) as server:
+        yield server
+
+
+@pytest.fixture
+def limited(_limited: Any, at_rest: Any) -> Any:
+    """A server that gives its applications and their messages little time and room, and an empty journal."""
+    return at_rest(_limited)
+
+
+def test_handshake_that_the_application_does_not_answer_is_refused_with_503(limited: Any) -> None:
+    status, headers, _ = limited.handshake("/silent")
+    assert (status, headers["content-type"]) == (503, "application/problem+json")
+    assert limited.journal() == [{"type": "websocket.disconnect", "code": 1006, "reason": ""}]
 
 
 def test_client_that_leaves_during_the_handshake_is_a_disconnect(server: Any) -> None:
@@ -216,11 +250,8 @@ def test_pings_of_daphne_s_options_reach_a_consumer_without_a_policy(serve: Any,
         assert read_frame(sock)[1][:2] == (1011).to_bytes(2, "big")
 
 
-def test_size_options_of_daphne_apply_to_a_consumer_without_a_policy(serve: Any, frame: Any, read_frame: Any) -> None:
-    with (
-        serve("asyncio", options=("--websocket-max-message-size", "1000")) as server,
-        contextlib.closing(server.upgraded()) as sock,
-    ):
+def test_size_options_of_daphne_apply_to_a_consumer_without_a_policy(limited: Any, frame: Any, read_frame: Any) -> None:
+    with contextlib.closing(limited.upgraded()) as sock:
         sock.sendall(frame(1, b"x" * 1001))
         assert read_frame(sock)[1][:2] == (1009).to_bytes(2, "big")
 
@@ -234,20 +265,18 @@ def test_no_limit_is_what_daphne_s_size_options_say_with_0(serve: Any) -> None:
         assert len(client.recv()) == 3 * 1024 * 1024
 
 
-def test_application_that_does_not_return_is_cancelled(serve: Any) -> None:
-    with serve("asyncio", options=("--application-close-timeout", "1")) as server:
-        with server.connect("/stubborn"):
-            pass
-        assert server.journal() == ["cancelled"]
-        assert "did not return within 1 s" in server.process.log
+def test_application_that_does_not_return_is_cancelled(limited: Any) -> None:
+    with limited.connect("/stubborn"):
+        pass
+    assert limited.journal() == ["cancelled"]
+    assert re.search(r"did not return within 1 s .* path=.?/stubborn", limited.process.log)
 
 
-def test_application_that_ignores_its_disconnect_gets_it_once_and_is_cancelled(serve: Any) -> None:
-    with serve("asyncio", options=("--application-close-timeout", "1")) as server:
-        with server.connect("/heedless"):
-            pass
-        assert server.journal(2) == ["websocket.disconnect", "cancelled"]
-        assert server.get("/statistics")["sessions"] == 0
+def test_application_that_ignores_its_disconnect_gets_it_once_and_is_cancelled(limited: Any, at_rest: Any) -> None:
+    with limited.connect("/heedless"):
+        pass
+    assert limited.journal(2) == ["websocket.disconnect", "cancelled"]
+    at_rest(limited)
 
 
 TRANSFER_CODINGS = [

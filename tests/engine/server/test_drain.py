@@ -67,17 +67,12 @@ def test_draining_server_refuses_handshakes_with_503_and_serves_requests(serve: 
         assert server.process.process.wait(15) == 0
 
 
-def test_application_that_does_not_return_is_cancelled_at_the_end_of_the_drain(serve: Any) -> None:
-    with serve("asyncio") as server, contextlib.closing(server.upgraded("/stubborn")) as sock:
-        sock.recv(0)
+def test_application_and_peer_that_do_not_end_do_not_hold_the_server_up(serve: Any, read_frame: Any) -> None:
+    with serve("asyncio") as server, contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(contextlib.closing(server.upgraded(path))) for path in ("/stubborn", "/echo")]
         server.process.process.send_signal(signal.SIGTERM)
-        assert server.process.process.wait(10) == 0
-
-
-def test_peer_that_does_not_answer_the_close_does_not_hold_the_server_up(serve: Any, read_frame: Any) -> None:
-    with serve("asyncio") as server, contextlib.closing(server.upgraded("/echo")) as sock:
-        server.process.process.send_signal(signal.SIGTERM)
-        assert read_frame(sock)[1][:2] == (1012).to_bytes(2, "big")
+        for sock in socks:  # neither answers
+            assert read_frame(sock)[1][:2] == (1012).to_bytes(2, "big")
         assert server.process.process.wait(10) == 0
 
 

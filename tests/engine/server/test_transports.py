@@ -169,6 +169,15 @@ def test_silent_peer_is_closed_with_1011_and_its_connection_ended(each: Any, rea
     assert each.journal() == [{"type": "websocket.disconnect", "code": 1011, "reason": "no answer to a ping"}]
 
 
+@pytest.fixture
+def _short_linger(each: Any) -> Iterator[None]:
+    """Let the server wait less than two seconds for a peer that does not end its connection."""
+    each.get("/linger?seconds=0.1")
+    yield
+    each.get("/linger?seconds=2")
+
+
+@pytest.mark.usefixtures("_short_linger")
 def test_silent_peer_that_keeps_its_socket_open_is_left(each: Any, read_frame: Any) -> None:
     with contextlib.closing(each.upgraded(policy={"ping_interval": 0.05, "ping_timeout": 0.1})) as sock:
         assert each.journal()[0]["code"] == 1011  # nothing was read, nothing was closed here
@@ -200,6 +209,7 @@ def peer(sock: Any) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+@pytest.mark.usefixtures("_short_linger")
 def test_peer_that_is_stopped_is_closed_with_1011_and_its_connection_ended(each: Any) -> None:
     if each.tls is not None:
         pytest.skip("TLS cannot be handed to another process; what ends the connection is the same")
