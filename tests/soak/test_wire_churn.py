@@ -54,7 +54,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
         "-v",
         "0",
         "-b",
-        "0.0.0.0",
+        "127.0.0.1",
         "-p",
         "{port}",
         "tests.engine.server.apps:application",
