@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from daphne.cli import CommandLineInterface
@@ -136,6 +136,11 @@ def client_of_a_cache() -> bool:
     return isinstance(cache._cache, cache._class)
 
 
+class Pair(NamedTuple):
+    first: int
+    second: int
+
+
 TRIED: dict[str, Callable[[], bool]] = {
     # Twisted
     "_GenericHTTPChannelProtocol": switch_of_protocols,
@@ -151,6 +156,7 @@ TRIED: dict[str, Callable[[], bool]] = {
     # Python
     "_actions": arguments_of_daphne,
     "_register_atexit": end_of_the_threads,
+    "_replace": lambda: Pair(1, 2)._replace(first=3) == (3, 2),  # documented
     # Django; _default_manager, _meta and _state are documented
     "_cache": client_of_a_cache,
     "_class": client_of_a_cache,
