@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from realtime.engine.close import CloseCode
 from realtime.engine.errors import HandshakeRejected, UpstreamUnavailable
-from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.monitoring.logs import log_refusal
 from realtime.engine.protocol.problems import problem_response
 
 __all__ = ["RETRY_AFTER", "deny", "is_outage", "send_problem", "unavailable", "with_problem_responses"]

@@ -20,11 +20,11 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from realtime.engine.monitoring.tracing.hook import TRACING
+from realtime.engine.monitoring.tracing import TRACING
 
 __all__ = [
     "ACCESS",
@@ -36,6 +36,7 @@ __all__ = [
     "event",
     "log_action",
     "log_close",
+    "log_refusal",
     "new_connection_id",
     "redact",
     "without_query",
@@ -43,6 +44,8 @@ __all__ = [
 
 #: One line for each request and connection.
 ACCESS = logging.getLogger("realtime.access")
+#: One line for each refused handshake.
+HANDSHAKE = logging.getLogger("realtime.handshake")
 
 #: The connection whose application is running; empty outside of one.
 CONNECTION_ID: ContextVar[str] = ContextVar("connection_id", default="")
@@ -52,6 +55,9 @@ NOTABLE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1013})
 
 #: Requests of monitors, every few seconds.
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+#: Characters of a client's header that are logged.
+MAX_HEADER = 200
 
 _SECRET = re.compile(
     r"""((?:[?&\s"']|^)(?:ticket|token|access|refresh|access_token|password)=)[^&\s"']+|(\bBearer\s+)[\w\-.~+/]+=*""",
@@ -95,6 +101,35 @@ def log_close(connection: str, path: str, code: int, reason: str, by: str, secon
     event(ACCESS, level, "closed", connection=connection, code=code, reason=reason, by=by, seconds=seconds, path=path)
 
 
+def log_refusal(
+    status: int, cause: str, path: bytes, headers: Iterable[tuple[bytes, bytes]], *, connection: str = ""
+) -> None:
+    """Log why a handshake was refused.
+
+    Args:
+        status: the HTTP status of the answer.
+        cause: what was wrong.
+        path: the path of the request; a query on it is cut off.
+        headers: names in lower case; ``Origin`` and ``Host`` are logged.
+        connection: id of the connection, where there is one already.
+    """
+    identity = {"connection": connection} if connection else {}
+    values = {name: value.decode("latin-1")[:MAX_HEADER] for name, value in headers}
+    origin, host = values.get(b"origin", ""), values.get(b"host", "")
+    target = without_query(path.decode("latin-1"))[:MAX_HEADER]
+    event(
+        HANDSHAKE,
+        logging.WARNING,
+        "handshake refused",
+        **identity,
+        status=status,
+        cause=cause,
+        origin=origin,
+        host=host,
+        path=target,
+    )
+
+
 def log_action(protocol: str, action: str, details: Mapping[str, Any]) -> None:
     """Log an HTTP request: Daphne's action logger. WebSockets have lines of their own."""
     if protocol != "http" or action != "complete":
@@ -134,9 +169,9 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, or the lines where there is a traceback."""
-        identity = _connection(record)
-        fields = {"connection": identity} if identity and not _has_own_connection(record) else {}
-        record.context = "".join(f" {name}={value}" for name, value in {**fields, **_span()}.items())
+        own = getattr(record, "fields", {})
+        context = {name: value for name, value in _context().items() if name not in own}
+        record.context = "".join(f" {name}={value}" for name, value in context.items())
         return redact(super().format(record))
 
 
@@ -145,48 +180,43 @@ class KeyValueFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return redact(" ".join(f"{key}={_word(value)}" for key, value in _entry(self, record).items()))
+        return redact(self.line(self._entry(record)))
+
+    def line(self, entry: Mapping[str, Any]) -> str:
+        """Return the fields of a record as one line."""
+        return " ".join(f"{key}={_word(value)}" for key, value in entry.items())
+
+    def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
+        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        own = getattr(record, "fields", None)
+        entry: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            **_context(),
+        }
+        if own is None:
+            entry["message"] = record.getMessage()
+        else:
+            entry |= {"event": getattr(record, "event", ""), **own}
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["exception"] = self.formatException(record.exc_info)
+        return entry
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(KeyValueFormatter):
     """One JSON object on each line."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        return redact(json.dumps(_entry(self, record), default=str))
+    def line(self, entry: Mapping[str, Any]) -> str:
+        """Return the fields of a record as one line."""
+        return json.dumps(entry, default=str)
 
 
-def _entry(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
-    when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-    entry: dict[str, Any] = {
-        "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": record.levelname,
-        "logger": record.name,
-    }
-    if identity := _connection(record):
-        entry["connection"] = identity
-    entry |= _span()
-    fields = getattr(record, "fields", None)
-    if fields is None:
-        entry["message"] = record.getMessage()
-    else:
-        entry |= {"event": getattr(record, "event", ""), **fields}
-    if record.exc_info and record.exc_info[0] is not None:
-        entry["exception"] = formatter.formatException(record.exc_info)
-    return entry
-
-
-def _connection(record: logging.LogRecord) -> str:
-    fields: Mapping[str, Any] = getattr(record, "fields", {})
-    return str(fields.get("connection") or CONNECTION_ID.get())
-
-
-def _span() -> Mapping[str, str]:
-    return {} if TRACING.tracer is None else TRACING.tracer.identifiers()
-
-
-def _has_own_connection(record: logging.LogRecord) -> bool:
-    return "connection" in getattr(record, "fields", {})
+def _context() -> dict[str, str]:
+    """Return the connection and the span in which something is logged."""
+    connection = CONNECTION_ID.get()
+    context = {"connection": connection} if connection else {}
+    return context if TRACING.tracer is None else {**context, **TRACING.tracer.identifiers()}
 
 
 def _word(value: Any) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from channels.layers import channel_layers
 from django.conf import settings
@@ -28,6 +29,7 @@ from realtime.engine.monitoring.counters import (
     HANDLER_SECONDS,
     LOOP_LAG_SECONDS,
     Histogram,
+    Traffic,
     all_traffic,
 )
 
@@ -37,76 +39,75 @@ __all__ = ["REGISTRY", "LoopLag", "ProcessMetrics", "metrics"]
 LAG_INTERVAL = 0.5
 
 
+#: What is shown of each endpoint's traffic: name, description, further labels, and the values by those labels.
+_TRAFFIC: tuple[tuple[str, str, tuple[str, ...], Callable[[Traffic], Mapping[Any, int]]], ...] = (
+    (
+        "websocket_handshakes",
+        "Handshakes by outcome: accepted, a status, abandoned.",
+        ("outcome",),
+        lambda traffic: {(outcome,): count for outcome, count in traffic.handshakes.items()},
+    ),
+    (
+        "websocket_messages",
+        "Text and binary messages; each receiver of a broadcast counts.",
+        ("direction",),
+        lambda traffic: {("in",): traffic.messages_in, ("out",): traffic.messages_out},
+    ),
+    (
+        "websocket_bytes",
+        "Bytes on the sockets since the upgrade.",
+        ("direction",),
+        lambda traffic: {("in",): traffic.bytes_in, ("out",): traffic.bytes_out},
+    ),
+    (
+        "websocket_closes",
+        "Ends of connections by close code and by who closed.",
+        ("code", "by"),
+        lambda traffic: traffic.closes,
+    ),
+)
+
+
 class ProcessMetrics(Collector):
     """Turns the counters of this process into metrics, when Prometheus asks."""
 
     def collect(self) -> Iterator[Metric]:
         """Return the metrics. Call it in the event loop's thread, which owns the connections."""
-        yield from _traffic()
-        yield from _seconds()
-        yield from _layer()
+        open_now = GaugeMetricFamily("websocket_connections", "Open WebSocket connections.", labels=["endpoint"])
+        for traffic in all_traffic():
+            open_now.add_metric([traffic.endpoint], traffic.connections)
+        yield open_now
+        for name, text, labels, values in _TRAFFIC:
+            counter = CounterMetricFamily(name, text, labels=["endpoint", *labels])
+            for traffic in all_traffic():
+                for further, value in values(traffic).items():
+                    counter.add_metric([traffic.endpoint, *further], value)
+            yield counter
+        handlers = HistogramMetricFamily(
+            "websocket_handler_seconds",
+            "Time that consumers took for a client's message; a sample of the messages.",
+            labels=["endpoint"],
+        )
+        for endpoint, histogram in HANDLER_SECONDS.items():
+            handlers.add_metric([endpoint], *_samples(histogram))
+        yield handlers
+        for name, text, histogram in (
+            ("websocket_broadcast_seconds", "Time that group_send took in this process.", BROADCAST_SECONDS),
+            ("event_loop_lag_seconds", "How late the event loop called back, twice a second.", LOOP_LAG_SECONDS),
+        ):
+            buckets, total = _samples(histogram)
+            yield HistogramMetricFamily(name, text, buckets=buckets, sum_value=total)
+        for alias in settings.CHANNEL_LAYERS:
+            statistics = getattr(channel_layers[alias], "statistics", None)
+            for name, value in statistics.as_dict().items() if statistics else ():
+                counter = CounterMetricFamily(f"channel_layer_{name}", f"See Statistics.{name}.", labels=["layer"])
+                counter.add_metric([alias], value)
+                yield counter
 
 
-def _traffic() -> Iterable[Metric]:
-    connections = GaugeMetricFamily("websocket_connections", "Open WebSocket connections.", labels=["endpoint"])
-    handshakes = CounterMetricFamily(
-        "websocket_handshakes", "Handshakes by outcome: accepted, a status, abandoned.", labels=["endpoint", "outcome"]
-    )
-    messages = CounterMetricFamily(
-        "websocket_messages",
-        "Text and binary messages; each receiver of a broadcast counts.",
-        labels=["endpoint", "direction"],
-    )
-    sizes = CounterMetricFamily(
-        "websocket_bytes", "Bytes on the sockets since the upgrade.", labels=["endpoint", "direction"]
-    )
-    closes = CounterMetricFamily(
-        "websocket_closes", "Ends of connections by close code and by who closed.", labels=["endpoint", "code", "by"]
-    )
-    for traffic in all_traffic():
-        endpoint = traffic.endpoint
-        connections.add_metric([endpoint], traffic.connections)
-        messages.add_metric([endpoint, "in"], traffic.messages_in)
-        messages.add_metric([endpoint, "out"], traffic.messages_out)
-        sizes.add_metric([endpoint, "in"], traffic.bytes_in)
-        sizes.add_metric([endpoint, "out"], traffic.bytes_out)
-        for outcome, count in traffic.handshakes.items():
-            handshakes.add_metric([endpoint, outcome], count)
-        for (code, by), count in traffic.closes.items():
-            closes.add_metric([endpoint, code, by], count)
-    return connections, handshakes, messages, sizes, closes
-
-
-def _seconds() -> Iterable[Metric]:
-    handlers = HistogramMetricFamily(
-        "websocket_handler_seconds",
-        "Time that consumers took for a client's message; a sample of the messages.",
-        labels=["endpoint"],
-    )
-    for endpoint, histogram in HANDLER_SECONDS.items():
-        handlers.add_metric([endpoint], _buckets(histogram), histogram.total)
-    yield handlers
-    for name, text, histogram in (
-        ("websocket_broadcast_seconds", "Time that group_send took in this process.", BROADCAST_SECONDS),
-        ("event_loop_lag_seconds", "How late the event loop called back; observed twice a second.", LOOP_LAG_SECONDS),
-    ):
-        yield HistogramMetricFamily(name, text, buckets=_buckets(histogram), sum_value=histogram.total)
-
-
-def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+def _samples(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
     bounds = [*(repr(bound) for bound in histogram.bounds), "+Inf"]
-    return [*zip(bounds, (float(count) for count in itertools.accumulate(histogram.counts)), strict=True)]
-
-
-def _layer() -> Iterable[Metric]:
-    for alias in settings.CHANNEL_LAYERS:
-        statistics = getattr(channel_layers[alias], "statistics", None)
-        if statistics is None:
-            continue
-        for name, value in statistics.as_dict().items():
-            metric = CounterMetricFamily(f"channel_layer_{name}", f"See Statistics.{name}.", labels=["layer"])
-            metric.add_metric([alias], value)
-            yield metric
+    return [*zip(bounds, itertools.accumulate(histogram.counts), strict=True)], histogram.total
 
 
 class LoopLag:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from realtime.engine.monitoring.logs import ACCESS, event, log_close, new_connection_id
-from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.monitoring.logs import ACCESS, event, log_close, log_refusal, new_connection_id
 from realtime.engine.protocol.connection import BY_APPLICATION, Connection
 from realtime.engine.protocol.state import State
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
-from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.monitoring.logs import log_refusal
 from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer, upgrade_problem

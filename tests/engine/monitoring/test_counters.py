@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.engine.monitoring.counters import Histogram, HistogramFamily, Traffic
+from realtime.engine.monitoring.counters import Histogram, Traffic
 
 
 def test_observations_fall_into_the_bucket_whose_bound_they_do_not_pass() -> None:
@@ -11,13 +11,6 @@ def test_observations_fall_into_the_bucket_whose_bound_they_do_not_pass() -> Non
         histogram.observe(seconds)
     assert histogram.counts == [2, 1, 2]
     assert histogram.total == pytest.approx(4.65)
-
-
-def test_each_label_has_a_histogram_of_its_own() -> None:
-    family = HistogramFamily()
-    family["a"].observe(1)
-    assert sum(family["a"].counts) == 1
-    assert sum(family["b"].counts) == 0
 
 
 def test_a_connection_is_counted_while_it_is_open() -> None:

@@ -1,19 +1,18 @@
-"""Tracing: spans for handshakes, messages and broadcasts, where OpenTelemetry is wanted (docs/tracing.md)."""
+"""Tracing: spans for handshakes, messages and broadcasts, where OpenTelemetry is wanted (docs/tracing.md).
 
-from realtime.engine.monitoring.tracing.hook import (
-    TRACING,
-    UNTRACED,
-    Carrier,
-    ConnectionTracer,
-    Handler,
-    TracedMessage,
-    Tracer,
-    batch_span,
-    continuing,
-    current_trace,
-    trace_handshakes,
-    trace_mail,
-)
+A consumer chooses its handlers once, when a connection begins: what runs for each message is either the plain
+handler or one within a span. The channel layer looks at ``TRACING.tracer`` once for each message that it sends.
+Nothing here knows OpenTelemetry; ``tracing.spans`` does, and is imported only where traces are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from realtime.engine.monitoring.tracing.spans import OpenTelemetryTracer
 
 __all__ = [
     "TRACING",
@@ -22,10 +21,85 @@ __all__ = [
     "ConnectionTracer",
     "Handler",
     "TracedMessage",
-    "Tracer",
     "batch_span",
     "continuing",
     "current_trace",
     "trace_handshakes",
     "trace_mail",
 ]
+
+#: A trace context as it travels: ``traceparent``, and what else the propagators write (W3C Trace Context).
+Carrier = dict[str, str]
+
+Handler = Callable[[dict[str, Any]], Awaitable[None]]
+Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+class ConnectionTracer:
+    """Makes the spans of one connection. This one makes none; a traced connection has another as ``scope["trace"]``."""
+
+    __slots__ = ()
+
+    def events(self, handle: Handler) -> Handler:
+        """Return a handler that runs ``websocket.connect`` within the handshake's span, and all else as it is."""
+        return handle
+
+    def messages(self, handle: Handler) -> Handler:
+        """Return a handler that runs each message of the client in a span, linked to the handshake's."""
+        return handle
+
+    def mail(self, handle: Handler) -> Handler:
+        """Return a handler that runs each channel-layer message in a span, a child of its sender's."""
+        return handle
+
+
+#: Stands for the tracer of a connection that has none.
+UNTRACED = ConnectionTracer()
+
+
+class _Tracing:
+    tracer: OpenTelemetryTracer | None = None
+
+
+#: ``tracer`` is None in a process that does not trace. ``setup.start()`` sets it, before the first connection.
+TRACING = _Tracing()
+
+
+class TracedMessage(dict[str, Any]):
+    """A channel-layer message with the context of its sender, which is no key of the dict.
+
+    Args:
+        message: the message.
+        trace: its sender's context.
+    """
+
+    __slots__ = ("trace",)
+
+    def __init__(self, message: Mapping[str, Any], trace: Carrier) -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
+def trace_handshakes(application: Application) -> Application:
+    """Return ``application`` itself, or one that gives each WebSocket handshake a span, where this process traces."""
+    return application if TRACING.tracer is None else TRACING.tracer.handshakes(application)
+
+
+def trace_mail(handle: Handler) -> Handler:
+    """Return ``handle`` itself, or one that runs each channel-layer message in a span, where this process traces."""
+    return handle if TRACING.tracer is None else TRACING.tracer.mail(handle)
+
+
+def current_trace() -> Carrier | None:
+    """Return the context of the current span, to continue or to link it later; None outside of one."""
+    return None if TRACING.tracer is None else TRACING.tracer.current()
+
+
+def continuing(trace: Carrier | None) -> AbstractContextManager[None]:
+    """Let what is sent meanwhile belong to the span of ``trace``."""
+    return nullcontext() if TRACING.tracer is None else TRACING.tracer.continuing(trace)
+
+
+def batch_span(name: str, traces: Sequence[Carrier | None]) -> AbstractContextManager[None]:
+    """Give work for several causes a span, linked to those of theirs that have one."""
+    return nullcontext() if TRACING.tracer is None else TRACING.tracer.batch(name, traces)

@@ -12,7 +12,7 @@ import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from realtime.engine.monitoring.tracing.hook import TRACING
+from realtime.engine.monitoring.tracing import TRACING
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -50,8 +50,7 @@ def _existing_provider() -> TracerProvider | None:
 
 
 def _provider_of_the_environment() -> TracerProvider | None:
-    names = [name.strip() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",")]
-    names = [name for name in names if name not in ("", "none")]
+    names = {name.strip() for name in os.environ.get("OTEL_TRACES_EXPORTER", "").split(",")} - {"", "none"}
     if not names:
         return None
     try:

@@ -18,10 +18,10 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.semconv.schemas import Schemas
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from realtime.engine.monitoring.logs import CONNECTION_ID, redact
-from realtime.engine.monitoring.tracing.hook import UNTRACED, Application, Carrier, ConnectionTracer, Handler
+from realtime.engine.monitoring.tracing import Application, Carrier, ConnectionTracer, Handler
 
 __all__ = ["OpenTelemetryTracer"]
 
@@ -39,15 +39,11 @@ ABANDONED = "abandoned"
 
 
 class _Headers(Getter[list[tuple[bytes, bytes]]]):
-    """Reads a propagator's fields from the headers of an ASGI scope."""
-
     def get(self, carrier: list[tuple[bytes, bytes]], key: str) -> list[str] | None:
-        """Return the values of a header, None where it is missing."""
         name = key.lower().encode()
         return [value.decode("latin-1") for header, value in carrier if header == name] or None
 
     def keys(self, carrier: list[tuple[bytes, bytes]]) -> list[str]:
-        """Return the names of all headers."""
         return [header.decode("latin-1") for header, _ in carrier]
 
 
@@ -55,7 +51,7 @@ _HEADERS = _Headers()
 
 
 class OpenTelemetryTracer:
-    """Makes the spans of a process; see ``realtime.engine.monitoring.tracing.hook.Tracer``.
+    """Makes the spans of a process.
 
     Args:
         provider: where the spans go.
@@ -117,7 +113,8 @@ class OpenTelemetryTracer:
     @contextmanager
     def batch(self, name: str, carriers: Sequence[Carrier | None]) -> Iterator[None]:
         """Give work for several messages a span, linked to theirs; none where no message has one."""
-        links = [Link(context) for carrier in carriers if (context := _span_context(_extracted(carrier))).is_valid]
+        causes = [trace.get_current_span(_extracted(carrier)).get_span_context() for carrier in carriers]
+        links = [Link(cause) for cause in causes if cause.is_valid]
         if not links:
             yield
             return
@@ -133,14 +130,7 @@ class OpenTelemetryTracer:
         return {"trace_id": trace.format_trace_id(context.trace_id), "span_id": trace.format_span_id(context.span_id)}
 
 
-class _Connection:
-    """Makes the spans of one connection; see ``realtime.engine.monitoring.tracing.hook.ConnectionTracer``.
-
-    Args:
-        tracer: makes spans.
-        scope: of the handshake; its ``endpoint`` is the route, once there is one.
-    """
-
+class _Connection(ConnectionTracer):
     __slots__ = ("_is_answered", "_is_handled", "_link", "_scope", "_span", "_tracer")
 
     def __init__(self, tracer: trace.Tracer, scope: dict[str, Any]) -> None:
@@ -162,21 +152,23 @@ class _Connection:
 
     def __reduce__(self) -> tuple[type[ConnectionTracer], tuple[()]]:
         """In another process there is no connection to trace."""
-        return type(UNTRACED), ()
+        return ConnectionTracer, ()
 
     def answering(self, send: Handler) -> Handler:
         """Return a ``send`` that notes the answer to the handshake."""
 
         async def traced(event: dict[str, Any]) -> None:
-            if self._span is not None:
-                self._note(event)
+            if event["type"] == "websocket.accept":
+                self._answered(SWITCHING_PROTOCOLS)
+            elif event["type"] == "websocket.http.response.start":
+                self._answered(int(event["status"]))
+            elif event["type"] == "websocket.close":  # before the accept; the server makes it this status (ASGI)
+                self._answered(FORBIDDEN)
             await send(event)
 
         return traced
 
     def events(self, handle: Handler) -> Handler:
-        """Return a handler that runs ``websocket.connect`` within the handshake's span, and all else as it is."""
-
         async def traced(event: dict[str, Any]) -> None:
             if event["type"] != "websocket.connect" or self._span is None:
                 await handle(event)
@@ -184,7 +176,7 @@ class _Connection:
             # The span is over when the handler is: that may go on after its accept, and fail.
             self._is_handled = True
             try:
-                with _current(self._span):
+                with _running(self._span, end=False):
                     await handle(event)
             finally:
                 self._is_handled = False
@@ -193,7 +185,6 @@ class _Connection:
         return traced
 
     def messages(self, handle: Handler) -> Handler:
-        """Return a handler that runs each message of the client in a span, linked to the handshake's."""
         route = _route(self._scope)
         name, links, none = f"websocket.receive {route}", [self._link], Context()
         common: Attributes = {
@@ -217,7 +208,6 @@ class _Connection:
         return traced
 
     def mail(self, handle: Handler) -> Handler:
-        """Return a handler that runs each channel-layer message in a span, a child of its sender's."""
         return _traced_mail(self._tracer, handle, [self._link])
 
     def end(self) -> None:
@@ -226,15 +216,6 @@ class _Connection:
             self._span.set_attribute("error.type", ABANDONED)
             self._span.end()
             self._span = None
-
-    def _note(self, event: dict[str, Any]) -> None:
-        match event["type"]:
-            case "websocket.accept":
-                self._answered(SWITCHING_PROTOCOLS)
-            case "websocket.http.response.start":
-                self._answered(int(event["status"]))
-            case "websocket.close":  # before the accept; the server makes it this status (ASGI)
-                self._answered(FORBIDDEN)
 
     def _answered(self, status: int) -> None:
         if self._span is None or self._is_answered:
@@ -279,17 +260,7 @@ def _traced_mail(tracer: trace.Tracer, handle: Handler, links: Sequence[Link]) -
 
 
 @contextmanager
-def _running(span: Span, context: Context | None = None) -> Iterator[None]:
-    """Make a span the current one, and end it afterwards."""
-    try:
-        with _current(span, context):
-            yield
-    finally:
-        span.end()
-
-
-@contextmanager
-def _current(span: Span, context: Context | None = None) -> Iterator[None]:
+def _running(span: Span, context: Context | None = None, *, end: bool = True) -> Iterator[None]:
     """Make a span the current one, on top of ``context``, and note an error that passes."""
     token = attach(trace.set_span_in_context(span, context))
     try:
@@ -297,27 +268,21 @@ def _current(span: Span, context: Context | None = None) -> Iterator[None]:
     except StopConsumer:  # the ordinary end of a consumer
         raise
     except Exception as error:
-        _note_error(span, error)
+        text = redact(str(error))
+        trail = redact("".join(traceback.format_exception(error)))
+        span.record_exception(error, {"exception.message": text, "exception.stacktrace": trail})
+        kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+        span.set_attribute("error.type", kind)
+        span.set_status(Status(StatusCode.ERROR, text))
         raise
     finally:
         detach(token)
-
-
-def _note_error(span: Span, error: Exception) -> None:
-    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    text = redact(str(error))
-    trail = redact("".join(traceback.format_exception(error)))
-    span.record_exception(error, {"exception.message": text, "exception.stacktrace": trail})
-    span.set_attribute("error.type", kind)
-    span.set_status(Status(StatusCode.ERROR, text))
+        if end:
+            span.end()
 
 
 def _extracted(carrier: Carrier | None) -> Context:
     return propagate.extract(carrier or {}, context=Context())
-
-
-def _span_context(context: Context) -> SpanContext:
-    return trace.get_current_span(context).get_span_context()
 
 
 def _route(scope: Mapping[str, Any]) -> str:

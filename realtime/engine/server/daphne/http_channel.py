@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.interfaces import IHalfCloseableDescriptor
 from twisted.web.http import HTTPChannel
 
-from realtime.engine.monitoring.refusals import log_refusal
+from realtime.engine.monitoring.logs import log_refusal
 from realtime.engine.protocol.http import problem_answer, wants_websocket
 
 __all__ = ["WireChannel"]
