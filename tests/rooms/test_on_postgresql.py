@@ -20,6 +20,7 @@ PATHS = [
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(600)  # it runs whole test files
 def test_what_holds_on_sqlite_holds_on_postgresql(postgresql_server: PostgresProcess) -> None:
     environment = {**os.environ, "DATABASE_URL": postgresql_server.create_database()}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PATHS]
