@@ -6,10 +6,12 @@ import contextlib
 import itertools
 import os
 import secrets
+import threading
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from channels.exceptions import ChannelFull
@@ -68,10 +70,14 @@ class FanoutChannelLayer(BaseChannelLayer):
         )
         self.group_expiry = group_expiry
         self._hosts = hosts
-        self._prefix = prefix
-        self._timing = timing if isinstance(timing, Timing) else Timing(**(timing or {}))
-        self._serializer_format = serializer_format
-        self._encryption_keys = symmetric_encryption_keys
+        self._options = LayerOptions(
+            prefix=prefix,
+            expiry=expiry,
+            group_expiry=group_expiry,
+            capacity_of=self.get_capacity,
+            timing=timing if isinstance(timing, Timing) else Timing(**(timing or {})),
+        )
+        self._encoding = serializer_format, symmetric_encryption_keys
         self._start()
         _layers.add(self)
 
@@ -79,20 +85,12 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Begin without members: at the start, and in a forked process, whose parent keeps them."""
         self.statistics = Statistics()
         self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
-        options = LayerOptions(
-            process=self._process,
-            prefix=self._prefix,
-            expiry=self.expiry,
-            group_expiry=self.group_expiry,
-            capacity_of=self.get_capacity,
-            timing=self._timing,
-            statistics=self.statistics,
-        )
+        options = replace(self._options, process=self._process, statistics=self.statistics, lock=threading.RLock())
         self._local = LocalMembers(options)
         self._numbers: dict[str, itertools.count[int]] = {}
         self._broker: RedisBroker | None = None
         if self._hosts is not None:
-            codec = Codec(self._process, self._serializer_format, self._encryption_keys, self.expiry)
+            codec = Codec(self._process, *self._encoding, self.expiry)
             self._broker = RedisBroker(self._hosts, options, codec, self._local)
 
     # Channels

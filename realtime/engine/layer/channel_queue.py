@@ -29,10 +29,8 @@ class ChannelQueue:
     each burst; a burst ends when the reader has emptied the queue.
 
     Args:
-        name: the channel's name.
         loop: the event loop in which the channel is read; None where any loop may read it.
-        resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, so that the consumer
-            learns at which point it missed something. That message does not count against the capacity.
+        resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, beyond the capacity.
 
     Attributes:
         direct: takes ``websocket.send`` messages straight to the connection; None where they wait in the queue.
@@ -66,18 +64,11 @@ class ChannelQueue:
         """Report that messages may be missing to a reader that handles that: a stock consumer does not."""
 
     def put(self, message: ChannelMessage) -> int:
-        """Add a message that belongs to this queue from now on.
-
-        Returns:
-            How many messages there are now: 1 means that the queue was empty, 0 that it is full and has
-            refused the message.
-        """
+        """Add a message; returns how many there are now, or 0 where the queue is full and has refused it."""
         options = self._options
         with options.lock:
             self._drop_expired()
-            messages = self._messages
-            if messages is None:
-                messages = self._messages = deque()
+            messages = self._messages = self._messages or deque()
             if len(messages) < self.capacity:
                 messages.append((options.clock() + options.expiry, message))
                 return len(messages)
@@ -97,18 +88,13 @@ class ChannelQueue:
     def put_resynchronise(self) -> int:
         """Add a ``layer.resynchronise`` message beyond the capacity; returns how many messages there are now."""
         with self._options.lock:
-            if self._messages is None:
-                self._messages = deque()
+            self._messages = self._messages or deque()
             self._messages.append((float("inf"), {"type": RESYNCHRONISE}))
             self._options.statistics.resynchronised += 1
             return len(self._messages)
 
     def get_nowait(self) -> ChannelMessage:
-        """Take the oldest message.
-
-        Raises:
-            LookupError: if the queue is empty.
-        """
+        """Take the oldest message; raises ``LookupError`` if the queue is empty."""
         with self._options.lock:
             if not self._messages:
                 raise LookupError(f"the queue of channel {self.name} is empty")
@@ -170,9 +156,7 @@ class Subscription(ChannelQueue):
         self.is_closed = False
 
     def post(self, message: ChannelMessage) -> bool:
-        if self.is_closed:
-            return False
-        count = self.put(message)
+        count = 0 if self.is_closed else self.put(message)
         if count == 1:
             self._call_wake()
         return count > 0
@@ -216,10 +200,10 @@ class ReaderQueue(ChannelQueue):
 
     def post(self, message: ChannelMessage) -> bool:
         with self._options.lock:
-            if not self.put(message):
-                return False
-            self._wake_one()
-            return True
+            has_room = super().post(message)
+            if has_room:
+                self._wake_one()
+            return has_room
 
     async def get(self) -> ChannelMessage:
         """Wait for the oldest message and take it; several readers take turns."""

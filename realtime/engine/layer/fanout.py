@@ -17,9 +17,8 @@ __all__ = ["DELIVERIES_PER_ITERATION", "Deliverer"]
 
 logger = logging.getLogger(__name__)
 
-#: A group of more members is reached in slices of this size, with a turn for the event loop after each: what is
-#: queued on a slice's connections is written while it is still in the processor's cache, and the first of ten thousand
-#: members does not wait until there is something for the last one.
+#: A larger group is reached in slices of this size, with a turn for the event loop after each: what is queued on a
+#: slice's connections is written while it is in the processor's cache, and the first member does not wait for the last.
 SLICE = 512
 
 #: After so many deliveries to small groups within one iteration the event loop gets a turn.
@@ -97,13 +96,10 @@ class Deliverer:
     def deliver_threadsafe(
         self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
     ) -> Done | None:
-        """Deliver from any other thread or loop.
+        """Deliver from any other thread or loop; raises ``RuntimeError`` if the loop has been closed.
 
         Returns:
             None while the loop keeps up; a future for the caller to wait for where it does not.
-
-        Raises:
-            RuntimeError: if the loop has been closed.
         """
         done = Done()
         self._foreign.append((members, message, excluded, done))

@@ -28,8 +28,7 @@ class GroupMessage:
         trace: the sender's context, where that is traced.
 
     Attributes:
-        exclude: the channel that does not get it. Only ``websocket.send`` knows this key; in every other message
-            ``exclude`` is the application's own data.
+        exclude: the channel that does not get a ``websocket.send``; elsewhere this key is the application's own.
         shared: the one frame for all connections; None for every type but ``websocket.send``.
 
     Raises:
@@ -102,7 +101,7 @@ class Codec:
 
     Args:
         process: the id of this process; all ids have the same length.
-        serializer: a format of ``channels_redis.serializers.registry``: ``msgpack``, ``json``, or an own one.
+        serializer: a format of ``channels_redis.serializers.registry``.
         symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
         expiry: seconds after which an encrypted message is refused.
     """
@@ -126,15 +125,10 @@ class Codec:
         return self._process + body
 
     def decode(self, data: bytes) -> RemoteMessage:
-        """Return the message in ``data``.
-
-        Raises:
-            UndecodableMessage: if there is none.
-        """
+        """Return the message in ``data``; raises ``UndecodableMessage`` if there is none."""
         try:
             kind, target, content, trace = self._serializer.deserialize(data[len(self._process) :])
             return RemoteMessage(Kind(kind), target, content, trace)
         except Exception as error:
-            # Serializers and encryption raise errors of their own, without a common base. These bytes are lost,
-            # and the next ones are read.
+            # Serializers and encryption raise errors of their own, without a common base.
             raise UndecodableMessage(f"{len(data)} bytes: {error!r}") from error

@@ -26,9 +26,7 @@ class LocalMembers:
     """The channels and groups of one process, from any thread and event loop.
 
     An audience is made once and kept until its group changes: a fan-out neither sorts the members nor holds the lock.
-
-    Attributes:
-        on_deserted: called with each group that has lost its last member.
+    ``on_deserted`` is called with each group that has lost its last member.
     """
 
     def __init__(self, options: LayerOptions) -> None:
@@ -55,11 +53,7 @@ class LocalMembers:
         return group in self._groups
 
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
-        """Give a channel, its messages and its memberships to a consumer of the running event loop.
-
-        Raises:
-            ValueError: if the channel is attached already.
-        """
+        """Give a channel, its messages and its memberships to a consumer of the running event loop."""
         subscription = Subscription(channel, self._options, wake=wake, close=self._forget, resynchronise=resynchronise)
         with self._lock:
             former = self._channels.get(channel)
@@ -75,11 +69,7 @@ class LocalMembers:
         return subscription
 
     async def receive(self, channel: str) -> ChannelMessage:
-        """Wait for the oldest message of a channel.
-
-        Raises:
-            RuntimeError: if the channel is attached.
-        """
+        """Wait for the oldest message of a channel that is not attached."""
         with self._lock:
             match self._channel(channel):
                 case ReaderQueue() as queue:

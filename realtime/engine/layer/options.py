@@ -12,20 +12,12 @@ __all__ = ["LayerOptions", "Statistics", "Timing"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a layer waits for Redis, in seconds.
+    """How long a layer waits for Redis, in seconds."""
 
-    Args:
-        connect: to connect, authenticate and subscribe.
-        command: for the answer to a command.
-        silence: without data from the server before a ping; after twice that the connection counts as lost.
-        linger: for which a process stays subscribed to a group that has lost its last member: a page that is loaded
-            again costs no round trip.
-    """
-
-    connect: float = 2.0
-    command: float = 3.0
-    silence: float = 1.5
-    linger: float = 10.0
+    connect: float = 2.0  # to connect, authenticate and subscribe
+    command: float = 3.0  # for the answer to a command
+    silence: float = 1.5  # without data before a ping; after twice that the connection counts as lost
+    linger: float = 10.0  # before a group without members is unsubscribed: a page that is loaded again costs nothing
 
 
 @dataclass(slots=True)
@@ -54,17 +46,9 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class LayerOptions:
-    """The options of ``FanoutChannelLayer`` that several of its parts need, with what they share.
+    """The options of ``FanoutChannelLayer`` that several of its parts need, with what they share."""
 
-    Args:
-        process: the id of this process.
-        capacity_of: returns the capacity of a channel's queue.
-        statistics: where everything is counted.
-        clock: a monotonic clock in seconds.
-        lock: guards channels, queues and groups, from any thread; it is held for a few instructions.
-    """
-
-    process: str = ""
+    process: str = ""  # the id of this process
     prefix: str = "realtime"
     expiry: float = 60
     group_expiry: float = 86400
@@ -72,4 +56,5 @@ class LayerOptions:
     timing: Timing = Timing()
     statistics: Statistics = field(default_factory=Statistics)
     clock: Callable[[], float] = time.monotonic
+    #: Guards channels, queues and groups, from any thread; it is held for a few instructions.
     lock: threading.RLock = field(default_factory=threading.RLock)

@@ -39,8 +39,7 @@ class RedisBroker:
     be reached and cannot be, every coroutine raises ``UpstreamUnavailable``.
 
     Args:
-        hosts: the Redis servers, as for channels_redis.
-        codec: turns messages into bytes.
+        hosts: as for channels_redis.
         members: the members of this process.
     """
 
@@ -113,7 +112,6 @@ class RedisBroker:
         await self.named.push_to_members(name, payload, [channel.decode() for channel in channels])
 
     async def next_number(self, name: str, *, step: int = 1) -> int:
-        """Return 1, 2, 3 and so on for each name, every number to one process."""
         key = f"{self._options.prefix}:number:{name}"
         host = self._hosts.of(key)
         async with host.reached_within(self._options.timing.command):

@@ -30,7 +30,7 @@ class Host:
     Args:
         config: a host as ``channels_redis.utils.decode_hosts`` returns it: keyword arguments of a redis-py connection,
             or ``address`` with a URL (``redis://``, ``rediss://``, ``unix://``), or ``sentinels`` and ``master_name``.
-        connect_timeout: seconds that connecting may take.
+        connect_timeout: in seconds.
     """
 
     def __init__(self, config: dict[str, Any], connect_timeout: float) -> None:
@@ -87,12 +87,7 @@ class Host:
 
 
 class Hosts(list[Host]):
-    """The Redis servers of a layer; each name belongs to one of them.
-
-    Args:
-        hosts: as for channels_redis: URLs, pairs of host and port, or dicts.
-        connect_timeout: seconds that connecting to one may take.
-    """
+    """The Redis servers of a layer, given as for channels_redis; each name belongs to one of them."""
 
     def __init__(self, hosts: Sequence[Any], connect_timeout: float) -> None:
         super().__init__(Host(config, connect_timeout) for config in decode_hosts(hosts))

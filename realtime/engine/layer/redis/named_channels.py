@@ -62,11 +62,7 @@ class NamedChannels:
     A group's named channels are a set. Each channel has a key that expires when nobody has joined or read it for
     ``group_expiry``; a message to the group finds that out, and takes the channel out of the set. Where Redis cannot
     be reached, every coroutine raises ``UpstreamUnavailable``; ``receive()`` only until it has been reached once.
-
-    Args:
-        hosts: the servers; a channel is on one of them.
-        codec: turns messages into bytes.
-        settle: returns when what was sent to groups before has reached their named channels.
+    ``settle`` returns when what was sent to groups before has reached their named channels.
     """
 
     def __init__(

@@ -52,11 +52,7 @@ class Publisher:
     """Publishes in the order of the calls, on one connection that it keeps from one message to the next.
 
     To borrow a connection from a pool and to fill a pipeline for each message would cost three times the message.
-
-    Args:
-        host: the server.
-        wait_until_up: returns when the server can be reached.
-        on_members: called with each message that was published to a group with named channels, and these channels.
+    ``on_members`` is called with each message that was published to a group with named channels, and these channels.
     """
 
     def __init__(
@@ -196,7 +192,14 @@ class Publisher:
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> tuple[list[ResponseError], dict[str, list[str]]]:
         """Publish in one round trip; return what the server refused, and the named channels of each group."""
-        connection = await self._usable_connection()
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await self._pool.get_connection()
+        # Every answer has been read: what there is to read is the end of the connection.
+        elif connection.is_connected and await connection.can_read():
+            await connection.disconnect(nowait=True)
+        if not connection.is_connected:
+            await connection.connect()  # not left to sending, which would not ask Sentinel for the server
         names = dict.fromkeys(channel for channel, _ in batch)
         commands: list[tuple[str | bytes, ...]] = [("PUBLISH", channel, payload) for channel, payload in batch]
         commands += [("SMEMBERS", name) for name in names]
@@ -208,17 +211,6 @@ class Publisher:
             except ResponseError as error:
                 refusals.append(error)
         return refusals, {name: [member.decode() for member in await connection.read_response()] for name in names}
-
-    async def _usable_connection(self) -> Any:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = await self._pool.get_connection()
-        # Every answer has been read: what there is to read is the end of the connection.
-        elif connection.is_connected and await connection.can_read():
-            await connection.disconnect(nowait=True)
-        if not connection.is_connected:
-            await connection.connect()  # not left to sending, which would not ask Sentinel for the server
-        return connection
 
     def _lose(self, count: int, reason: str) -> None:
         self.statistics.unpublished += count

@@ -36,11 +36,10 @@ class Subscriber:
     """Receives what is published on some names, through every outage. All its methods run in one event loop.
 
     Args:
-        host: the server.
         wanted: the names to subscribe to from the start.
         is_deserted: whether a name that is about to be unsubscribed still has no members.
         on_message: called with each message's payload; the next one is read when it returns.
-        on_back: called when the connection is up again after it was lost, and every wanted name is subscribed.
+        on_back: called when every wanted name is subscribed again after the connection was lost.
 
     Attributes:
         up: set while the connection is there and all names are subscribed.
@@ -77,11 +76,8 @@ class Subscriber:
     async def subscribe(self, name: str) -> None:
         """Return when every later message on ``name`` will be received, or its loss reported.
 
-        A name that is subscribed already costs nothing. During an outage this returns at once: the members learn that
-        they may have missed something when the connection is back.
-
-        Raises:
-            UpstreamUnavailable: if the server has not been reached since the start of the process.
+        A name that is subscribed already costs nothing. During an outage this returns at once. It raises
+        ``UpstreamUnavailable`` if the server has not been reached since the start of the process.
         """
         self._wanted.add(name)
         self._leaving.pop(name, None)
@@ -123,7 +119,7 @@ class Subscriber:
                 await self._session(pool)
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
                 attempt = 0 if self.up.is_set() else attempt
-                self._lost(error)
+                self._report(UpstreamUnavailable(str(self._host), error))
             finally:
                 self.up.clear()
                 # A confirmation cannot come any more: the loss is reported at the next connection.
@@ -161,8 +157,7 @@ class Subscriber:
         while True:
             await self._handle(await self._read())
 
-    def _lost(self, error: BaseException) -> None:
-        failure = UpstreamUnavailable(str(self._host), error)
+    def _report(self, failure: UpstreamUnavailable) -> None:
         if self.up.is_set():
             self._statistics.disconnects += 1
             logger.warning("The connection to Redis was lost; connecting again: %s", failure)
