@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
 from realtime.engine.testing.fixtures import *  # noqa: F403
+from tests.engine import settings
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.engine.settings"}
 
@@ -28,7 +29,8 @@ users.create_user(username="ann", password=os.environ["TEST_PASSWORD"])
 @pytest.fixture(scope="module", autouse=True)
 def _endpoints_of_these_tests() -> Iterator[None]:
     """Name the settings for this process and for every server that a test starts."""
-    with pytest.MonkeyPatch.context() as patch, override_settings(REALTIME_ROUTING="tests.engine.routing"):
+    own = {"REALTIME_ROUTING": settings.REALTIME_ROUTING, "PASSWORD_HASHERS": settings.PASSWORD_HASHERS}
+    with pytest.MonkeyPatch.context() as patch, override_settings(**own):
         patch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS["DJANGO_SETTINGS_MODULE"])
         yield
 

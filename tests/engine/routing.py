@@ -8,7 +8,17 @@ import msgspec
 from django.conf import settings
 from django.urls import path
 
-from realtime.engine import KIB, MIB, Authentication, CloseCode, Message, PolicyConsumer, SocketPolicy
+from realtime.engine import (
+    KIB,
+    MIB,
+    Authentication,
+    CloseCode,
+    HandshakeRejected,
+    Message,
+    PolicyConsumer,
+    SocketPolicy,
+)
+from realtime.engine.auth.authentication import verify_access_token
 
 #: The channel-layer group of ``/ws/chat``.
 GROUP = "chat"
@@ -45,6 +55,20 @@ class OptionalConsumer(PolicyConsumer):
             await self.close(CloseCode.UNSUPPORTED_DATA, "binary message on a JSON endpoint")
         else:
             await self.send_message(message)
+
+
+class SignInConsumer(PolicyConsumer):
+    """Takes the user of each token that it gets, and says how that went."""
+
+    authentication = Authentication.OPTIONAL
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        verified = await verify_access_token(text_data or "")
+        try:
+            await self.sign_in(verified.user, verified.generation)
+            await self.send("signed in")
+        except HandshakeRejected as refusal:
+            await self.send(str(refusal.status))
 
 
 class ChatConsumer(PolicyConsumer):
@@ -95,6 +119,7 @@ websocket_urlpatterns = [
     path("ws", EchoConsumer.as_asgi()),
     path("ws/connect", QueryConsumer.as_asgi()),
     path("ws/auth", AuthenticatedConsumer.as_asgi()),
+    path("ws/sign-in", SignInConsumer.as_asgi()),
     path("ws/chat", ChatConsumer.as_asgi()),
     path("ws/rooms", OptionalConsumer.as_asgi()),
     path("ws/rooms/<slug:room>", OptionalConsumer.as_asgi()),

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import DataError
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.contrib.rest_framework_simplejwt import SimpleJWTScheme
 from rest_framework.exceptions import APIException, AuthenticationFailed
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken, TokenError
@@ -74,15 +74,10 @@ class TokenAuthentication(JWTAuthentication):
         return user
 
 
-class TokenAuthenticationScheme(OpenApiAuthenticationExtension):
-    """Describes ``TokenAuthentication`` in the API schema."""
+class TokenAuthenticationScheme(SimpleJWTScheme):
+    """Describes ``TokenAuthentication`` in the API schema (RFC 6750)."""
 
-    target_class = TokenAuthentication
-    name = "jwtAuth"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        """Return the scheme (RFC 6750)."""
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    target_class = "realtime.engine.auth.authentication.TokenAuthentication"
 
 
 def authenticate(raw: str, token_class: type[Token]) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import unicodedata
 from typing import Any
 
@@ -33,15 +34,10 @@ ACCOUNT_WINDOW = 15 * 60
 
 
 class TooManyAttempts(Throttled):
-    """The password is not checked; REST framework answers with 429 and ``Retry-After``.
+    """The password is not checked; REST framework answers with 429 and ``Retry-After``."""
 
-    Args:
-        wait: seconds until the next attempt is allowed.
-    """
-
-    def __init__(self, wait: int) -> None:
-        super().__init__(wait, "Too many failed attempts to log in.")
-        self.wait = wait
+    default_detail = "Too many failed attempts to log in."
+    wait: float
 
 
 class PasswordBackend(ModelBackend):
@@ -86,8 +82,8 @@ class TooManyAttemptsMiddleware(MiddlewareMixin):
         """Return the page with status 429."""
         if not isinstance(exception, TooManyAttempts):
             return None
-        minutes = -(-exception.wait // 60)
-        response = render(request, "realtime/too_many_attempts.html", {"minutes": minutes}, status=429)
+        context = {"minutes": math.ceil(exception.wait / 60)}
+        response = render(request, "realtime/too_many_attempts.html", context, status=429)
         response.headers["Retry-After"] = str(exception.wait)
         response.headers["Cache-Control"] = "no-store"
         return response

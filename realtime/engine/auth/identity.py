@@ -5,13 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import parse_cookie
 
 from realtime.engine.auth.authentication import verify_access_token
 from realtime.engine.auth.revocation import current_generation
@@ -88,7 +88,9 @@ async def identify(scope: Mapping[str, Any], authentication: Authentication) -> 
 
 
 async def _from_credentials(scope: Mapping[str, Any]) -> Identity | None:
-    token = _bearer_token(scope) or _query_token(scope)
+    token = _bearer_token(scope)
+    if token is None and settings.REALTIME_TOKEN_IN_QUERY:
+        token = _query_parameter(scope, "token")
     ticket = _query_parameter(scope, "ticket")
     if token or ticket:
         await check_failures(scope)
@@ -115,10 +117,6 @@ def _bearer_token(scope: Mapping[str, Any]) -> str | None:
     return token.strip()
 
 
-def _query_token(scope: Mapping[str, Any]) -> str | None:
-    return _query_parameter(scope, "token") if settings.REALTIME_TOKEN_IN_QUERY else None
-
-
 def _query_parameter(scope: Mapping[str, Any], name: str) -> str | None:
     values = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get(name)
     if values is None:
@@ -130,8 +128,7 @@ def _query_parameter(scope: Mapping[str, Any], name: str) -> str | None:
 
 def _identity_of_ticket(raw: str) -> Identity:
     ticket = redeem_ticket(raw)
-    users = get_user_model()._default_manager
-    user = users.filter(pk=ticket.user_id).first()
+    user = get_user_model()._default_manager.filter(pk=ticket.user_id).first()
     if user is None or not user.is_active:
         raise TokenRejected("The ticket's user does not exist, or is not active.")
     if current_generation(user.pk) > ticket.generation:
@@ -162,12 +159,6 @@ def _identity_of_cookie(cookie: str) -> Identity | None:
 
 
 def _session_key(scope: Mapping[str, Any]) -> str | None:
-    for line in header_values(scope, b"cookie"):
-        try:
-            morsel = SimpleCookie(line).get(settings.SESSION_COOKIE_NAME)
-        except CookieError:
-            continue
-        # No session has a key with U+0000, which PostgreSQL cannot even look for.
-        if morsel is not None and "\0" not in morsel.value:
-            return morsel.value
-    return None
+    key = parse_cookie("; ".join(header_values(scope, b"cookie"))).get(settings.SESSION_COOKIE_NAME)
+    # No session has a key with U+0000, which PostgreSQL cannot even look for.
+    return None if key is None or "\0" in key else key

@@ -7,6 +7,7 @@ signal of Django reports, such as ``QuerySet.update()`` and SQL. Synchronous.
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ from realtime.engine.auth.revocation import access_event, revocation_event
 
 __all__ = ["Rights", "Standing", "read_standing", "rights_of"]
 
-#: Groups and permissions of a user, those of the groups included.
-Grants = frozenset[tuple[str, Any]]
+#: Permissions of a user, and pairs of a group and its permissions.
+Grants = frozenset[Any]
 
 
 class Rights(NamedTuple):
@@ -90,17 +91,16 @@ def _read_grants(user_ids: Collection[Any]) -> dict[Any, Grants]:
         return {}
     users = user_model._default_manager.filter(pk__in=user_ids)
     memberships = list(users.filter(groups__isnull=False).values_list("pk", "groups"))
-    own = users.filter(user_permissions__isnull=False).values_list("pk", "user_permissions")
-    by_group: dict[Any, set[tuple[str, Any]]] = {group: {("group", group)} for _, group in memberships}
-    for group, permission in Group.permissions.through.objects.filter(group__in=by_group).values_list(
-        "group", "permission"
-    ):
-        by_group[group].add(("permission", permission))
-    grants: dict[Any, set[tuple[str, Any]]] = {}
+    permissions = Group.permissions.through.objects.filter(group__in={group for _, group in memberships})
+    of_groups: dict[Any, set[Any]] = defaultdict(set)
+    for group, permission in permissions.values_list("group", "permission"):
+        of_groups[group].add(permission)
+    frozen = {group: frozenset(found) for group, found in of_groups.items()}
+    grants: dict[Any, set[Any]] = defaultdict(set)
     for user_id, group in memberships:
-        grants.setdefault(user_id, set()).update(by_group[group])
-    for user_id, permission in own:
-        grants.setdefault(user_id, set()).add(("permission", permission))
+        grants[user_id].add((group, frozen.get(group)))
+    for user_id, permission in users.filter(user_permissions__isnull=False).values_list("pk", "user_permissions"):
+        grants[user_id].add(permission)
     return {user_id: frozenset(found) for user_id, found in grants.items()}
 
 

@@ -9,18 +9,15 @@ The key of a session opens it, so it is never stored, logged or sent: what leave
 
 from __future__ import annotations
 
-import base64
 import datetime
 import re
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import msgspec
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
@@ -41,8 +38,6 @@ __all__ = [
     "mark_session",
     "note_logout",
     "open_session",
-    "seal",
-    "unseal",
 ]
 
 #: Name of the identity that a session without a place on the server gets.
@@ -78,14 +73,23 @@ def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
 
     Nothing is written, unlike ``django.contrib.auth.get_user()``: a handshake could not send a new cookie.
     """
-    found = _store()(cookie).load() if _is_kept_in_the_cookie() else _read_stored([cookie]).get(cookie)
+    store = _store()
+    is_in_the_cookie = issubclass(store, CookieStore)
+    found = store(cookie).load() if is_in_the_cookie else _read_stored([cookie]).get(cookie)
     if not found or SESSION_KEY not in found or found.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return None
-    session = _login_session(cookie, found)
-    user = load_backend(found[BACKEND_SESSION_KEY]).get_user(get_user_model()._meta.pk.to_python(session.user_id))
-    if session.identity == "" or not _is_valid(session, user) or _logged_out([session]):
+    own = found.get(MARK) if is_in_the_cookie else cookie
+    if not own:
         return None
-    return user, session
+    session = LoginSession(
+        identity=_hash(own),
+        user_id=found[SESSION_KEY],
+        auth_hash=found.get(HASH_SESSION_KEY, ""),
+        key=None if is_in_the_cookie else cookie,
+        expires_at=_cookie_expiry(cookie) if is_in_the_cookie else None,
+    )
+    user = load_backend(found[BACKEND_SESSION_KEY]).get_user(_primary_key(session.user_id))
+    return (user, session) if _is_valid(session, user) and not _logged_out([session]) else None
 
 
 def ended_sessions(sessions: Collection[LoginSession]) -> set[LoginSession]:
@@ -95,8 +99,9 @@ def ended_sessions(sessions: Collection[LoginSession]) -> set[LoginSession]:
         Exception: whatever the session backend raises while it is away; nothing is known of the sessions then.
     """
     stored = _read_stored([session.key for session in sessions if session.key])
-    owners = {key: found.get(SESSION_KEY) for key, found in stored.items()}
-    users = {str(pk): user for pk, user in _users({session.user_id for session in sessions}).items()}
+    owners = {key: data.get(SESSION_KEY) for key, data in stored.items()}
+    found = get_user_model()._default_manager.in_bulk({_primary_key(session.user_id) for session in sessions})
+    users = {str(pk): user for pk, user in found.items()}
     logged_out = _logged_out(sessions)
     return {
         session
@@ -142,47 +147,16 @@ def end_sessions(user_id: Any) -> None:
             store(row.session_key).delete()  # from the cache too, with cached_db
 
 
-def seal(session: LoginSession) -> str:
-    """Return a session for a ticket, encrypted: a ticket stands in addresses, and a session key opens a session."""
-    return _fernet().encrypt(msgspec.msgpack.encode(session)).decode()
-
-
-def unseal(sealed: str) -> LoginSession | None:
-    """Return what was sealed; None where it was not sealed with a key of this site."""
-    try:
-        return msgspec.msgpack.decode(_fernet().decrypt(sealed), type=LoginSession)
-    except InvalidToken:
-        return None
-
-
-def _fernet() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    derived = [salted_hmac(f"{_SALT}.seal", "", secret=key, algorithm="sha256").digest() for key in keys]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])
-
-
 def _hash(value: str) -> str:
     return salted_hmac(_SALT, value, algorithm="sha256").hexdigest()
 
 
+def _primary_key(user_id: str) -> Any:
+    return get_user_model()._meta.pk.to_python(user_id)
+
+
 def _store() -> Any:
     return import_module(settings.SESSION_ENGINE).SessionStore
-
-
-def _is_kept_in_the_cookie() -> bool:
-    return issubclass(_store(), CookieStore)
-
-
-def _login_session(cookie: str, found: Mapping[str, Any]) -> LoginSession:
-    kept_in_cookie = _is_kept_in_the_cookie()
-    own = found.get(MARK, "") if kept_in_cookie else cookie
-    return LoginSession(
-        identity=_hash(own) if own else "",
-        user_id=found[SESSION_KEY],
-        auth_hash=found.get(HASH_SESSION_KEY, ""),
-        key=None if kept_in_cookie else cookie,
-        expires_at=_cookie_expiry(cookie) if kept_in_cookie else None,
-    )
 
 
 def _cookie_expiry(cookie: str) -> float:
@@ -215,11 +189,6 @@ def _logged_out(sessions: Collection[LoginSession]) -> set[LoginSession]:
         return set()
     ended = EndedSession.objects.filter(pk__in=identities).values_list("pk", flat=True)
     return {identities[identity] for identity in ended}
-
-
-def _users(user_ids: Collection[str]) -> dict[Any, Any]:
-    to_python = get_user_model()._meta.pk.to_python
-    return get_user_model()._default_manager.in_bulk([to_python(user_id) for user_id in user_ids])
 
 
 def _is_valid(session: LoginSession, user: Any) -> bool:

@@ -49,15 +49,12 @@ class Count:
     def add(self, by: int = 1) -> int:
         """Count an event, and return how many there are."""
         key = self._key()
-        try:
-            return int(limit_cache.incr(key, by))
-        except ValueError:  # the first event of the window
-            limit_cache.add(key, 0, timeout=2 * self.window)
-        try:
-            return int(limit_cache.incr(key, by))
-        except ValueError:  # Redis went away between the two
-            limit_cache.set(key, by, timeout=2 * self.window)
-            return by
+        for _ in range(2):  # twice, because Redis may go away between the two commands
+            try:
+                return int(limit_cache.incr(key, by))
+            except ValueError:  # the first event of the window
+                limit_cache.add(key, 0, timeout=2 * self.window)
+        return int(limit_cache.incr(key, by))
 
     def get(self) -> int:
         """Return how many events there are."""
@@ -77,12 +74,7 @@ class Count:
 
     def _start(self) -> int:
         """Return the POSIX time at which the window began; of several first events at once, one begins it."""
-        key = f"realtime:limits:{self.name}:start"
-        start = limit_cache.get(key)
-        if start is None:
-            limit_cache.add(key, _now(), timeout=self.window)
-            start = limit_cache.get(key, _now())
-        return int(start)
+        return int(limit_cache.get_or_set(f"realtime:limits:{self.name}:start", _now, timeout=self.window))
 
 
 async def check_handshakes(scope: Mapping[str, Any]) -> None:

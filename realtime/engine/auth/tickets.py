@@ -1,20 +1,24 @@
 """One-time tickets: what a browser puts in the query string instead of a token.
 
-A browser cannot set headers on a WebSocket handshake. A ticket is signed, bound to its user, valid for thirty
+A browser cannot set headers on a WebSocket handshake. A ticket is encrypted, bound to its user, valid for thirty
 seconds and redeemed once: only the first process that adds its nonce to the shared cache accepts it. A ticket in a log
 is worthless by then. It opens nothing after a revocation, and a session's ticket nothing after the session.
 """
 
 from __future__ import annotations
 
+import base64
 import secrets
 from dataclasses import dataclass, field
 
-from django.core import signing
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
 from django.core.cache import cache
+from django.utils.crypto import salted_hmac
 
 from realtime.engine.auth.revocation import current_generation
-from realtime.engine.auth.sessions import LoginSession, seal, unseal
+from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.errors import TokenRejected
 
 __all__ = ["LIFETIME", "Ticket", "issue_ticket", "redeem_ticket"]
@@ -28,19 +32,21 @@ _CACHE_PREFIX = "realtime:ticket:"
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A redeemed ticket.
+    """What a ticket says.
 
     Args:
         user_id: primary key of the user, as a string.
         expires_at: POSIX time at which the token behind the ticket expires; None for a session.
         generation: how often everything of the user had been revoked when the ticket was issued.
         session: the session behind the ticket; None for a token.
+        nonce: what no other ticket has.
     """
 
     user_id: str
     expires_at: float | None = field(repr=False)
     generation: int
-    session: LoginSession | None = None
+    session: LoginSession | None
+    nonce: str = field(repr=False)
 
 
 def issue_ticket(
@@ -60,8 +66,9 @@ def issue_ticket(
     """
     if generation is None:
         generation = current_generation(user_id)
-    sealed = None if session is None else seal(session)
-    return signing.dumps([str(user_id), expires_at, generation, sealed, secrets.token_urlsafe(16)], salt=_SALT)
+    ticket = Ticket(str(user_id), expires_at, generation, session, secrets.token_urlsafe(16))
+    # Encrypted, not only signed: a ticket stands in addresses, and a session's key opens the session.
+    return _fernet().encrypt(msgspec.msgpack.encode(ticket)).decode()
 
 
 def redeem_ticket(raw: str) -> Ticket:
@@ -74,16 +81,18 @@ def redeem_ticket(raw: str) -> Ticket:
         TokenRejected: for a ticket that is forged, expired or used before.
     """
     try:
-        user_id, expires_at, generation, sealed, nonce = signing.loads(raw, salt=_SALT, max_age=LIFETIME)
-    except signing.SignatureExpired:
-        raise TokenRejected("The ticket has expired; get a new one.") from None
-    except (signing.BadSignature, ValueError):  # forged, or issued by another version of this project
-        raise TokenRejected("The ticket is not valid.") from None
+        base64.b64decode(raw, b"-_", validate=True)  # Fernet ignores what does not belong there
+        ticket = msgspec.msgpack.decode(_fernet().decrypt(raw, ttl=LIFETIME), type=Ticket)
+    except (InvalidToken, ValueError, msgspec.MsgspecError):  # forged, expired, or of another version of this project
+        raise TokenRejected("The ticket is not valid, or it has expired; get a new one.") from None
     # add() sets a key only where there is none, in one step: of two processes one gets True.
     # Kept for longer than the ticket lives, for clocks that differ.
-    if not cache.add(_CACHE_PREFIX + nonce, 1, timeout=4 * LIFETIME):
+    if not cache.add(_CACHE_PREFIX + ticket.nonce, 1, timeout=4 * LIFETIME):
         raise TokenRejected("The ticket was used before; a ticket works once.")
-    session = None if sealed is None else unseal(sealed)
-    if sealed is not None and session is None:
-        raise TokenRejected("The ticket is not valid.")
-    return Ticket(user_id, expires_at, generation, session)
+    return ticket
+
+
+def _fernet() -> MultiFernet:
+    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    derived = [salted_hmac(_SALT, "", secret=key, algorithm="sha256").digest() for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])

@@ -14,42 +14,34 @@ from realtime.engine.auth.sessions import ended_sessions
 from realtime.engine.connections.registry import Connection
 from realtime.engine.services.database import DatabaseThreads
 
-__all__ = ["Audit"]
+__all__ = ["audit_sessions", "audit_users"]
 
 logger = logging.getLogger("realtime.live")
 
 
-class Audit:
-    """Compares connections with their users and sessions, and with the audit before.
+async def audit_users(connections: Collection[Connection], before: Standing, threads: DatabaseThreads) -> Standing:
+    """Send each connection the event for what has changed for its user; its consumer closes it or decides again.
 
     Args:
+        connections: connections of users, none of anonymous ones.
+        before: what the audit before this one returned.
         threads: where the database is read.
     """
+    standing = await threads.run(read_standing, {connection.user_id for connection in connections})
+    for each in connections:
+        event = standing.event_for(each.user_id, each.generation, each.rights, before)
+        if event is not None:
+            await _send(each, event)
+    return standing
 
-    def __init__(self, threads: DatabaseThreads) -> None:
-        self._threads = threads
-        self._standing = Standing()
 
-    async def run(self, connections: Collection[Connection]) -> None:
-        """Send each connection the event for what has changed for it; its consumer closes it or decides again."""
-        members = [connection for connection in connections if connection.user_id is not None]
-        await self._check_users(members)
-        await self._check_sessions(members)
-
-    async def _check_users(self, connections: list[Connection]) -> None:
-        before = self._standing
-        self._standing = await self._threads.run(read_standing, {connection.user_id for connection in connections})
-        for each in connections:
-            event = self._standing.event_for(each.user_id, each.generation, each.rights, before)
-            if event is not None:
-                await _send(each, event)
-
-    async def _check_sessions(self, connections: list[Connection]) -> None:
-        sessions = {connection.session for connection in connections if connection.session is not None}
-        ended = await self._threads.run(ended_sessions, sessions) if sessions else set()
-        for connection in connections:
-            if connection.session is not None and connection.session in ended:
-                await _send(connection, session_event(connection.session.identity))
+async def audit_sessions(connections: Collection[Connection], threads: DatabaseThreads) -> None:
+    """Send an event to each connection whose login session has ended."""
+    sessions = {connection.session for connection in connections if connection.session is not None}
+    ended = await threads.run(ended_sessions, sessions) if sessions else set()
+    for connection in connections:
+        if connection.session is not None and connection.session in ended:
+            await _send(connection, session_event(connection.session.identity))
 
 
 async def _send(connection: Connection, event: dict[str, Any]) -> None:

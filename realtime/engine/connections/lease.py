@@ -70,7 +70,7 @@ class Lease:
             await asyncio.wait([self._renewing])
             self._renewing = None
             try:
-                await self._threads.run(_remove, self.process)
+                await self._threads.run(Process.objects.filter(pk=self.process).delete)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the lease could not be given back, it will run out: %s", error)
 
@@ -89,12 +89,15 @@ class Lease:
         while True:
             await asyncio.sleep(RENEWAL)
             try:
-                if not await self._threads.run(_extend, self.process):
+                # A lease that has run out is not renewed: others may have acted upon that already.
+                alive = Process.objects.filter(pk=self.process, expires_at__gt=timezone.now())
+                if not await self._threads.run(alive.update, expires_at=_expiry()):
                     logger.warning("this process was counted as gone: its lease had run out")
                     await self._threads.run(_write, self.process)
                     for lost in list(self._holders):
                         lost()
-                await self._threads.run(_sweep)
+                long_gone = timezone.now() - datetime.timedelta(seconds=DURATION)
+                await self._threads.run(Process.objects.filter(expires_at__lt=long_gone).delete)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the lease could not be renewed: %s", error)
 
@@ -112,20 +115,6 @@ def _write(process: uuid.UUID) -> None:
     Process.objects.update_or_create(
         pk=process, defaults={"host": socket.gethostname(), "pid": os.getpid(), "expires_at": _expiry()}
     )
-
-
-def _extend(process: uuid.UUID) -> bool:
-    """Renew a lease that has not run out; one that has may have been acted upon already."""
-    alive = Process.objects.filter(pk=process, expires_at__gt=timezone.now())
-    return alive.update(expires_at=_expiry()) == 1
-
-
-def _sweep() -> None:
-    Process.objects.filter(expires_at__lt=timezone.now() - datetime.timedelta(seconds=DURATION)).delete()
-
-
-def _remove(process: uuid.UUID) -> None:
-    Process.objects.filter(pk=process).delete()
 
 
 _leases: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lease] = weakref.WeakKeyDictionary()
@@ -147,7 +136,6 @@ def check_database() -> None:
     """
     try:
         with transaction.atomic():
-            probe = Process.objects.create(id=uuid.uuid4(), host="health", pid=os.getpid(), expires_at=timezone.now())
-            probe.delete()
+            Process.objects.create(id=uuid.uuid4(), host="health", pid=0, expires_at=timezone.now()).delete()
     finally:
         connections["default"].close()

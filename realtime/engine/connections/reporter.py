@@ -10,13 +10,13 @@ import contextvars
 import itertools
 import logging
 import uuid
-from collections.abc import Collection, Iterator
-from typing import TypeVar
+from collections.abc import Collection
 
 from django.db import DatabaseError, InterfaceError, transaction
 from redis.exceptions import RedisError
 
-from realtime.engine.connections.audit import Audit
+from realtime.engine.auth.rights import Standing
+from realtime.engine.connections.audit import audit_sessions, audit_users
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection
 from realtime.engine.connections.registry import Connection, Registry, registry
@@ -35,8 +35,6 @@ REPORTS_BETWEEN_AUDITS = 3
 #: Rows in one transaction.
 CHUNK = 500
 
-T = TypeVar("T")
-
 
 class Reporter:
     """Keeps the rows of this process equal to its registry.
@@ -50,6 +48,7 @@ class Reporter:
         self._reported: dict[str, Connection] = {}
         self._task: asyncio.Task[None] | None = None
         self._must_start_anew = False
+        self._standing = Standing()
 
     def start(self) -> None:
         """Report from now on; nothing runs before the first connection."""
@@ -71,14 +70,18 @@ class Reporter:
 
     async def _run(self) -> None:
         lease, threads = current_lease(), DatabaseThreads("live", 1)
-        audit = Audit(threads)
         try:
             await self._acquire(lease)
             for number in itertools.count():
                 if not self._registry.connections and not self._reported:
                     break
                 await asyncio.sleep(INTERVAL)
-                await self._report(lease, threads, audit if number % REPORTS_BETWEEN_AUDITS == 0 else None)
+                try:
+                    await self._report(lease, threads)
+                    if number % REPORTS_BETWEEN_AUDITS == 0:
+                        await self._audit(lease, threads)
+                except (DatabaseError, InterfaceError, RedisError, OSError) as error:  # sessions may be in the cache
+                    logger.warning("live connections could not be reported: %s", error)
             await lease.release(self._lease_lost)
         finally:
             self._task = None
@@ -92,39 +95,35 @@ class Reporter:
                 logger.warning("live connections are not reported while the database is away: %s", error)
                 await asyncio.sleep(INTERVAL)
 
-    async def _report(self, lease: Lease, threads: DatabaseThreads, audit: Audit | None) -> None:
-        try:
-            if self._must_start_anew:
-                await threads.run(_forget_processes, [lease.process])
-                self._must_start_anew, self._reported = False, {}
-            await self._write_changes(lease.process, threads)
-            if audit is not None:
-                present = await threads.run(_processes_present)
-                await threads.run(_forget_processes, present - await lease.processes())
-                await audit.run(self._registry.connections.values())
-        except (DatabaseError, InterfaceError, RedisError, OSError) as error:  # sessions may be in the cache
-            logger.warning("live connections could not be reported: %s", error)
-
-    async def _write_changes(self, process: uuid.UUID, threads: DatabaseThreads) -> None:
+    async def _report(self, lease: Lease, threads: DatabaseThreads) -> None:
+        if self._must_start_anew:
+            await threads.run(LiveConnection.objects.filter(process=lease.process).delete)
+            self._must_start_anew, self._reported = False, {}
         current = dict(self._registry.connections)
         outdated = [channel for channel, seen in self._reported.items() if current.get(channel) != seen]
-        for chunk in _chunks(outdated):
-            await threads.run(_delete, chunk)
-            for channel in chunk:
+        while channels := outdated[:CHUNK]:
+            await threads.run(LiveConnection.objects.filter(channel__in=channels).delete)
+            del outdated[:CHUNK]
+            for channel in channels:
                 del self._reported[channel]
         new = [connection for channel, connection in current.items() if channel not in self._reported]
-        for batch in _chunks(new):
-            await threads.run(_insert, process, batch)
-            self._reported.update((connection.channel, connection) for connection in batch)
+        while connections := new[:CHUNK]:
+            await threads.run(_insert, lease.process, connections)
+            del new[:CHUNK]
+            self._reported.update((connection.channel, connection) for connection in connections)
+
+    async def _audit(self, lease: Lease, threads: DatabaseThreads) -> None:
+        present = await threads.run(set, LiveConnection.objects.values_list("process", flat=True).distinct())
+        for process in present - await lease.processes():
+            await threads.run(LiveConnection.objects.filter(process=process).delete)
+        members = [each for each in self._registry.connections.values() if each.user_id is not None]
+        self._standing = await audit_users(members, self._standing, threads)
+        await audit_sessions(members, threads)
 
 
 def report_connections() -> None:
     """Report the connections of this process from now on; call it once, in ``asgi.py``."""
     Reporter().start()
-
-
-def _chunks(items: list[T]) -> Iterator[list[T]]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
 
 
 def _insert(process: uuid.UUID, connections: Collection[Connection]) -> None:
@@ -140,16 +139,3 @@ def _insert(process: uuid.UUID, connections: Collection[Connection]) -> None:
             )
             for connection in connections
         )
-
-
-def _delete(channels: Collection[str]) -> None:
-    LiveConnection.objects.filter(channel__in=channels).delete()
-
-
-def _processes_present() -> set[uuid.UUID]:
-    return set(LiveConnection.objects.values_list("process", flat=True).distinct())
-
-
-def _forget_processes(processes: Collection[uuid.UUID]) -> None:
-    if processes:
-        LiveConnection.objects.filter(process__in=processes).delete()

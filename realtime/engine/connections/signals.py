@@ -11,46 +11,37 @@ from django.db.models.signals import m2m_changed
 from realtime.engine.auth.revocation import access_event, notify_users
 from realtime.engine.connections.models import LiveConnection
 
-__all__: list[str] = []
-
 User = get_user_model()
 
 #: Before a relation is cleared, its users can still be found.
 CHANGES = {"post_add", "post_remove", "pre_clear"}
 
 
-def _relations_of_user_changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any) -> None:
-    """Groups or permissions of one user have changed, or, in reverse, the users of one group or permission."""
-    if action not in CHANGES:
-        return
-    if not reverse:
-        notify_users([instance.pk], access_event())
-    else:
-        _notify_connected(pk__in=instance.user_set.all() if pk_set is None else pk_set)
+def _watch(relation: Any, affected: str, owners: str) -> None:
+    """Notify users when a many-to-many relation changes.
 
+    Args:
+        relation: one that decides about permissions.
+        affected: the lookup that finds the users by those whose relation it is.
+        owners: the attribute of the other side that has those whose relation it is.
+    """
 
-def _permissions_of_groups_changed(
-    instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any
-) -> None:
-    if action not in CHANGES:
-        return
-    if not reverse:
-        _notify_connected(groups=instance.pk)
-    else:
-        _notify_connected(groups__in=instance.group_set.all() if pk_set is None else pk_set)
+    def changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any) -> None:
+        if action not in CHANGES:
+            return
+        if isinstance(instance, User):
+            users = [instance.pk]
+        else:
+            found = [instance.pk] if not reverse else pk_set or getattr(instance, owners).values("pk")
+            # There may be many without a connection.
+            connected = User._default_manager.filter(pk__in=LiveConnection.objects.values("user"))
+            users = list(connected.filter(**{affected: found}).values_list("pk", flat=True))
+        notify_users(users, access_event())
+
+    m2m_changed.connect(changed, sender=relation.through, weak=False)
 
 
 if issubclass(User, PermissionsMixin):
-    for relation in (User.groups, User.user_permissions):
-        m2m_changed.connect(
-            _relations_of_user_changed, sender=relation.through, dispatch_uid=f"realtime.live.{relation.field.name}"
-        )
-    m2m_changed.connect(
-        _permissions_of_groups_changed, sender=Group.permissions.through, dispatch_uid="realtime.live.permissions"
-    )
-
-
-def _notify_connected(**which: Any) -> None:
-    """Send the event to the users who have a connection; there may be many without one."""
-    users = User._default_manager.filter(**which).filter(pk__in=LiveConnection.objects.values("user"))
-    notify_users(list(users.values_list("pk", flat=True)), access_event())
+    _watch(User.groups, "pk__in", "user_set")
+    _watch(User.user_permissions, "pk__in", "user_set")
+    _watch(Group.permissions, "groups__in", "group_set")

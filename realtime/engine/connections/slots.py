@@ -11,14 +11,14 @@ process registers anew with all that it holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import logging
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from redis.asyncio import Redis
@@ -71,27 +71,14 @@ for i, claims in ipairs(batch.takes) do answers[i] = take(claims) end
 return answers
 """
 
-#: Forgets the processes whose lease has run out. KEYS: the set of processes.
-_SWEEP = """
-for _, process in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-    if redis.call('EXISTS', process) == 0 then redis.call('SREM', KEYS[1], process) end
-end
-"""
 
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A request for one slot.
-
-    Args:
-        name: whose slots these are, for instance ``user:7``.
-        limit: how many there are.
-        detail: the explanation for the client when all are taken.
-    """
+class Claim(NamedTuple):
+    """A request for one slot."""
 
     name: str
+    """Whose slots these are, for instance ``user:7``."""
     limit: int
-    detail: str
+    """How many there are."""
 
 
 class Place:
@@ -136,18 +123,15 @@ class Place:
     async def _take(self, claims: list[Claim]) -> None:
         full = await self._slots.take(claims)
         if full is not None:
-            raise HandshakeRejected(429, full.detail, headers=[("Retry-After", str(RETRY_AFTER))])
+            detail = f"{full.limit} connections of one {full.name.partition(':')[0]} are open already."
+            raise HandshakeRejected(429, detail, headers=[("Retry-After", str(RETRY_AFTER))])
 
 
 async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
-    """Count a connection before it is accepted; the caller gives the place back at the end.
-
-    Args:
-        scope: the ASGI scope.
-        user_id: primary key of the user; None for an anonymous one.
+    """Return the slots of a new connection: one of its address, and one of its user unless that is None.
 
     Raises:
-        HandshakeRejected: 429 with ``Retry-After`` at ``REALTIME_CONNECTIONS_PER_ADDRESS`` or ``..._PER_USER``.
+        HandshakeRejected: 429 with ``Retry-After``.
     """
     place = Place()
     await place.take(address=limited_network(client_address(scope)), user_id=user_id)
@@ -165,11 +149,10 @@ class HeldSlots:
         self.held: Counter[str] = Counter()
 
     async def take(self, claims: Sequence[Claim]) -> Claim | None:
-        """Take a slot for each claim, or none at all; return the claim that is full."""
-        return self.decide(claims)
+        """Take a slot for each claim, or none at all; return the claim that is full.
 
-    def decide(self, claims: Sequence[Claim]) -> Claim | None:
-        """Decide by what this process holds: no other task runs between the check and the count."""
+        Nothing is awaited: no other task runs between the check and the count.
+        """
         for claim in claims:
             if self.held[claim.name] >= claim.limit:
                 return claim
@@ -208,7 +191,7 @@ class SharedSlots(HeldSlots):
         """Take a slot for each claim, or none at all; return the claim that is full."""
         if self._is_away or not claims:
             self._stale.update(claim.name for claim in claims)  # a registration may be on its way
-            return self.decide(claims)
+            return await super().take(claims)
         answer: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((claims, answer))
         self._work.set()
@@ -237,7 +220,7 @@ class SharedSlots(HeldSlots):
                 self._is_away = True
                 for claims, answer in self._waiting:
                     if not answer.done():
-                        answer.set_result(self.decide(claims))
+                        answer.set_result(await super().take(claims))
                 self._waiting.clear()
                 await asyncio.sleep(RETRY)
 
@@ -248,11 +231,9 @@ class SharedSlots(HeldSlots):
                 logger.warning("connections are counted in Redis again")
             self._is_away = False
             while await self._settle(redis):
-                try:
+                with contextlib.suppress(TimeoutError):  # the lease has to be renewed
                     async with asyncio.timeout(RENEWAL):
                         await self._work.wait()
-                except TimeoutError:
-                    pass  # the lease has to be renewed
 
     async def _register(self, redis: Redis) -> None:
         """Write all that is held under a new name: what Redis has under the old one may be wrong."""
@@ -266,8 +247,10 @@ class SharedSlots(HeldSlots):
                 pipe.hset(self._own, mapping=fields)
                 pipe.pexpire(self._own, int(DURATION * 1000))
                 pipe.sadd(self._processes, self._own)
-                pipe.eval(_SWEEP, 1, self._processes)
                 await pipe.execute()
+            for process in await redis.smembers(self._processes):
+                if not await redis.exists(process):  # its lease has run out, and no other gets its name
+                    await redis.srem(self._processes, process)
 
     async def _settle(self, redis: Redis) -> bool:
         """Send one batch and renew the lease; return whether Redis still knows this process."""
@@ -275,12 +258,12 @@ class SharedSlots(HeldSlots):
         batch = list(self._waiting)
         message = {
             "held": {name: self.held[name] for name in self._stale},
-            "takes": [[(claim.name, claim.limit) for claim in claims] for claims, _ in batch],
+            "takes": [claims for claims, _ in batch],
         }
         self._stale.clear()
-        lease = int(DURATION * 1000)
+        arguments = (self._processes, self._own, int(DURATION * 1000), json.dumps(message))
         async with asyncio.timeout(TIMEOUT):
-            answers: Any = await redis.eval(_SETTLE, 2, self._processes, self._own, lease, json.dumps(message))
+            answers: Any = await redis.eval(_SETTLE, 2, *arguments)
         if answers is None:
             return False
         del self._waiting[: len(batch)]
@@ -295,9 +278,7 @@ class SharedSlots(HeldSlots):
 
 
 def _claims(kind: str, owner: Any, limit: int) -> list[Claim]:
-    if not limit or owner is None:
-        return []
-    return [Claim(f"{kind}:{owner}", limit, f"{limit} connections of one {kind} are open already.")]
+    return [Claim(f"{kind}:{owner}", limit)] if limit and owner is not None else []
 
 
 _by_loop: dict[asyncio.AbstractEventLoop, HeldSlots] = {}
@@ -308,13 +289,8 @@ def _current_slots() -> HeldSlots:
     if loop not in _by_loop:
         for other in [other for other in _by_loop if other.is_closed()]:
             del _by_loop[other]
-        _by_loop[loop] = _make_slots()
+        config = settings.CHANNEL_LAYERS.get("default", {}).get("CONFIG", {})
+        hosts: Sequence[Any] = config.get("hosts", ())
+        prefix = config.get("prefix", "realtime")
+        _by_loop[loop] = SharedSlots(Hosts(hosts, TIMEOUT)[0], prefix=prefix) if hosts else HeldSlots()
     return _by_loop[loop]
-
-
-def _make_slots() -> HeldSlots:
-    config = settings.CHANNEL_LAYERS.get("default", {}).get("CONFIG", {})
-    hosts: Sequence[Any] = config.get("hosts", ())
-    if not hosts:
-        return HeldSlots()
-    return SharedSlots(Hosts(hosts, TIMEOUT)[0], prefix=config.get("prefix", "realtime"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.cache import caches
@@ -43,7 +42,21 @@ class SharedRedisCache(RedisCache):
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
         #: What the stock backend makes its client with.
-        self._class = _shared_client
+        self._class = lambda servers, **options: _client(tuple(servers), tuple(sorted(options.items())))
+
+
+def _local_while_away(method: str) -> Any:
+    def call(self: LimitCache, *args: Any, **kwargs: Any) -> Any:
+        client: Any = self._cache
+        if time.monotonic() >= client.away_until:
+            try:
+                return getattr(SharedRedisCache, method)(self, *args, **kwargs)
+            except (RedisError, OSError) as error:
+                client.away_until = time.monotonic() + PAUSE
+                logger.warning("limits count in this process alone while Redis is away: %s", error)
+        return getattr(self._local, method)(*args, **kwargs)
+
+    return call
 
 
 class LimitCache(SharedRedisCache):
@@ -53,31 +66,7 @@ class LimitCache(SharedRedisCache):
         super().__init__(server, params)
         self._local = LocMemCache("limits", {"OPTIONS": {"MAX_ENTRIES": MAX_LOCAL_ENTRIES}})
 
-    def add(self, *args: Any, **kwargs: Any) -> bool:
-        """Store a value unless the key exists."""
-        return bool(self._ask("add", *args, **kwargs))
-
-    def get(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a value."""
-        return self._ask("get", *args, **kwargs)
-
-    def set(self, *args: Any, **kwargs: Any) -> None:
-        """Store a value."""
-        self._ask("set", *args, **kwargs)
-
-    def incr(self, *args: Any, **kwargs: Any) -> int:
-        """Add to a number, and return it."""
-        return int(self._ask("incr", *args, **kwargs))
-
-    def _ask(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        client: Any = self._cache
-        if time.monotonic() >= client.away_until:
-            try:
-                return getattr(super(), method)(*args, **kwargs)
-            except (RedisError, OSError) as error:
-                client.away_until = time.monotonic() + PAUSE
-                logger.warning("limits count in this process alone while Redis is away: %s", error)
-        return getattr(self._local, method)(*args, **kwargs)
+    add, get, set, incr = map(_local_while_away, ("add", "get", "set", "incr"))
 
 
 class _Client(RedisCacheClient):
@@ -89,10 +78,6 @@ class _Client(RedisCacheClient):
     def __init__(self, servers: list[str], **options: Any) -> None:
         timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 1)}
         super().__init__(servers, **{**timeouts, **options})
-
-
-def _shared_client(servers: Sequence[str], **options: Any) -> RedisCacheClient:
-    return _client(tuple(servers), tuple(sorted(options.items())))
 
 
 @functools.cache

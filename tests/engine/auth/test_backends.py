@@ -34,8 +34,7 @@ def _one_window(monkeypatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _users(settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # quick
+def _users() -> None:
     for name in ("ann", "bob"):
         get_user_model().objects.create_superuser(username=name, password=PASSWORD)
 

@@ -177,8 +177,9 @@ WITHDRAWALS: dict[str, Callable[[User, Group, Permission], Any]] = {
 async def says(connection: Any, text: str) -> None:
     """Wait until the last that a connection says is ``text``."""
     count = 2
-    while (await connection.until(count))[-1].get("text") != text:
-        count = len(connection.sent) + 1
+    while (sent := await connection.until(count))[-1].get("text") != text:
+        assert not connection.task.done(), sent
+        count = len(sent) + 1
 
 
 @pytest.mark.parametrize("kind", GRANTS)
@@ -192,6 +193,7 @@ async def test_a_permission_is_noticed_when_it_comes_and_when_it_goes(
     await looked_at()
     await sync_to_async(GRANTS[kind])(ann, group, permission)
     await says(connection, "True True")
+    await looked_at()  # else the look may find what it found before both
     await sync_to_async(WITHDRAWALS[kind])(ann, group, permission)
     await says(connection, "True False")
     await connection.end()
