@@ -42,11 +42,7 @@ class TokenAuthentication(JWTAuthentication):
     """simplejwt's authentication, which also refuses tokens from before a revocation."""
 
     def get_validated_token(self, raw_token: Any) -> Token:
-        """Return a token whose signature and times are valid.
-
-        Raises:
-            InvalidToken: for any other.
-        """
+        """Return a token whose signature and times are valid; raise ``InvalidToken`` for any other."""
         try:
             return super().get_validated_token(raw_token)
         except MALFORMED_CLAIMS:
@@ -81,11 +77,7 @@ class TokenAuthenticationScheme(SimpleJWTScheme):
 
 
 def authenticate(raw: str, token_class: type[Token]) -> tuple[Any, Any]:
-    """Return a token and its active user. Synchronous.
-
-    Args:
-        raw: the encoded token (RFC 7519, compact form).
-        token_class: the type of token that is accepted.
+    """Return a token, of the compact form of RFC 7519, and its active user. Synchronous.
 
     Raises:
         AuthenticationFailed: if it is not valid or void, or its user is not active.
@@ -99,24 +91,17 @@ def authenticate(raw: str, token_class: type[Token]) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A valid access token.
-
-    Args:
-        user: the active user.
-        expires_at: POSIX time in seconds at which the token stops being valid.
-        generation: the user's generation when the token was found valid.
-    """
+    """A valid access token of an active user."""
 
     user: AbstractBaseUser
     expires_at: float = field(repr=False)
+    """POSIX time in seconds at which the token stops being valid."""
     generation: int
+    """The user's generation when the token was found valid."""
 
 
 async def verify_access_token(raw: str) -> VerifiedToken:
     """Check signature, algorithm, issuer, times, type and user of an access token.
-
-    Args:
-        raw: the encoded token (RFC 7519, compact form).
 
     Raises:
         TokenRejected: for anything but a valid access token of an active user.

@@ -25,8 +25,6 @@ from realtime.engine.auth.throttling import Count, failures_of
 from realtime.engine.handshake.addresses import limited_network, request_address
 from realtime.engine.monitoring.logs import event
 
-__all__ = ["ACCOUNT_WINDOW", "PasswordBackend", "TooManyAttempts", "TooManyAttemptsMiddleware"]
-
 logger = logging.getLogger("realtime.auth")
 
 #: Seconds in which wrong passwords for one account from one address are counted.

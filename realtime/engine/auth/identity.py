@@ -26,7 +26,11 @@ __all__ = ["Authentication", "Identity", "identify"]
 
 #: What a client is told to send (RFC 6750, 3).
 CHALLENGE = 'Bearer realm="websocket"'
-INVALID_TOKEN_CHALLENGE = CHALLENGE + ', error="invalid_token"'
+
+NO_CREDENTIAL = (
+    "This endpoint needs an access token: send 'Authorization: Bearer <token>' (POST /api/token/ gives one), "
+    "or a one-time '?ticket=' from POST /api/ws-ticket/."
+)
 
 
 class Authentication(enum.StrEnum):
@@ -42,19 +46,15 @@ class Authentication(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user of a connection.
-
-    Args:
-        user: a user of this site, or ``AnonymousUser``.
-        expires_at: POSIX time at which the connection is closed with 3000; None for never.
-        generation: how often everything of the user had been revoked when the credential was checked.
-        session: the login session that the connection ends with; None for a token.
-    """
+    """The user of a connection."""
 
     user: AbstractBaseUser | AnonymousUser
     expires_at: float | None = field(default=None, repr=False)
+    """POSIX time at which the connection is closed with 3000; None for never."""
     generation: int = 0
+    """How often everything of the user had been revoked when the credential was checked."""
     session: LoginSession | None = None
+    """The login session that the connection ends with; None for a token."""
 
 
 async def identify(scope: Mapping[str, Any], authentication: Authentication) -> Identity:
@@ -74,16 +74,10 @@ async def identify(scope: Mapping[str, Any], authentication: Authentication) -> 
         identity = await _from_credentials(scope)
     except TokenRejected as rejection:
         await count_failure(scope)
-        raise HandshakeRejected(
-            401, rejection.detail, headers=[("WWW-Authenticate", INVALID_TOKEN_CHALLENGE)]
-        ) from None
+        headers = [("WWW-Authenticate", CHALLENGE + ', error="invalid_token"')]
+        raise HandshakeRejected(401, rejection.detail, headers=headers) from None
     if identity is None and authentication is Authentication.REQUIRED:
-        raise HandshakeRejected(
-            401,
-            "This endpoint needs an access token: send 'Authorization: Bearer <token>' (POST /api/token/ gives one), "
-            "or a one-time '?ticket=' from POST /api/ws-ticket/.",
-            headers=[("WWW-Authenticate", CHALLENGE)],
-        )
+        raise HandshakeRejected(401, NO_CREDENTIAL, headers=[("WWW-Authenticate", CHALLENGE)])
     return identity or Identity(AnonymousUser())
 
 
@@ -151,11 +145,8 @@ async def _identity_of_session(scope: Mapping[str, Any]) -> Identity | None:
 
 
 def _identity_of_cookie(cookie: str) -> Identity | None:
-    opened = open_session(cookie)
-    if opened is None:
-        return None
-    user, session = opened
-    return Identity(user, generation=current_generation(user.pk), session=session)
+    user, session = open_session(cookie) or (None, None)
+    return None if user is None else Identity(user, generation=current_generation(user.pk), session=session)
 
 
 def _session_key(scope: Mapping[str, Any]) -> str | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-__all__ = ["EndedSession", "Revocation"]
-
 
 class Revocation(models.Model):
     """The moment before which a user's connections and tokens are void."""

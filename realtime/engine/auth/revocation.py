@@ -66,18 +66,11 @@ def access_event() -> dict[str, Any]:
 def revoke_user(user_id: Any, reason: str) -> None:
     """Close every connection of a user with 3003, and refuse tokens and tickets that were issued before.
 
-    It takes effect when the current transaction commits. Synchronous.
-
-    Args:
-        user_id: primary key of the user, who may be deleted already.
-        reason: the reason in the close frame.
+    It takes effect when the current transaction commits. Synchronous. The user may be deleted already.
     """
-    revocation = {"at": timezone.now(), "reason": reason[:120]}
-    Revocation.objects.update_or_create(
-        pk=user_id,
-        defaults={**revocation, "generation": F("generation") + 1},
-        create_defaults={**revocation, "generation": 1},
-    )
+    first = {"at": timezone.now(), "reason": reason[:120], "generation": 1}
+    further = {**first, "generation": F("generation") + 1}
+    Revocation.objects.update_or_create(pk=user_id, defaults=further, create_defaults=first)
     disconnect_user(user_id, reason)
 
 
@@ -92,12 +85,7 @@ def notify_users(user_ids: Iterable[Any], event: dict[str, Any]) -> None:
 
 
 def disconnect_channel(channel: str, reason: str) -> None:
-    """Close one connection with 3003. Synchronous.
-
-    Args:
-        channel: its name in the channel layer.
-        reason: the reason in the close frame.
-    """
+    """Close the connection with that name in the channel layer with 3003. Synchronous."""
     try:
         async_to_sync(get_channel_layer().send)(channel, revocation_event(reason))
     except UNDELIVERED as error:

@@ -34,13 +34,7 @@ class Rights(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The database's state of some users.
-
-    Args:
-        rights: the rows of the active users.
-        revocations: the last revocation of each user who had one.
-        grants: groups and permissions; a user without any is missing.
-    """
+    """The database's state of some users; what a user does not have is missing."""
 
     rights: Mapping[Any, Rights] = field(default_factory=dict)
     revocations: Mapping[Any, Revocation] = field(default_factory=dict)
@@ -55,7 +49,7 @@ class Standing:
             user_id: primary key of the user.
             generation: the user's generation when the connection was opened.
             opened_with: the user's rights then.
-            before: the standing that the audit before this one read.
+            before: what the audit before this one read.
         """
         rights, revocation = self.rights.get(user_id), self.revocations.get(user_id)
         if revocation is not None and generation < revocation.generation:

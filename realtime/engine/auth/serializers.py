@@ -16,8 +16,6 @@ from rest_framework_simplejwt.tokens import Token, UntypedToken
 from realtime.engine.auth.authentication import GENERATION, authenticate
 from realtime.engine.auth.revocation import current_generation
 
-__all__ = ["PairSerializer", "RefreshSerializer", "TicketSerializer", "VerifySerializer"]
-
 
 class TicketSerializer(serializers.Serializer):
     """A ticket and the seconds within which it must be used."""
@@ -48,11 +46,7 @@ class RefreshSerializer(TokenRefreshSerializer):
     """simplejwt's renewal, which also refuses tokens from before a revocation."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        """Return a new access token, of the generation in which the refresh token was found valid.
-
-        Raises:
-            AuthenticationFailed: if the refresh token is not valid or void, or its user is not active.
-        """
+        """Return a new access token, of the generation in which the refresh token was found valid."""
         token, _ = authenticate(attrs["refresh"], self.token_class)
         return super().validate({**attrs, "refresh": str(token)})
 
@@ -61,10 +55,6 @@ class VerifySerializer(TokenVerifySerializer):
     """simplejwt's verification, which also checks the token's user and generation."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[Any, Any]:
-        """Return nothing.
-
-        Raises:
-            AuthenticationFailed: if the token is not valid or void, or its user is not active.
-        """
+        """Return nothing; raise ``AuthenticationFailed`` for a token that is not valid or void."""
         authenticate(attrs["token"], UntypedToken)
         return super().validate(attrs)

@@ -51,21 +51,17 @@ _KEY = re.compile(r"[-\w.:]{8,128}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class LoginSession:
-    """The login session that opened a connection.
-
-    Args:
-        identity: a keyed hash, the same for all connections of the session; it may be stored and sent.
-        user_id: primary key of its user, as sessions write it.
-        auth_hash: what Django compares with the user's password.
-        key: its key in the session store; None where only the cookie holds it.
-        expires_at: POSIX time at which the cookie stops being valid; None where the store knows.
-    """
+    """The login session that opened a connection."""
 
     identity: str
+    """A keyed hash, the same for all connections of the session; it may be stored and sent."""
     user_id: str
     auth_hash: str = field(repr=False)
+    """What Django compares with the user's password."""
     key: str | None = field(repr=False)
+    """Its key in the session store; None where only the cookie holds it."""
     expires_at: float | None = None
+    """POSIX time at which the cookie stops being valid; None where the store knows."""
 
 
 def open_session(cookie: str) -> tuple[Any, LoginSession] | None:

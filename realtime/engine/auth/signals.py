@@ -12,8 +12,6 @@ from django.dispatch import receiver
 from realtime.engine.auth.revocation import access_event, notify_users, revoke_user, session_event
 from realtime.engine.auth.sessions import identity_of, mark_session, note_logout
 
-__all__: list[str] = []
-
 User = get_user_model()
 
 #: Fields of a user that decide about rights. The password is one: login may renew the hash of the same password.

@@ -36,15 +36,12 @@ _threads = ThreadPoolExecutor(4, thread_name_prefix="limits")
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The number of events in the current window of time, which begins with its first event. Synchronous.
-
-    Args:
-        name: what is counted, and for whom.
-        window: length of the window in seconds.
-    """
+    """The number of events in the current window of time, which begins with its first event. Synchronous."""
 
     name: str
+    """What is counted, and for whom."""
     window: int
+    """Length of the window in seconds."""
 
     def add(self, by: int = 1) -> int:
         """Count an event, and return how many there are."""

@@ -32,15 +32,7 @@ _CACHE_PREFIX = "realtime:ticket:"
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket says.
-
-    Args:
-        user_id: primary key of the user, as a string.
-        expires_at: POSIX time at which the token behind the ticket expires; None for a session.
-        generation: how often everything of the user had been revoked when the ticket was issued.
-        session: the session behind the ticket; None for a token.
-        nonce: what no other ticket has.
-    """
+    """What a ticket says; its fields are the arguments of ``issue_ticket()``."""
 
     user_id: str
     expires_at: float | None = field(repr=False)

@@ -19,8 +19,6 @@ from realtime.engine.auth.serializers import TicketSerializer
 from realtime.engine.auth.sessions import LoginSession, end_sessions, open_session
 from realtime.engine.auth.tickets import LIFETIME, issue_ticket
 
-__all__ = ["LogoutEverywhereView", "TicketView"]
-
 
 class TicketView(APIView):
     """Gives an authenticated user a ticket; the connection ends with the token or session of the request."""

@@ -15,8 +15,6 @@ from realtime.engine.auth.revocation import disconnect_channel, disconnect_user,
 from realtime.engine.auth.sessions import end_sessions
 from realtime.engine.connections.models import LiveConnection, Process
 
-__all__ = ["LiveConnectionAdmin", "LiveUserAdmin"]
-
 User = get_user_model()
 
 REASON = "disconnected by staff"

@@ -14,18 +14,13 @@ from realtime.engine.auth.sessions import ended_sessions
 from realtime.engine.connections.registry import Connection
 from realtime.engine.services.database import DatabaseThreads
 
-__all__ = ["audit_sessions", "audit_users"]
-
 logger = logging.getLogger("realtime.live")
 
 
 async def audit_users(connections: Collection[Connection], before: Standing, threads: DatabaseThreads) -> Standing:
-    """Send each connection the event for what has changed for its user; its consumer closes it or decides again.
+    """Send each connection the event for what has changed since ``before``, which the last audit returned.
 
-    Args:
-        connections: connections of users, none of anonymous ones.
-        before: what the audit before this one returned.
-        threads: where the database is read.
+    Its consumer closes the connection, or decides again.
     """
     standing = await threads.run(read_standing, {connection.user_id for connection in connections})
     for each in connections:

@@ -112,9 +112,8 @@ def _expiry() -> datetime.datetime:
 
 
 def _write(process: uuid.UUID) -> None:
-    Process.objects.update_or_create(
-        pk=process, defaults={"host": socket.gethostname(), "pid": os.getpid(), "expires_at": _expiry()}
-    )
+    fields = {"host": socket.gethostname(), "pid": os.getpid(), "expires_at": _expiry()}
+    Process.objects.update_or_create(pk=process, defaults=fields)
 
 
 _leases: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Lease] = weakref.WeakKeyDictionary()

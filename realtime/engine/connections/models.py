@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-__all__ = ["LiveConnection", "Process"]
-
 
 class Process(models.Model):
     """A server process. It is alive while it renews its lease."""

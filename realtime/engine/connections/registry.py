@@ -19,27 +19,23 @@ __all__ = ["Connection", "Registry", "registry"]
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One accepted WebSocket connection.
-
-    Args:
-        channel: its name in the channel layer.
-        user_id: primary key of its user; None for an anonymous one.
-        endpoint: the path, without the query, which may hold a ticket.
-        address: the client's address, of IPv6 its /64 network; empty on a UNIX socket.
-        since: when it began.
-        generation: how often everything of its user had been revoked when the user was identified.
-        rights: the user's rights then; None for an anonymous one.
-        session: the login session that opened it; None for a token and for an anonymous user.
-    """
+    """One accepted WebSocket connection."""
 
     channel: str
+    """Its name in the channel layer."""
     user_id: Any
+    """Primary key of its user; None for an anonymous one."""
     endpoint: str
+    """The path, without the query, which may hold a ticket."""
     address: str
+    """The client's address, of IPv6 its /64 network; empty on a UNIX socket."""
     since: datetime.datetime
     generation: int = 0
+    """How often everything of its user had been revoked when the user was identified."""
     rights: Rights | None = field(default=None, repr=False)
+    """The user's rights then; None for an anonymous one."""
     session: LoginSession | None = None
+    """The login session that opened it; None for a token and for an anonymous user."""
 
 
 class Registry:
@@ -47,7 +43,7 @@ class Registry:
 
     Attributes:
         connections: the connections by channel name; to be read only.
-        watchers: called after every change; they must be quick and not raise.
+        watchers: called after each addition; they must be quick and not raise.
     """
 
     def __init__(self) -> None:
@@ -57,16 +53,12 @@ class Registry:
     def add(self, connection: Connection) -> None:
         """Store a connection, or its new user."""
         self.connections[connection.channel] = connection
-        self._changed()
+        for watcher in self.watchers:
+            watcher()
 
     def discard(self, channel: str) -> None:
         """Forget a connection that has ended; harmless for an unknown one."""
-        if self.connections.pop(channel, None) is not None:
-            self._changed()
-
-    def _changed(self) -> None:
-        for watcher in self.watchers:
-            watcher()
+        self.connections.pop(channel, None)
 
 
 #: The registry of this process.

@@ -22,8 +22,6 @@ from realtime.engine.connections.models import LiveConnection
 from realtime.engine.connections.registry import Connection, Registry, registry
 from realtime.engine.services.database import DatabaseThreads
 
-__all__ = ["Reporter", "report_connections"]
-
 logger = logging.getLogger("realtime.live")
 
 #: Seconds between two reports. A connection that lives shorter never costs a row.
@@ -37,11 +35,7 @@ CHUNK = 500
 
 
 class Reporter:
-    """Keeps the rows of this process equal to its registry.
-
-    Args:
-        connections: the registry to watch.
-    """
+    """Keeps the rows of this process equal to its registry."""
 
     def __init__(self, connections: Registry = registry) -> None:
         self._registry = connections

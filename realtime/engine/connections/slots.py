@@ -84,23 +84,12 @@ class Claim(NamedTuple):
 class Place:
     """The slots of one connection, in the slots of the running event loop."""
 
-    __slots__ = ("_address", "_slots", "_user")
+    __slots__ = ("_slots", "address", "user")
 
     def __init__(self) -> None:
         self._slots = _current_slots()
-        self._address: list[Claim] = []
-        self._user: list[Claim] = []
-
-    async def take(self, *, address: str | None, user_id: Any) -> None:
-        """Take a slot of an address and one of a user.
-
-        Raises:
-            HandshakeRejected: 429 with ``Retry-After`` when all slots of either are taken.
-        """
-        address_claims = _claims("address", address, settings.REALTIME_CONNECTIONS_PER_ADDRESS)
-        user_claims = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
-        await self._take(address_claims + user_claims)
-        self._address, self._user = address_claims, user_claims
+        self.address: list[Claim] = []
+        self.user: list[Claim] = []
 
     async def change_user(self, user_id: Any) -> None:
         """Take a slot of another user, and give the present one's back.
@@ -109,18 +98,19 @@ class Place:
             HandshakeRejected: 429 when all slots of the other user are taken; the present one's is kept.
         """
         claims = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
-        if claims != self._user:
-            await self._take(claims)
-            former, self._user = self._user, claims
+        if claims != self.user:
+            await self.take(claims)
+            former, self.user = self.user, claims
             self._slots.give_back(former)
 
     def give_back(self) -> None:
         """Give the slots back; harmless when that was done."""
-        claims = self._address + self._user
-        self._address, self._user = [], []
+        claims = self.address + self.user
+        self.address, self.user = [], []
         self._slots.give_back(claims)
 
-    async def _take(self, claims: list[Claim]) -> None:
+    async def take(self, claims: list[Claim]) -> None:
+        """Take slots, or refuse the handshake with 429 and ``Retry-After``."""
         full = await self._slots.take(claims)
         if full is not None:
             detail = f"{full.limit} connections of one {full.name.partition(':')[0]} are open already."
@@ -134,16 +124,15 @@ async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
         HandshakeRejected: 429 with ``Retry-After``.
     """
     place = Place()
-    await place.take(address=limited_network(client_address(scope)), user_id=user_id)
+    address = _claims("address", limited_network(client_address(scope)), settings.REALTIME_CONNECTIONS_PER_ADDRESS)
+    user = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
+    await place.take(address + user)
+    place.address, place.user = address, user
     return place
 
 
 class HeldSlots:
-    """The slots that this process holds. For use in one event loop.
-
-    Attributes:
-        held: the number of slots by name.
-    """
+    """The number of slots of each name that this process holds. For use in one event loop."""
 
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
@@ -168,12 +157,7 @@ class HeldSlots:
 
 
 class SharedSlots(HeldSlots):
-    """Slots that all processes count together. For use in the event loop that made it.
-
-    Args:
-        host: the Redis server.
-        prefix: the beginning of the keys.
-    """
+    """Slots that all processes count together, below ``prefix`` in Redis. For use in the event loop that made it."""
 
     def __init__(self, host: Host, *, prefix: str) -> None:
         super().__init__()

@@ -32,12 +32,7 @@ T = TypeVar("T")
 
 
 class DatabaseThreads:
-    """Runs functions that use the database, without blocking the event loop.
-
-    Args:
-        name: stands in the names of the threads.
-        threads: how many functions run at the same time, and how many connections are open at most.
-    """
+    """Runs functions that use the database, in as many named threads, with as many connections at most."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._size = threads
@@ -61,7 +56,6 @@ class DatabaseThreads:
 
 
 def _with_threads(name: str, threads: int) -> Any:
-    """Return Channels' ``database_sync_to_async`` with threads that nothing else uses."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
     return functools.partial(database_sync_to_async, thread_sensitive=False, executor=pool)
 
