@@ -60,6 +60,7 @@ class OptionalConsumer(PolicyConsumer):
 class SignInConsumer(PolicyConsumer):
     """Takes the user of each token that it gets, and says how that went."""
 
+    policy = SocketPolicy(max_message_size=64 * KIB, max_frame_size=64 * KIB)
     authentication = Authentication.OPTIONAL
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
