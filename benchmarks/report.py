@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ PAIRS = (
 
 def ratios(results: Results) -> str:
     """Return a Markdown table of how many times as good this project is: by the rate, and by processor time."""
-    lines = ["| | " + " | ".join(f"{ours} : {theirs}" for ours, theirs in PAIRS) + " |", "|---|" + "---:|" * len(PAIRS)]
+    letters = "ABCD"[: len(PAIRS)]
+    lines = [f"- **{letter}**: {ours} : {theirs}" for letter, (ours, theirs) in zip(letters, PAIRS, strict=True)]
+    lines += ["", "| | " + " | ".join(letters) + " |", "|---|" + "---:|" * len(PAIRS)]
     for scenario in SCENARIOS:
         runs = results.get(scenario.name, {})
         cells = [_ratio(scenario, runs.get(ours), runs.get(theirs)) for ours, theirs in PAIRS]
@@ -104,15 +107,15 @@ def _ratio(
     if scenario.less_is_better:
         return f"{1 / value:.1f}"
     cpu = best(ours, "cpu")
-    return f"{value:.1f}" if cpu is None else f"{value:.1f} (CPU {(best(theirs, 'cpu') or 0) / cpu:.1f})"
+    return f"{value:.1f}" if cpu is None else f"{value:.1f} ({(best(theirs, 'cpu') or 0) / cpu:.1f})"
 
 
 def sharing(results: Results) -> str:
     """Return a Markdown table of what a delivery costs in two processes and in one; empty where it was not measured."""
     runs = results.get("two-processes", {})
     lines = [
-        "| CPU µs for each delivery | one process, 500 members | one process, 1000 members | two processes, 500 each | "
-        "against 500 | against 1000 |",
+        "| CPU µs for each delivery | one process: 500 | one process: 1000 | two: 500 each "
+        "| against 500 | against 1000 |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for name in runs:
@@ -140,9 +143,16 @@ def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str,
         parts += [table(scenario, results), ""]
         if scenario.name == "two-processes":
             parts += [sharing(results), ""]
-    parts += ["### Who took part", "", "| | versions | command |", "|---|---|---|"]
-    parts += [f"| {name} | {shown} | `{command}` |" for name, (shown, command) in versions.items()]
-    parts += ["", END]
+    parts += ["### Who took part", ""]
+    for name, (shown, command) in versions.items():
+        parts += [f"**{name}**: {shown}", "", "```sh", _wrapped(command), "```", ""]
+    parts += [END]
     text = page.read_text()
     before, after = text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
     page.write_text(before + "\n".join(parts) + after)
+
+
+def _wrapped(command: str) -> str:
+    """Return a command line on lines of at most 100 characters, as a shell reads it."""
+    lines = textwrap.wrap(command, 98, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return " \\\n".join(lines)

@@ -50,7 +50,7 @@ SCENARIOS: Sequence[Scenario] = (
     Scenario("echo", "Echo: 50 connections, 100 bytes, one message in flight on each", "messages/s", load.echo),
     Scenario(
         "echo-burst",
-        "Burst echo: 50 connections, 100 bytes, 32 messages in flight on each",
+        "Burst echo: 50 connections, 100 bytes, 32 in flight on each",
         "messages/s",
         functools.partial(load.echo, in_flight=32),
     ),

@@ -14,7 +14,8 @@ from playwright.async_api import Browser, Page, async_playwright
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from realtime.engine.testing.server import ServerProcess, demo_database  # noqa: E402  the project's root has to be on the path
+# The import needs the project's root on the path.
+from realtime.engine.testing.server import ServerProcess, demo_database  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]

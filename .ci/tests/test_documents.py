@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -49,6 +50,62 @@ def test_every_command_exists(document: Path) -> None:
         assert command in get_commands(), command
     for path in re.findall(r"`((?:realtime|project|tests|docker|benchmarks)/[\w./@-]+)`", text):
         assert (PROJECT_ROOT / path).exists() or "poll" in path, path
+
+
+#: Pages whose lines are still longer.
+NOT_WRAPPED = ("docs/browser.md", "docs/operations.md", "docs/tracing.md")
+
+#: Files that another package, a command or the tutorial's reader makes.
+ELSEWHERE = ("daphne/http_channel.py", "build/benchmarks/", ".copier-answers.yml", "poll.py", "test_poll.py")
+
+#: What looks like a module and is the name of a logger.
+LOGGERS = ("realtime.wire", "realtime.access")
+
+PAGES = [*DOCUMENTS, PROJECT_ROOT / "README.md"]
+
+
+def spans(document: Path) -> set[str]:
+    """Return the code in backticks of a page, without its code blocks."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"`([^`\s]+)`", text))
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Return the files of the template, relative to its root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.splitlines() if (PROJECT_ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
+def test_every_file_and_folder_in_backticks_exists(document: Path) -> None:
+    files = "".join(f"/{name}\n" for name in tracked())
+    ending = r"[\w.@-][\w.@/-]*(?:\.(?:py|js|css|html|md|json|toml|txt|ya?ml|conf|service|svg|d\.ts)|/)"
+    named = {span for span in spans(document) if re.fullmatch(ending, span) and not span.endswith(ELSEWHERE)}
+    assert {name for name in named if f"/{name}" + ("" if name.endswith("/") else "\n") not in files} == set()
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
+def test_every_module_in_backticks_exists(document: Path) -> None:
+    dotted = {
+        name.removesuffix("()")
+        for name in spans(document)
+        if re.fullmatch(r"(?:realtime|project|tests|benchmarks)(?:\.\w+)+(?:\(\))?", name)
+    }
+    if document.name == "CHANGELOG.md":
+        dotted = {name for name in dotted if name != "realtime.live"}  # was one before 0.3.0
+    for name in dotted - set(LOGGERS):
+        assert pkgutil.resolve_name(name) is not None
+
+
+def test_no_line_of_a_document_or_a_python_file_is_over_120_characters() -> None:
+    long = [
+        f"{name}:{number}"
+        for name in tracked("*.md", "*.py")
+        for number, line in enumerate((PROJECT_ROOT / name).read_text().splitlines(), 1)
+        if len(line) > 120 and name not in NOT_WRAPPED
+    ]
+    assert long == []
 
 
 #: Parts of the engine that a project imports from; all other names come from ``realtime.engine`` itself.

@@ -216,7 +216,8 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _PROBLEM = re.compile(
     r"^(Object missing required field `(?P<missing>[^`]*)`|(?P<problem>.*?))( - at `\$\.(?P<path>[^`]*)`)?$", re.DOTALL
 )
-_TYPES = ", ".join(sorted(t.__struct_config__.tag for t in (Join, Post, Leave, History, Authenticate, Ping)))  # type: ignore[misc]
+_CLIENT_MESSAGES = (Join, Post, Leave, History, Authenticate, Ping)
+_TYPES = ", ".join(sorted(t.__struct_config__.tag for t in _CLIENT_MESSAGES))  # type: ignore[misc]
 
 
 class _Reference(Struct):

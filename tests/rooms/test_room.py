@@ -380,5 +380,6 @@ async def test_whatever_the_layer_does_every_member_gets_everything_once(
     fanout.compare(room.state)
     for start, listener in members:
         expected = list(range(start + 1, room.last_seq + 1))
-        await listener.until(lambda listener=listener, expected=expected: len(listener.seqs) >= len(expected))  # type: ignore[misc]
+        count = len(expected)
+        await listener.until(lambda listener=listener, count=count: len(listener.seqs) >= count)  # type: ignore[misc]
         assert listener.seqs == expected

@@ -287,7 +287,8 @@ class Hub:
                 await self._survive(self._reconcile())
             # Presence may wait for a few rounds; messages may not.
             for _ in range(max(1, round(RENEWAL / limits().tail_check))):
-                await asyncio.sleep(limits().tail_check * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  no secret
+                jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
+                await asyncio.sleep(limits().tail_check * jitter)
                 await self._survive(self._compare())
 
     async def _survive(self, work: Awaitable[None]) -> None:

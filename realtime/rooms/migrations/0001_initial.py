@@ -8,7 +8,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -17,99 +16,207 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Room',
+            name="Room",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(help_text='The name in addresses and messages. It cannot be changed later.', max_length=64, unique=True, validators=[django.core.validators.RegexValidator('^[-a-zA-Z0-9_]{1,64}\\Z', "Letters, digits, '-' and '_' only.")])),
-                ('epoch', models.UUIDField(default=uuid.uuid4, editable=False, help_text='Identity of the numbering; a room made anew has another one.')),
-                ('title', models.CharField(blank=True, max_length=100)),
-                ('is_public', models.BooleanField(default=True, help_text='Everybody who is signed in may enter.', verbose_name='public')),
-                ('anonymous_may_read', models.BooleanField(default=True, help_text='In a public room: anonymous users may enter and read.')),
-                ('anonymous_may_post', models.BooleanField(default=False, help_text='In a public room: anonymous users may write too.')),
-                ('is_archived', models.BooleanField(default=False, help_text='Can be read, and not be written to.', verbose_name='archived')),
-                ('member_limit', models.PositiveIntegerField(blank=True, help_text='Empty for no limit.', null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('quota_key', models.CharField(default='', editable=False, help_text='Whose quota of new rooms it counts for: a user, or a hash of an address.', max_length=64)),
-                ('last_seq', models.BigIntegerField(default=0, editable=False, verbose_name='messages')),
-                ('access_version', models.BigIntegerField(default=0, editable=False)),
-                ('presence_version', models.BigIntegerField(default=0, editable=False)),
-                ('closings', models.BigIntegerField(default=0, editable=False)),
-                ('created_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "slug",
+                    models.CharField(
+                        help_text="The name in addresses and messages. It cannot be changed later.",
+                        max_length=64,
+                        unique=True,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[-a-zA-Z0-9_]{1,64}\\Z", "Letters, digits, '-' and '_' only."
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "epoch",
+                    models.UUIDField(
+                        default=uuid.uuid4,
+                        editable=False,
+                        help_text="Identity of the numbering; a room made anew has another one.",
+                    ),
+                ),
+                ("title", models.CharField(blank=True, max_length=100)),
+                (
+                    "is_public",
+                    models.BooleanField(
+                        default=True, help_text="Everybody who is signed in may enter.", verbose_name="public"
+                    ),
+                ),
+                (
+                    "anonymous_may_read",
+                    models.BooleanField(
+                        default=True, help_text="In a public room: anonymous users may enter and read."
+                    ),
+                ),
+                (
+                    "anonymous_may_post",
+                    models.BooleanField(default=False, help_text="In a public room: anonymous users may write too."),
+                ),
+                (
+                    "is_archived",
+                    models.BooleanField(
+                        default=False, help_text="Can be read, and not be written to.", verbose_name="archived"
+                    ),
+                ),
+                ("member_limit", models.PositiveIntegerField(blank=True, help_text="Empty for no limit.", null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "quota_key",
+                    models.CharField(
+                        default="",
+                        editable=False,
+                        help_text="Whose quota of new rooms it counts for: a user, or a hash of an address.",
+                        max_length=64,
+                    ),
+                ),
+                ("last_seq", models.BigIntegerField(default=0, editable=False, verbose_name="messages")),
+                ("access_version", models.BigIntegerField(default=0, editable=False)),
+                ("presence_version", models.BigIntegerField(default=0, editable=False)),
+                ("closings", models.BigIntegerField(default=0, editable=False)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('member', 'Member'), ('moderator', 'Moderator'), ('banned', 'Banned')], default='member', max_length=10)),
-                ('since', models.DateTimeField(auto_now_add=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='room_memberships', to=settings.AUTH_USER_MODEL)),
-                ('room', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='rooms.room')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[("member", "Member"), ("moderator", "Moderator"), ("banned", "Banned")],
+                        default="member",
+                        max_length=10,
+                    ),
+                ),
+                ("since", models.DateTimeField(auto_now_add=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="room_memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "room",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="memberships", to="rooms.room"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['room', 'user'],
+                "ordering": ["room", "user"],
             },
         ),
         migrations.CreateModel(
-            name='Attendance',
+            name="Attendance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('process', models.UUIDField()),
-                ('connection', models.CharField(max_length=100)),
-                ('key', models.CharField(help_text='Identity: the same for all connections of a user.', max_length=64)),
-                ('name', models.CharField(max_length=150)),
-                ('since', models.DateTimeField(auto_now_add=True)),
-                ('room', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attendances', to='rooms.room')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("process", models.UUIDField()),
+                ("connection", models.CharField(max_length=100)),
+                ("key", models.CharField(help_text="Identity: the same for all connections of a user.", max_length=64)),
+                ("name", models.CharField(max_length=150)),
+                ("since", models.DateTimeField(auto_now_add=True)),
+                (
+                    "room",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attendances", to="rooms.room"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RoomMessage',
+            name="RoomMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")),
-                ('name', models.CharField(help_text="The author's name at that time.", max_length=150)),
-                ('content', models.TextField()),
-                ('at', models.DateTimeField()),
-                ('connection', models.CharField(blank=True, editable=False, help_text='The connection that sent it, and gets no copy.', max_length=100)),
-                ('idempotency_key', models.CharField(editable=False, help_text='A message that is sent again has the same key.', max_length=64)),
-                ('is_hidden', models.BooleanField(default=False, verbose_name='hidden')),
-                ('author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='room_messages', to=settings.AUTH_USER_MODEL)),
-                ('room', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='rooms.room')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")),
+                ("name", models.CharField(help_text="The author's name at that time.", max_length=150)),
+                ("content", models.TextField()),
+                ("at", models.DateTimeField()),
+                (
+                    "connection",
+                    models.CharField(
+                        blank=True,
+                        editable=False,
+                        help_text="The connection that sent it, and gets no copy.",
+                        max_length=100,
+                    ),
+                ),
+                (
+                    "idempotency_key",
+                    models.CharField(
+                        editable=False, help_text="A message that is sent again has the same key.", max_length=64
+                    ),
+                ),
+                ("is_hidden", models.BooleanField(default=False, verbose_name="hidden")),
+                (
+                    "author",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="room_messages",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "room",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="messages", to="rooms.room"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'message',
-                'ordering': ['room', 'seq'],
+                "verbose_name": "message",
+                "ordering": ["room", "seq"],
             },
         ),
         migrations.AddIndex(
-            model_name='room',
-            index=models.Index(fields=['quota_key', 'created_at'], name='new_rooms_of_a_creator'),
+            model_name="room",
+            index=models.Index(fields=["quota_key", "created_at"], name="new_rooms_of_a_creator"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('room', 'user'), name='one_membership_for_each_user_and_room'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("room", "user"), name="one_membership_for_each_user_and_room"),
         ),
         migrations.AddIndex(
-            model_name='attendance',
-            index=models.Index(fields=['room', 'key'], name='attendance_of_a_user'),
+            model_name="attendance",
+            index=models.Index(fields=["room", "key"], name="attendance_of_a_user"),
         ),
         migrations.AddIndex(
-            model_name='attendance',
-            index=models.Index(fields=['process'], name='attendance_of_a_process'),
+            model_name="attendance",
+            index=models.Index(fields=["process"], name="attendance_of_a_process"),
         ),
         migrations.AddConstraint(
-            model_name='attendance',
-            constraint=models.UniqueConstraint(fields=('room', 'connection'), name='one_attendance_for_each_connection'),
+            model_name="attendance",
+            constraint=models.UniqueConstraint(
+                fields=("room", "connection"), name="one_attendance_for_each_connection"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='roommessage',
-            constraint=models.UniqueConstraint(fields=('room', 'seq'), name='one_message_for_each_number'),
+            model_name="roommessage",
+            constraint=models.UniqueConstraint(fields=("room", "seq"), name="one_message_for_each_number"),
         ),
         migrations.AddConstraint(
-            model_name='roommessage',
-            constraint=models.UniqueConstraint(fields=('room', 'idempotency_key'), name='one_message_for_each_ref'),
+            model_name="roommessage",
+            constraint=models.UniqueConstraint(fields=("room", "idempotency_key"), name="one_message_for_each_ref"),
         ),
     ]
