@@ -93,8 +93,6 @@ class FanoutChannelLayer(BaseChannelLayer):
             codec = Codec(self._process, *self._encoding, self.expiry)
             self._broker = RedisBroker(self._hosts, options, codec, self._local)
 
-    # Channels
-
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel of this process.
 
@@ -161,8 +159,6 @@ class FanoutChannelLayer(BaseChannelLayer):
         self._listen(channel)
         return await self._local.receive(channel)
 
-    # Groups
-
     async def group_add(self, group: str, channel: str) -> None:
         """Put a channel into a group; harmless if it is in it.
 
@@ -225,9 +221,9 @@ class FanoutChannelLayer(BaseChannelLayer):
                 await self._local.deliver(group, group_message)
             else:
                 # Encoded first: a value that others could not read is an error before any member has got the message.
-                publication = self._broker.encode_for_group(RemoteMessage(Kind.GROUP, group, message, trace))
+                payload = self._broker.codec.encode(RemoteMessage(Kind.GROUP, group, message, trace))
                 await self._local.deliver(group, group_message)
-                await self._broker.publish(*publication)
+                await self._broker.publish(self._broker.named.group_key(group), payload)
         BROADCAST_SECONDS.observe(time.perf_counter() - start)
 
     # Beyond the Channels interface

@@ -12,8 +12,6 @@ from typing import Any
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.messages import SharedMessage
 
-__all__ = ["RESYNCHRONISE", "ChannelQueue", "ReaderQueue", "Subscription"]
-
 logger = logging.getLogger(__name__)
 
 ChannelMessage = dict[str, Any]

@@ -13,8 +13,6 @@ from realtime.engine.layer.channel_queue import ChannelQueue
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.options import Statistics
 
-__all__ = ["DELIVERIES_PER_ITERATION", "Deliverer"]
-
 logger = logging.getLogger(__name__)
 
 #: A larger group is reached in slices of this size, with a turn for the event loop after each: what is queued on a

@@ -11,8 +11,6 @@ from channels_redis.serializers import registry
 from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.tracing import Carrier, TracedMessage
 
-__all__ = ["Codec", "GroupMessage", "Kind", "RemoteMessage", "UndecodableMessage", "private_copy"]
-
 #: The ASGI event that goes straight to the members' connections.
 SEND_TYPE = "websocket.send"
 

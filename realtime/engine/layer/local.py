@@ -10,8 +10,6 @@ from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.options import LayerOptions
 
-__all__ = ["LocalMembers"]
-
 #: Seconds that a sender waits for another thread's event loop that does not keep up.
 OTHER_LOOP_TIMEOUT = 5.0
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-__all__ = ["LayerOptions", "Statistics", "Timing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:

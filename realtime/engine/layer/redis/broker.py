@@ -18,8 +18,6 @@ from realtime.engine.layer.redis.named_channels import NamedChannels
 from realtime.engine.layer.redis.publisher import Publisher
 from realtime.engine.layer.redis.subscriber import Subscriber
 
-__all__ = ["RedisBroker"]
-
 logger = logging.getLogger(__name__)
 
 #: Counts on from the highest number that the server or the calling process knows of.
@@ -45,7 +43,7 @@ class RedisBroker:
 
     def __init__(self, hosts: Sequence[Any], options: LayerOptions, codec: Codec, members: LocalMembers) -> None:
         self._options = options
-        self._codec = codec
+        self.codec = codec
         self._members = members
         self._hosts = Hosts(hosts, options.timing.connect)
         self.named = NamedChannels(self._hosts, options, codec, self._settle)
@@ -89,11 +87,7 @@ class RedisBroker:
 
     async def send_to_process(self, process: str, message: RemoteMessage) -> None:
         """Send a message to a process, for one of its channels."""
-        await self.publish(f"{self._options.prefix}:process:{process}", self._codec.encode(message))
-
-    def encode_for_group(self, message: RemoteMessage) -> tuple[str, bytes]:
-        """Return what ``publish()`` takes; raises what the serializer raises for a value that it does not know."""
-        return self.named.group_key(message.target), self._codec.encode(message)
+        await self.publish(f"{self._options.prefix}:process:{process}", self.codec.encode(message))
 
     async def publish(self, name: str, payload: bytes) -> None:
         """Send bytes to the processes that are subscribed to a name, and to its named channels.
@@ -120,11 +114,7 @@ class RedisBroker:
         return number
 
     async def check(self) -> None:
-        """Ping every server.
-
-        Raises:
-            UpstreamUnavailable: if one of them does not answer.
-        """
+        """Ping every server."""
         for host in self._hosts:
             async with host.reached_within(self._options.timing.command):
                 await host.client().ping()
@@ -200,10 +190,10 @@ class RedisBroker:
         await self._members.resynchronise()
 
     async def _on_message(self, data: bytes) -> None:
-        if self._codec.is_own(data):
+        if self.codec.is_own(data):
             return
         try:
-            message = self._codec.decode(data)
+            message = self.codec.decode(data)
         except UndecodableMessage:
             self._options.statistics.undecodable += 1
             logger.exception("A message from another process is lost: it could not be decoded.")

@@ -6,18 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Hosts
 
-__all__ = ["NamedChannels"]
-
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 #: Seconds for which Redis is asked to wait for a message; also how long a request outlives a cancelled receiver.
 BLOCK = 2.0
@@ -136,18 +132,19 @@ class NamedChannels:
         """Ask for a message; the answer to a receiver that was cancelled meanwhile goes back into the channel."""
         request = self._start(self._pop(channel))
         try:
-            return await asyncio.shield(request)
+            entry: bytes | None = await asyncio.shield(request)
         except asyncio.CancelledError:
             self._start(self._put_back(channel, request))
             raise
+        return entry
 
-    def _start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine, name="realtime-layer-named-channel")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _put_back(self, channel: str, request: asyncio.Task[bytes | None]) -> None:
+    async def _put_back(self, channel: str, request: asyncio.Task[Any]) -> None:
         try:
             entry = await request
             if entry is not None:

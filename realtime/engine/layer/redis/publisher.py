@@ -20,8 +20,6 @@ from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host
 
-__all__ = ["MAX_WAITING_BYTES", "Publisher"]
-
 logger = logging.getLogger(__name__)
 
 #: How much may wait to be published; beyond that a sender waits, and then its message is lost for the others.

@@ -20,8 +20,6 @@ from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host
 
-__all__ = ["Subscriber"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds before the first, the second ... attempt to connect again; the last one goes on. Delivery must be back
