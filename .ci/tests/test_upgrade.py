@@ -102,7 +102,7 @@ def project(tmp_path: Path) -> Path:
             "from realtime.shop.models import Order\n"
             'urlpatterns += [path("orders/", lambda request: HttpResponse(f"{Order.objects.count()} orders"))]\n'
         )
-    for page in ("home.html", "rooms.html"):
+    for page in ("login.html", "base.html"):
         with (project / "templates/realtime" / page).open("a") as template:
             template.write("<!-- our shop -->\n")
     run(project, "git", "init", "--quiet")
@@ -120,7 +120,7 @@ def test_a_project_of_the_previous_version_is_upgraded_and_works(project: Path) 
     outside = {name for name in changed if not name.startswith(("realtime/engine/", "tests/engine/"))}
     assert outside <= {"requirements.txt", "requirements-tracing.txt", "requirements-dev.txt", "constraints.txt"}
     assert run(project, "git", "diff", "--name-only") == ""
-    assert "<!-- our shop -->" in (project / "templates/realtime/home.html").read_text()
+    assert "<!-- our shop -->" in (project / "templates/realtime/login.html").read_text()
     answers = json.loads(run(project, sys.executable, "-c", ANSWERS).splitlines()[-1])
     refused = {"/ws/auth": 401}
     sockets = {path: status for path, status in answers.items() if path.startswith("/ws")}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from realtime.engine.policy import MIB as MIB
     from realtime.engine.policy import SocketPolicy as SocketPolicy
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 #: Public names, and the module of each below this package.
 _MODULES = {
