@@ -37,7 +37,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def make_checkout(directory: Path) -> Path:
-    shutil.copytree(PROJECT_ROOT / "project", directory / "project", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("project", "realtime"):
+        shutil.copytree(PROJECT_ROOT / folder, directory / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT_ROOT / "Makefile", directory)
     return directory
 
@@ -74,7 +75,7 @@ def test_the_first_run_makes_a_key_that_nobody_else_can_read(checkout: Path) -> 
     key = make_key(checkout)
     assert re.fullmatch(r"DJANGO_DEVELOPMENT_KEY=[\w-]{40,}\n", key)
     assert stat.S_IMODE((checkout / ".env").stat().st_mode) == 0o600
-    assert sorted(path.name for path in checkout.iterdir()) == [".env", "Makefile", "project"]
+    assert sorted(path.name for path in checkout.iterdir()) == [".env", "Makefile", "project", "realtime"]
 
 
 def test_a_later_run_keeps_the_key(checkout: Path) -> None:
@@ -91,7 +92,7 @@ def test_first_runs_at_the_same_time_agree_on_the_key(checkout: Path) -> None:
         keys = list(terminals.map(make_key, [checkout] * 4))
     assert keys == [keys[0]] * 4
     assert keys[0].count("DJANGO_DEVELOPMENT_KEY=") == 1
-    assert sorted(path.name for path in checkout.iterdir()) == [".env", "Makefile", "project"]
+    assert sorted(path.name for path in checkout.iterdir()) == [".env", "Makefile", "project", "realtime"]
 
 
 def test_all_processes_sign_with_the_key_of_the_file(checkout: Path) -> None:

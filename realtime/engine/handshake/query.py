@@ -20,6 +20,7 @@ MAX_QUERY_PARAMETERS = 100
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _MISSING = re.compile(r"missing required field `([^`]+)`")
+_EXPECTED_INTEGER = "expected an integer in decimal digits"
 _AT = re.compile(r" - at `\$\.([^`]+)`$")
 
 
@@ -38,7 +39,7 @@ def parse_query(scope: Mapping[str, Any], query_type: type[Query]) -> Query:
         name = field.encode_name
         # msgspec's lax mode takes "7.0" and "1e1" for integers too.
         if name in values and type(getattr(query, field.name)) is int and not _INTEGER.fullmatch(values[name]):
-            raise HandshakeRejected(400, f"Query parameter {name!r}: expected an integer in decimal digits.")
+            raise HandshakeRejected(400, f"Query parameter {name!r}: {_EXPECTED_INTEGER}.")
     return query
 
 
@@ -64,5 +65,7 @@ def _query_detail(message: str) -> str:
         return f"Query parameter {missing[1]!r} is missing."
     if at := _AT.search(message):
         problem = message[: at.start()]
+        if problem == "Expected `int`, got `str`":
+            return f"Query parameter {at[1]!r}: {_EXPECTED_INTEGER}."
         return f"Query parameter {at[1]!r}: {problem[:1].lower()}{problem[1:]}."
     return f"Query string: {message}."
