@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts, policy_fields
 from realtime.engine.describe.schemas import MessageType, describe_messages
-from realtime.routing import websocket_urlpatterns
+from realtime.engine.handshake.router import websocket_urlpatterns
 
 __all__ = ["reference"]
 
@@ -26,7 +26,7 @@ _AUTHENTICATION = {
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
     """Show every endpoint with its policy and messages, and every close code."""
-    endpoints = describe_endpoints(websocket_urlpatterns)
+    endpoints = describe_endpoints(websocket_urlpatterns())
     context = {
         "endpoints": [_for_template(endpoint) for endpoint in endpoints],
         "protocols": _protocols(endpoints),
