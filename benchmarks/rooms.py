@@ -82,7 +82,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from realtime.rooms.fanout.hub import current_hub
     from realtime.rooms.models import Room
     from realtime.rooms.permissions import Person, Standing
-    from realtime.rooms.store.messages import Stored, Write
+    from realtime.rooms.store.message_store import Stored, Write
 
     room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", anonymous_may_post=True)
     stored = 0

@@ -32,7 +32,7 @@ from realtime.rooms.permissions import (
     standing_of,
     unknown_room,
 )
-from realtime.rooms.store.messages import Outcome, Stored, Write, check_content, lock_rooms, store_writes
+from realtime.rooms.store.message_store import Outcome, Stored, Write, check_content, lock_rooms, store_writes
 from realtime.rooms.store.selectors import Entry
 
 __all__ = [

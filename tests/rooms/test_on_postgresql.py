@@ -15,7 +15,7 @@ PATHS = [
     "tests/rooms/test_access_version.py",
     "tests/rooms/test_admin.py",
     "tests/rooms/test_store_presence.py",
-    "tests/rooms/test_messages.py",
+    "tests/rooms/test_message_store.py",
 ]
 
 

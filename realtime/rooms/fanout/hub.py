@@ -32,7 +32,7 @@ from realtime.rooms.fanout.members import Member
 from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.protocol import PresenceState
-from realtime.rooms.store.messages import NOT_STORED, Outcome, Stored, Write, store_writes
+from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
 from realtime.rooms.store.presence import (
     JOINED,
     LEFT,

@@ -16,7 +16,7 @@ from django.db.models import Q
 
 from realtime.rooms.models import Attendance, Room
 from realtime.rooms.protocol import PresenceState
-from realtime.rooms.store.messages import lock_rooms
+from realtime.rooms.store.message_store import lock_rooms
 
 __all__ = ["Change", "Transition", "processes_present", "read_presence", "reap_process", "reconcile", "store_changes"]
 

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal, Standing
-from realtime.rooms.store import messages
-from realtime.rooms.store.messages import Stored, Write, check_content, store_writes
+from realtime.rooms.store import message_store
+from realtime.rooms.store.message_store import Stored, Write, check_content, store_writes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -125,10 +125,10 @@ class LostConnection:
     """Loses the connection during the first commits, before or after they took effect."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-        self._store = messages._store_in_one_transaction
+        self._store = message_store._store_in_one_transaction
         self._committed = committed
         self.calls = 0
-        monkeypatch.setattr(messages, "_store_in_one_transaction", self)
+        monkeypatch.setattr(message_store, "_store_in_one_transaction", self)
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
