@@ -38,7 +38,7 @@ from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Person, Refusal, decide, unknown_room
 from realtime.rooms.protocol import Position
 from realtime.rooms.services import Admission, admit
-from realtime.rooms.store.messages import NOT_STORED_YET, Outcome, Stored, Write, check_content
+from realtime.rooms.store.message_store import NOT_STORED_YET, Outcome, Stored, Write, check_content
 from realtime.rooms.store.selectors import read_before, read_snapshot
 
 __all__ = ["RoomsConsumer"]
