@@ -30,7 +30,7 @@ from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.protocol import Position
 from realtime.rooms.services import oldest_kept, prune_room
 from realtime.rooms.store import selectors
-from realtime.rooms.store.messages import Write, store_writes
+from realtime.rooms.store.message_store import Write, store_writes
 
 ROOMS = 10
 FILL = """
