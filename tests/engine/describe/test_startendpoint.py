@@ -40,7 +40,7 @@ def copy(tmp_path: Path) -> Path:
 
 def run(copy: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(copy), "DATABASE_URL": f"sqlite:///{copy / 'db.sqlite3'}"}
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS"):
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_ADDOPTS", "DJANGO_SETTINGS_MODULE"):
         environment.pop(name, None)
     return subprocess.run([sys.executable, *command], cwd=copy, env=environment, capture_output=True, text=True)
 
