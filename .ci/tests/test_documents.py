@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import get_commands
+from django.core.management import call_command, get_commands
 
 import realtime.engine
 from realtime.engine.testing.server import PROJECT_ROOT
@@ -206,3 +206,7 @@ def test_the_policies_of_the_policies_page_are_such() -> None:
     limited, chosen = policies
     assert limited.max_messages_per_second == 20
     assert [chosen.allowed_origins(origin, {}) for origin in ("https://app.example.org", None, "null")] == [1, 1, 0]
+
+
+def test_the_committed_asyncapi_document_is_up_to_date() -> None:
+    call_command("asyncapi", "--check")

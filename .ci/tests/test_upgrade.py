@@ -89,6 +89,7 @@ def project(tmp_path: Path) -> Path:
     run(tmp_path, sys.executable, "-m", "django", "startproject", "--template", str(archive), "mysite")
     project = tmp_path / "mysite"
     run(project, sys.executable, "manage.py", "startendpoint", "stock_ticker")
+    run(project, sys.executable, "manage.py", "asyncapi")  # a test of 0.3.0 fails without it
     shop = project / "realtime" / "shop"
     (shop / "migrations").mkdir(parents=True)
     (shop / "migrations/__init__.py").touch()

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: valid, complete, and the same as the committed file."""
+"""The AsyncAPI document: valid and complete."""
 
 from __future__ import annotations
 
@@ -118,9 +118,8 @@ def test_the_view_speaks_for_the_host_that_was_asked(client, settings):
     assert answer.json()["servers"]["this"] == {"host": "example.com", "protocol": "wss"}
 
 
-@pytest.mark.parametrize("command", ["asyncapi", "clienttypes"])
-def test_the_committed_file_is_up_to_date(command):
-    call_command(command, "--check")
+def test_the_committed_client_types_are_up_to_date():
+    call_command("clienttypes", "--check")
 
 
 @pytest.mark.parametrize("command", ["asyncapi", "clienttypes"])
