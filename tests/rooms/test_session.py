@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import urllib.request
 from typing import Any
 
 import pytest
@@ -63,6 +64,15 @@ async def test_the_address_joins_a_room_at_once_with_and_without_a_slash(site: A
     for path in ("/ws/rooms/lobby", "/ws/rooms/lobby/"):
         client = await site.client(path=path)
         assert (await client.receive())["type"] == "Joined"
+
+
+async def test_a_process_counts_the_rooms_and_members_it_serves(site: Any) -> None:
+    client = await site.client(path="/ws/rooms/lobby")
+    assert (await client.receive())["type"] == "Joined"
+    with urllib.request.urlopen(site.processes[0].http("/metrics"), timeout=10) as response:
+        figures = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[0] != "#")
+    assert float(figures["rooms_active"]) >= 1
+    assert float(figures["rooms_members"]) >= 1
 
 
 async def test_an_unknown_room_in_the_address_is_an_error_on_an_open_connection(site: Any) -> None:
