@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import urllib.request
@@ -66,11 +67,16 @@ async def test_the_address_joins_a_room_at_once_with_and_without_a_slash(site: A
         assert (await client.receive())["type"] == "Joined"
 
 
+def read(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=10) as response:
+        return response.read().decode()
+
+
 async def test_a_process_counts_the_rooms_and_members_it_serves(site: Any) -> None:
     client = await site.client(path="/ws/rooms/lobby")
     assert (await client.receive())["type"] == "Joined"
-    with urllib.request.urlopen(site.processes[0].http("/metrics"), timeout=10) as response:
-        figures = dict(line.rsplit(" ", 1) for line in response.read().decode().splitlines() if line[0] != "#")
+    page = await asyncio.to_thread(read, site.processes[0].http("/metrics"))
+    figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
     assert float(figures["rooms_active"]) >= 1
     assert float(figures["rooms_members"]) >= 1
 
