@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -174,6 +176,12 @@ async def test_handshake_error_and_close_of_a_connection_share_its_id() -> None:
     assert len({entry["connection"] for entry in entries if "connection" in entry}) == 2
 
 
+def wait_for_line(server: ServerProcess, text: str) -> None:
+    """Return when the server has logged ``text``: a close is logged after the client has heard of it."""
+    while text not in server.log:
+        time.sleep(0.01)
+
+
 async def test_a_quiet_production_logs_what_broke_a_rule_and_nothing_ordinary() -> None:
     environment = {"DJANGO_SECRET_KEY": "k" * 50, "DJANGO_ALLOWED_HOSTS": "127.0.0.1"}
     with ServerProcess(env=environment) as server:
@@ -186,6 +194,7 @@ async def test_a_quiet_production_logs_what_broke_a_rule_and_nothing_ordinary() 
             await client.send("x" * (300 * 1024))
             with pytest.raises(ConnectionClosed):
                 await client.recv()
+        await asyncio.to_thread(wait_for_line, server, "event=closed")
         lines = server.log.splitlines()[quiet:]
     assert len(lines) == 1
     assert "level=WARNING" in lines[0]
