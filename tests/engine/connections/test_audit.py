@@ -96,14 +96,15 @@ async def looked_at() -> None:
     reported = LiveConnection.objects.exclude(user=None)
     while not await reported.aexists():
         pass
-    stale = await LiveConnection.objects.acreate(
-        channel="stale", process="00000000-0000-0000-0000-000000000001", endpoint="/ws", since="2026-01-01T00:00:00Z"
-    )
-    for _ in range(2):  # it is removed at the beginning of a look
-        while await LiveConnection.objects.filter(channel=stale.channel).aexists():
+    for number in range(2):  # it is removed at the beginning of a look
+        stale = await LiveConnection.objects.acreate(
+            channel=f"stale-{number}",
+            process="00000000-0000-0000-0000-000000000001",
+            endpoint="/ws",
+            since="2026-01-01T00:00:00Z",
+        )
+        while await LiveConnection.objects.filter(pk=stale.pk).aexists():
             pass
-        stale.pk = None
-        await stale.asave(force_insert=True)
 
 
 async def test_a_lost_staff_flag_closes_what_only_staff_may_have(connect: Connect, ann: User) -> None:
