@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from realtime.engine import KIB, MIB, SocketPolicy
-from realtime.engine.errors import PolicyError
+from realtime.engine.protocol.errors import PolicyError
 
 
 def test_the_defaults_are_those_of_the_design() -> None:

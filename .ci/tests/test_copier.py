@@ -60,14 +60,14 @@ def test_a_copy_is_updated_and_keeps_what_its_owner_wrote(tmp_path: Path) -> Non
     page.write_text(page.read_text() + "<!-- ours -->\n")
     commit(project, "Our site")
 
-    with (template / "realtime/engine/close.py").open("a") as close:
+    with (template / "realtime/engine/protocol/close.py").open("a") as close:
         close.write("\n# A newer line.\n")
     (template / "realtime/endpoints/novel.py").write_text('"""New."""\n')
     commit(template, "A newer version")
     run(template, "git", "tag", "v0.0.2")
 
     run(project, str(COPIER), "update", "--defaults")
-    assert (project / "realtime/engine/close.py").read_text().endswith("# A newer line.\n")
+    assert (project / "realtime/engine/protocol/close.py").read_text().endswith("# A newer line.\n")
     assert (project / "realtime/endpoints/novel.py").is_file()
     assert (project / "realtime/endpoints/stock_ticker.py").is_file()
     assert page.read_text().endswith("<!-- ours -->\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 from realtime.engine.describe.endpoints import Endpoint
 from realtime.engine.describe.schemas import describe_messages
-from realtime.engine.policy import MIB
+from realtime.engine.protocol.policy import MIB
 
 __all__ = ["presets_for"]
 

@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts, policy_fields
 from realtime.engine.describe.schemas import MessageType, describe_messages
 from realtime.engine.handshake.router import websocket_urlpatterns
+from realtime.engine.protocol.close import CATALOGUE
 
 __all__ = ["reference"]
 

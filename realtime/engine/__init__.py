@@ -11,41 +11,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from realtime.engine.auth.identity import Authentication as Authentication
-    from realtime.engine.close import Advice as Advice
-    from realtime.engine.close import CloseCode as CloseCode
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
     from realtime.engine.consumers.rates import MessageRate as MessageRate
-    from realtime.engine.errors import HandshakeRejected as HandshakeRejected
-    from realtime.engine.errors import InvalidMessage as InvalidMessage
-    from realtime.engine.errors import TokenRejected as TokenRejected
     from realtime.engine.handshake.router import SocketRouter as SocketRouter
     from realtime.engine.handshake.router import UpgradeRequired as UpgradeRequired
     from realtime.engine.layer import FanoutChannelLayer as FanoutChannelLayer
-    from realtime.engine.messages import Message as Message
-    from realtime.engine.messages import SharedMessage as SharedMessage
-    from realtime.engine.policy import KIB as KIB
-    from realtime.engine.policy import MIB as MIB
-    from realtime.engine.policy import SocketPolicy as SocketPolicy
+    from realtime.engine.protocol.close import Advice as Advice
+    from realtime.engine.protocol.close import CloseCode as CloseCode
+    from realtime.engine.protocol.errors import HandshakeRejected as HandshakeRejected
+    from realtime.engine.protocol.errors import InvalidMessage as InvalidMessage
+    from realtime.engine.protocol.errors import TokenRejected as TokenRejected
+    from realtime.engine.protocol.messages import Message as Message
+    from realtime.engine.protocol.messages import SharedMessage as SharedMessage
+    from realtime.engine.protocol.policy import KIB as KIB
+    from realtime.engine.protocol.policy import MIB as MIB
+    from realtime.engine.protocol.policy import SocketPolicy as SocketPolicy
 
 __version__ = "0.4.0"
 
 #: Public names, and the module of each below this package.
 _MODULES = {
-    "Advice": "close",
+    "Advice": "protocol.close",
     "Authentication": "auth.identity",
-    "CloseCode": "close",
+    "CloseCode": "protocol.close",
     "FanoutChannelLayer": "layer",
-    "HandshakeRejected": "errors",
-    "InvalidMessage": "errors",
-    "KIB": "policy",
-    "MIB": "policy",
-    "Message": "messages",
+    "HandshakeRejected": "protocol.errors",
+    "InvalidMessage": "protocol.errors",
+    "KIB": "protocol.policy",
+    "MIB": "protocol.policy",
+    "Message": "protocol.messages",
     "MessageRate": "consumers.rates",
     "PolicyConsumer": "consumers.consumer",
-    "SharedMessage": "messages",
-    "SocketPolicy": "policy",
+    "SharedMessage": "protocol.messages",
+    "SocketPolicy": "protocol.policy",
     "SocketRouter": "handshake.router",
-    "TokenRejected": "errors",
+    "TokenRejected": "protocol.errors",
     "UpgradeRequired": "handshake.router",
 }
 

@@ -11,7 +11,7 @@ from django.urls import URLPattern
 from django.urls.exceptions import Resolver404
 
 from realtime.engine.handshake.router import websocket_urlpatterns
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.policy import SocketPolicy
 
 __all__ = ["check_deployment", "check_policies", "check_processes", "check_routes"]
 

@@ -21,8 +21,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
-from realtime.engine.close import close_codes
 from realtime.engine.handshake.addresses import network_of, request_address
+from realtime.engine.protocol.close import close_codes
 from realtime.engine.services.cache import limit_cache
 from realtime.rooms.limits import MAX_PAGE, limits
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage

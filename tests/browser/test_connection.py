@@ -7,7 +7,7 @@ import json
 import pytest
 from playwright.async_api import Page
 
-from realtime.engine.close import close_codes
+from realtime.engine.protocol.close import close_codes
 from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

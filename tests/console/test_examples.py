@@ -13,7 +13,7 @@ from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.query import QueryConsumer
 from realtime.engine.describe.endpoints import describe_endpoints
-from realtime.engine.policy import MIB, SocketPolicy
+from realtime.engine.protocol.policy import MIB, SocketPolicy
 
 
 def presets(consumer: type) -> dict[str, dict]:

@@ -11,9 +11,9 @@ from django.contrib.staticfiles import finders
 from django.utils.html import escape
 
 from realtime.console.monitor import Overview
-from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
+from realtime.engine.protocol.close import CATALOGUE
 from realtime.routing import websocket_urlpatterns
 
 

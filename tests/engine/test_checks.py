@@ -11,7 +11,7 @@ from django.urls import path, re_path
 
 from realtime.engine import checks
 from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.policy import KIB, SocketPolicy
+from realtime.engine.protocol.policy import KIB, SocketPolicy
 from realtime.engine.testing.server import PROJECT_ROOT
 
 

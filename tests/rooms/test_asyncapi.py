@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from django.core.management import CommandError, call_command
 
-from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.describe.schemas import members_of
+from realtime.engine.protocol.close import CATALOGUE
 from realtime.rooms.protocol import ClientMessage, decode
 from realtime.routing import websocket_urlpatterns
 

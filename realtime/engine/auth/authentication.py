@@ -19,7 +19,7 @@ from rest_framework_simplejwt.settings import api_settings
 from rest_framework_simplejwt.tokens import AccessToken, Token
 
 from realtime.engine.auth.revocation import find_revocation
-from realtime.engine.errors import TokenRejected
+from realtime.engine.protocol.errors import TokenRejected
 from realtime.engine.services.database import in_handshake_thread
 
 __all__ = ["GENERATION", "TokenAuthentication", "VerifiedToken", "VoidToken", "authenticate", "verify_access_token"]

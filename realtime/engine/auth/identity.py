@@ -18,8 +18,8 @@ from realtime.engine.auth.revocation import current_generation
 from realtime.engine.auth.sessions import LoginSession, ended_sessions, open_session
 from realtime.engine.auth.throttling import check_failures, count_failure
 from realtime.engine.auth.tickets import redeem_ticket
-from realtime.engine.errors import HandshakeRejected, TokenRejected
 from realtime.engine.handshake.origin import header_values, is_same_origin
+from realtime.engine.protocol.errors import HandshakeRejected, TokenRejected
 from realtime.engine.services.database import in_handshake_thread
 
 __all__ = ["Authentication", "Identity", "identify"]

@@ -21,7 +21,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 
 from realtime.engine.auth.models import Revocation
-from realtime.engine.close import CloseCode
+from realtime.engine.protocol.close import CloseCode
 
 __all__ = [
     "UNDELIVERED",

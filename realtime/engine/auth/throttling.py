@@ -16,8 +16,8 @@ from typing import Any
 
 from django.conf import settings
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, limited_network
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.services.cache import limit_cache
 
 __all__ = ["Count", "check_failures", "check_handshakes", "count_failure", "failures_of"]

@@ -19,7 +19,7 @@ from django.utils.crypto import salted_hmac
 
 from realtime.engine.auth.revocation import current_generation
 from realtime.engine.auth.sessions import LoginSession
-from realtime.engine.errors import TokenRejected
+from realtime.engine.protocol.errors import TokenRejected
 
 __all__ = ["LIFETIME", "Ticket", "issue_ticket", "redeem_ticket"]
 

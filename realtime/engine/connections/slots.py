@@ -25,9 +25,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime.engine.connections.lease import DURATION, RENEWAL
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, limited_network
 from realtime.engine.layer.redis.hosts import Host, Hosts
+from realtime.engine.protocol.errors import HandshakeRejected
 
 __all__ = ["Place", "take_place"]
 

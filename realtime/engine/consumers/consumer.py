@@ -17,18 +17,18 @@ from realtime.engine.auth.revocation import current_generation, user_group
 from realtime.engine.auth.rights import rights_of
 from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.auth.throttling import check_handshakes
-from realtime.engine.close import CloseCode, truncate_reason
 from realtime.engine.connections.registry import Connection, registry
 from realtime.engine.connections.slots import Place, take_place
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.engine.handshake.denial import deny, is_outage, unavailable
 from realtime.engine.handshake.origin import check_host, check_origin
 from realtime.engine.handshake.query import parse_query
-from realtime.engine.messages import CloseFrame, Kind, Message, SharedMessage
+from realtime.engine.protocol.close import CloseCode, truncate_reason
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import offered_subprotocols
+from realtime.engine.protocol.messages import CloseFrame, Kind, Message, SharedMessage
 from realtime.engine.services.database import in_handshake_thread
 
 __all__ = ["PolicyConsumer"]

@@ -12,7 +12,7 @@ import contextvars
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from realtime.engine.messages import SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 
 if TYPE_CHECKING:
     from realtime.engine.layer import Subscription

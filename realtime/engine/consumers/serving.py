@@ -19,14 +19,14 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from channels.layers import get_channel_layer
 
-from realtime.engine.close import CloseCode
 from realtime.engine.consumers.mailbox import ConsumerMailbox
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.denial import deny
-from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.counters import HANDLER_SECONDS, UNROUTED
 from realtime.engine.monitoring.tracing import UNTRACED, ConnectionTracer
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.close import CloseCode
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.messages import SharedMessage
+from realtime.engine.protocol.policy import SocketPolicy
 
 __all__ = ["ServedConsumer"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from realtime.engine.close import CATALOGUE
 from realtime.engine.describe.endpoints import Endpoint, policy_values
 from realtime.engine.describe.schemas import camel_case, describe_messages, json_schemas, members_of
+from realtime.engine.protocol.close import CATALOGUE
 
 __all__ = ["VERSION", "asyncapi_document"]
 

@@ -26,7 +26,7 @@ from django.urls import URLPattern
 from django.urls.resolvers import RoutePattern
 from django.utils.text import slugify
 
-from realtime.engine.policy import KIB, MIB, SocketPolicy
+from realtime.engine.protocol.policy import KIB, MIB, SocketPolicy
 
 __all__ = [
     "Endpoint",

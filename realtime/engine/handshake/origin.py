@@ -10,8 +10,8 @@ from django.conf import settings
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
-from realtime.engine.errors import HandshakeRejected
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.policy import SocketPolicy
 
 __all__ = ["check_host", "check_origin", "check_same_origin", "header_values", "is_same_origin"]
 

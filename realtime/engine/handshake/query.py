@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from realtime.engine.errors import HandshakeRejected
+from realtime.engine.protocol.errors import HandshakeRejected
 
 __all__ = ["parse_query"]
 

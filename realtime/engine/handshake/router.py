@@ -11,9 +11,9 @@ from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.urls import URLPattern
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.denial import deny, send_problem, with_problem_responses
 from realtime.engine.handshake.origin import check_host, check_same_origin
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import upgrade_problem
 
 __all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from realtime.engine.layer.options import LayerOptions
-from realtime.engine.messages import SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from channels_redis.serializers import registry
 
-from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.tracing import Carrier, TracedMessage
+from realtime.engine.protocol.messages import SharedMessage
 
 #: The ASGI event that goes straight to the members' connections.
 SEND_TYPE = "websocket.send"

@@ -17,12 +17,10 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any
 
-from realtime.engine.close import CloseCode, is_sendable, truncate_reason
-from realtime.engine.errors import PeerViolation
-from realtime.engine.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.engine.monitoring.counters import UNROUTED, Traffic, traffic_of
-from realtime.engine.policy import Limits
+from realtime.engine.protocol.close import CloseCode, is_sendable, truncate_reason
 from realtime.engine.protocol.deflate import Deflate
+from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
     BINARY,
     CLOSE,
@@ -35,6 +33,8 @@ from realtime.engine.protocol.frames import (
     parse_close,
 )
 from realtime.engine.protocol.http import HandshakeResponse, Request
+from realtime.engine.protocol.messages import MAX_CONTROL_PAYLOAD, SharedMessage
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.queues import ReceiveQueue, SendBuffer
 from realtime.engine.protocol.reader import Item, MessageReader
 from realtime.engine.protocol.state import Event, State, next_state

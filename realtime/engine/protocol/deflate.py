@@ -11,8 +11,8 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.frames import Frame, Opcode
 from websockets.headers import build_extension, parse_extension
 
-from realtime.engine.close import CloseCode
-from realtime.engine.errors import PeerViolation
+from realtime.engine.protocol.close import CloseCode
+from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import encode_frame
 
 __all__ = ["Deflate", "negotiate"]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from realtime.engine.close import CloseCode, is_sendable, truncate_reason
-from realtime.engine.errors import PeerViolation
+from realtime.engine.protocol.close import CloseCode, is_sendable, truncate_reason
+from realtime.engine.protocol.errors import PeerViolation
 
 try:
     from websockets.speedups import apply_mask

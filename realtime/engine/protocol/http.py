@@ -14,9 +14,9 @@ from urllib.parse import unquote
 
 from websockets.utils import accept_key
 
-from realtime.engine.errors import HandshakeRejected
-from realtime.engine.policy import Limits, is_token
 from realtime.engine.protocol.deflate import Deflate, negotiate
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.policy import Limits, is_token
 from realtime.engine.protocol.problems import problem_response
 
 __all__ = [

@@ -9,10 +9,9 @@ from __future__ import annotations
 import codecs
 from dataclasses import KW_ONLY, dataclass, field
 
-from realtime.engine.close import CloseCode
-from realtime.engine.errors import PeerViolation
-from realtime.engine.policy import Limits
+from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.deflate import Deflate
+from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
     BINARY,
     CLOSE,
@@ -26,6 +25,7 @@ from realtime.engine.protocol.frames import (
     apply_mask,
     read_header,
 )
+from realtime.engine.protocol.policy import Limits
 
 __all__ = ["INFLATED_PER_TURN", "Item", "MessageReader"]
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 
-from realtime.engine.errors import ProtocolStateError
+from realtime.engine.protocol.errors import ProtocolStateError
 
 __all__ = ["TRANSITIONS", "Event", "State", "next_state"]
 

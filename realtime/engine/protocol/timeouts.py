@@ -7,7 +7,7 @@ import math
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from operator import itemgetter
 
-from realtime.engine.policy import Limits
+from realtime.engine.protocol.policy import Limits
 
 __all__ = ["LINGER_SECONDS", "MAX_OUTSTANDING", "Deadline", "Timeouts"]
 

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
 from weakref import WeakKeyDictionary, ref
 
-from realtime.engine.close import CloseCode
-from realtime.engine.messages import SharedMessage
 from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import CONNECTION_ID
+from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.state import State
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from prometheus_client import Gauge
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.health import register_readiness_check
 from realtime.engine.monitoring.metrics import REGISTRY
+from realtime.engine.protocol.errors import HandshakeRejected
 
 __all__ = ["DRAIN", "GRACE", "SHUTTING_DOWN", "Drain", "Draining", "is_draining"]
 

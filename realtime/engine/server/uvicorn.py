@@ -9,12 +9,12 @@ import asyncio
 from typing import Any, cast
 from urllib.parse import unquote
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.monitoring.logs import log_refusal
-from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer, upgrade_problem
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.server.asgi_connection import ASGIConnection
 from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 

@@ -17,7 +17,7 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 from django.core.cache import cache
 
-from realtime.engine.messages import SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing.client import Client, open_socket
 from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess
 

@@ -19,7 +19,7 @@ from realtime.engine.auth.identity import Authentication, identify
 from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revoke_user
 from realtime.engine.auth.serializers import PairSerializer
-from realtime.engine.errors import HandshakeRejected
+from realtime.engine.protocol.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

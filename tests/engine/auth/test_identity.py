@@ -16,7 +16,7 @@ from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from realtime.engine.auth.identity import Authentication, identify
 from realtime.engine.auth.tickets import issue_ticket
-from realtime.engine.errors import HandshakeRejected
+from realtime.engine.protocol.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

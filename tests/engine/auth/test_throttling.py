@@ -9,7 +9,7 @@ import pytest
 from realtime.engine.auth import throttling
 from realtime.engine.auth.throttling import Count
 from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.errors import HandshakeRejected
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.testing.server import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from realtime.engine.connections.models import LiveConnection
 from realtime.engine.connections.registry import registry
 from realtime.engine.connections.reporter import Reporter
 from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.errors import HandshakeRejected
+from realtime.engine.protocol.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

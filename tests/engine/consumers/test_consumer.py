@@ -13,10 +13,10 @@ from channels.testing import WebsocketCommunicator
 from django.db import OperationalError
 
 from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.errors import HandshakeRejected
-from realtime.engine.messages import Message, SharedMessage
 from realtime.engine.monitoring.logs import CONNECTION_ID
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.messages import Message, SharedMessage
+from realtime.engine.protocol.policy import SocketPolicy
 
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 FANOUT = {"default": {"BACKEND": "realtime.engine.layer.FanoutChannelLayer"}}

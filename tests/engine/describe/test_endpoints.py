@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path, re_path
 
 from realtime.engine.describe.endpoints import describe_endpoints, policy_facts, policy_fields, policy_values
-from realtime.engine.policy import MIB, SocketPolicy
+from realtime.engine.protocol.policy import MIB, SocketPolicy
 
 
 class Query(msgspec.Struct):

@@ -9,8 +9,8 @@ import pytest
 from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError
 from redis.exceptions import RedisError
 
-from realtime.engine.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.engine.handshake.denial import deny, is_outage
+from realtime.engine.protocol.errors import HandshakeRejected, UpstreamUnavailable
 
 
 def raised_from(error: Exception, cause: Exception) -> Exception:

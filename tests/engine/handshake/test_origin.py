@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import DisallowedHost
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.origin import check_host, check_origin, is_same_origin
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.policy import SocketPolicy
 
 
 def scope_with(*headers: tuple[str, str], query: bytes = b"", **more: Any) -> dict[str, Any]:

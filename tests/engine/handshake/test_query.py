@@ -5,8 +5,8 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.query import parse_query
+from realtime.engine.protocol.errors import HandshakeRejected
 
 
 class Query(msgspec.Struct):

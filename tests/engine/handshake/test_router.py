@@ -13,7 +13,7 @@ from django.urls import path, re_path
 
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.handshake.router import SocketRouter, UpgradeRequired
-from realtime.engine.policy import SocketPolicy
+from realtime.engine.protocol.policy import SocketPolicy
 
 
 class Named(PolicyConsumer):

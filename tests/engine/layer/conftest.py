@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from realtime.engine.layer import FanoutChannelLayer, Subscription
-from realtime.engine.messages import SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing.server import RedisProcess
 
 #: Seconds after which a test gives up waiting for something that should come at once.

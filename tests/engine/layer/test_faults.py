@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer import RESYNCHRONISE, FanoutChannelLayer
 from realtime.engine.layer.options import Timing
+from realtime.engine.protocol.errors import UpstreamUnavailable
 from realtime.engine.testing.server import RedisProcess, free_port
 
 MARK = {"type": "mark"}

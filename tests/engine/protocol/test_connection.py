@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.errors import ProtocolStateError
-from realtime.engine.messages import SharedMessage
-from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import MAX_EARLY_DATA, Connection
+from realtime.engine.protocol.errors import ProtocolStateError
 from realtime.engine.protocol.http import Request
+from realtime.engine.protocol.messages import SharedMessage
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.queues import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.errors import PeerViolation
 from realtime.engine.protocol.deflate import Deflate, negotiate
+from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import TEXT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from websockets.utils import apply_mask as plain_apply_mask
 
-from realtime.engine.errors import PeerViolation
+from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
     BINARY,
     PING,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.policy import Limits, SocketPolicy
 from realtime.engine.protocol.http import (
     HandshakeResponse,
     Request,
@@ -19,6 +18,7 @@ from realtime.engine.protocol.http import (
     upgrade_problem,
     wants_websocket,
 )
+from realtime.engine.protocol.policy import Limits, SocketPolicy
 
 
 @pytest.mark.parametrize(

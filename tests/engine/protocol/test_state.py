@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from realtime.engine.errors import ProtocolStateError
+from realtime.engine.protocol.errors import ProtocolStateError
 from realtime.engine.protocol.state import TRANSITIONS, Event, State, next_state
 
 LEGAL = {(state, event): target for state, moves in TRANSITIONS.items() for event, target in moves.items()}

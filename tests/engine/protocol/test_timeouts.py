@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from realtime.engine.policy import Limits
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.timeouts import LINGER_SECONDS, MAX_OUTSTANDING, Deadline, Timeouts
 
 

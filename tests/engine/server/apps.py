@@ -27,8 +27,8 @@ django.setup()
 
 import realtime.engine.protocol.timeouts as timeouts  # noqa: E402
 import realtime.engine.server.daphne.http_channel as http_channel  # noqa: E402
-from realtime.engine.errors import RealtimeError  # noqa: E402
-from realtime.engine.messages import SharedMessage  # noqa: E402
+from realtime.engine.protocol.errors import RealtimeError  # noqa: E402
+from realtime.engine.protocol.messages import SharedMessage  # noqa: E402
 from realtime.engine.server.daphne.factory import WireHTTPFactory  # noqa: E402
 from realtime.engine.server.drain import DRAIN, is_draining  # noqa: E402
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.errors import ProtocolStateError
-from realtime.engine.messages import SharedMessage
-from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.errors import ProtocolStateError
 from realtime.engine.protocol.http import Headers, Request
+from realtime.engine.protocol.messages import SharedMessage
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
 from realtime.engine.server.asgi_connection import ASGIConnection, Flusher

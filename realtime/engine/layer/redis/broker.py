@@ -9,7 +9,6 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
 from realtime.engine.layer.local import LocalMembers
 from realtime.engine.layer.options import LayerOptions
@@ -17,6 +16,7 @@ from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.layer.redis.named_channels import NamedChannels
 from realtime.engine.layer.redis.publisher import Publisher
 from realtime.engine.layer.redis.subscriber import Subscriber
+from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 

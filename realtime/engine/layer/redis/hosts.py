@@ -13,7 +13,7 @@ from channels_redis.utils import create_pool, decode_hosts
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
-from realtime.engine.errors import UpstreamUnavailable
+from realtime.engine.protocol.errors import UpstreamUnavailable
 
 __all__ = ["Host", "Hosts"]
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Hosts
+from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 

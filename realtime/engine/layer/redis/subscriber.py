@@ -16,9 +16,9 @@ from typing import Any
 from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
-from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
 

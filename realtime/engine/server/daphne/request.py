@@ -10,11 +10,11 @@ from daphne.http_protocol import WebRequest
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES, parse_x_forwarded_for
 from twisted.internet.interfaces import ISSLTransport
 
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
-from realtime.engine.policy import Limits
 from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import Request, build_scope, upgrade_problem, wants_websocket
+from realtime.engine.protocol.policy import Limits
 from realtime.engine.server.asgi_connection import ASGIConnection
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.daphne.http_channel import raw_headers

@@ -30,7 +30,7 @@ const ABNORMAL = 1006;
  *
  * @typedef {object} ConnectionOptions
  * @property {string | URL} url address of the endpoint; `http:` becomes `ws:`
- * @property {CloseCodes} closeCodes the server's catalogue (realtime/engine/close.py), as the page carries it
+ * @property {CloseCodes} closeCodes the server's catalogue (realtime/engine/protocol/close.py), as the page carries it
  * @property {string[]} [protocols] subprotocols to offer
  * @property {((renew: boolean) => Promise<string | null>) | null} [ticket] gets a one-time ticket for each attempt, null to
  *   go without; `renew` after the token has expired. A `SignedOut` that it throws ends the attempts.

@@ -10,8 +10,8 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from realtime.engine.errors import UpstreamUnavailable
 from realtime.engine.layer.redis.hosts import Hosts
+from realtime.engine.protocol.errors import UpstreamUnavailable
 
 SENTINEL = {"sentinels": [("127.0.0.1", 26379)], "master_name": "main", "db": 3}
 

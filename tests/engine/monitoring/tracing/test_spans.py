@@ -13,11 +13,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from realtime.engine.consumers.consumer import PolicyConsumer
-from realtime.engine.errors import HandshakeRejected
 from realtime.engine.handshake.router import SocketRouter
-from realtime.engine.messages import Message
 from realtime.engine.monitoring import logs
 from realtime.engine.monitoring.tracing import trace_handshakes
+from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.messages import Message
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

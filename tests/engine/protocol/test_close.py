@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.engine.close import (
+from realtime.engine.protocol.close import (
     CATALOGUE,
     MAX_REASON_BYTES,
     Advice,

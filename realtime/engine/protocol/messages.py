@@ -6,8 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from realtime.engine.close import is_sendable, truncate_reason
-from realtime.engine.errors import NotTextError
+from realtime.engine.protocol.close import is_sendable, truncate_reason
+from realtime.engine.protocol.errors import NotTextError
 
 __all__ = ["CloseFrame", "Kind", "Message", "SharedMessage"]
 

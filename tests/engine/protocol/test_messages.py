@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from realtime.engine.errors import NotTextError
-from realtime.engine.messages import CloseFrame, Message, SharedMessage
+from realtime.engine.protocol.errors import NotTextError
+from realtime.engine.protocol.messages import CloseFrame, Message, SharedMessage
 
 KINDS = ["is_text", "is_binary", "is_ping", "is_pong", "is_close"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realtime.engine.errors import PolicyError
+from realtime.engine.protocol.errors import PolicyError
 
 __all__ = ["Limits", "OriginPredicate", "SocketPolicy", "is_token"]
 
