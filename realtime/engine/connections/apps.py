@@ -17,6 +17,7 @@ class ConnectionsConfig(AppConfig):
         """Connect the signal handlers, and let ``/readyz`` check that the database can be written."""
         from realtime.engine.connections import signals  # noqa: F401  models are loaded only now
         from realtime.engine.connections.lease import check_database
-        from realtime.engine.monitoring.health import DatabaseCheck, register_readiness_check
+        from realtime.engine.monitoring.health import register_readiness_check
+        from realtime.engine.services.database import DatabaseCheck
 
         register_readiness_check("database", DatabaseCheck(check_database))

@@ -11,9 +11,7 @@ from channels.layers import get_channel_layer
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from realtime.engine.services.database import DatabaseThreads
-
-__all__ = ["DatabaseCheck", "healthz", "readyz", "register_readiness_check"]
+__all__ = ["healthz", "readyz", "register_readiness_check"]
 
 #: Seconds that one check may take; a hung database is an answer, not a hung request.
 CHECK_TIMEOUT = 1.5
@@ -52,35 +50,6 @@ async def _run(check: Check) -> dict[str, Any]:
         problem = type(error).__name__
     result: dict[str, Any] = {"ok": problem is None, "ms": round((time.perf_counter() - start) * 1000, 1)}
     return result if problem is None else {**result, "problem": problem}
-
-
-class DatabaseCheck:
-    """Asks the database something, in a thread of its own.
-
-    A thread that waits for a hung database cannot be cancelled. So there is one for all checks, which nobody else
-    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a
-    connection for each check: that is what a new request would have to do.
-
-    Args:
-        ask: what runs in the thread.
-    """
-
-    def __init__(self, ask: Callable[[], None]) -> None:
-        self._ask = ask
-        self._threads = DatabaseThreads("health", 1)
-        self._asking: asyncio.Task[None] | None = None
-
-    async def __call__(self) -> None:
-        """Return when the database has answered.
-
-        Raises:
-            Exception: whatever the database driver raises.
-        """
-        if self._asking is None or self._asking.done() or self._asking.get_loop() is not asyncio.get_running_loop():
-            self._asking = asyncio.create_task(self._threads.run(self._ask))
-            # The one who asked may be gone by the time it fails.
-            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._asking)
 
 
 async def _check_channel_layer() -> None:

@@ -21,7 +21,13 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.signals import request_finished
 from django.db import InterfaceError, OperationalError, connections, reset_queries
 
-__all__ = ["DatabaseThreads", "close_connections_of_requests", "in_handshake_thread", "in_monitor_thread"]
+__all__ = [
+    "DatabaseCheck",
+    "DatabaseThreads",
+    "close_connections_of_requests",
+    "in_handshake_thread",
+    "in_monitor_thread",
+]
 
 #: Handshakes that ask the database or the cache at the same time. Each takes a few milliseconds.
 HANDSHAKE_THREADS = 4
@@ -53,6 +59,35 @@ class DatabaseThreads:
         for _ in range(self._size):
             self._pool.submit(connections.close_all)
         self._pool.shutdown(wait=True)
+
+
+class DatabaseCheck:
+    """Asks the database something, in a thread of its own.
+
+    A thread that waits for a hung database cannot be cancelled. So there is one for all checks, which nobody else
+    needs; while it waits, further checks wait for the same answer instead of taking more threads. It opens a
+    connection for each check: that is what a new request would have to do.
+
+    Args:
+        ask: what runs in the thread.
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._threads = DatabaseThreads("health", 1)
+        self._asking: asyncio.Task[None] | None = None
+
+    async def __call__(self) -> None:
+        """Return when the database has answered.
+
+        Raises:
+            Exception: whatever the database driver raises.
+        """
+        if self._asking is None or self._asking.done() or self._asking.get_loop() is not asyncio.get_running_loop():
+            self._asking = asyncio.create_task(self._threads.run(self._ask))
+            # The one who asked may be gone by the time it fails.
+            self._asking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._asking)
 
 
 def _with_threads(name: str, threads: int) -> Any:
