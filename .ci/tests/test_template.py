@@ -18,7 +18,7 @@ from realtime.engine.testing.server import PROJECT_ROOT
 TEMPLATE_SYNTAX = re.compile(r"\{[\x7b%#]")
 
 #: Enough to show that the copy is whole: its own server, wire, consumers and checks.
-SAMPLE = ["tests/test_policy.py", "tests/engine/test_checks.py", "tests/endpoints/test_endpoints.py"]
+SAMPLE = ["tests/test_policy.py", "tests/engine/handshake/test_checks.py", "tests/endpoints/test_endpoints.py"]
 
 
 def python_files() -> list[Path]:

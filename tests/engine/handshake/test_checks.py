@@ -9,8 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.urls import path, re_path
 
-from realtime.engine import checks
 from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.handshake import checks
 from realtime.engine.protocol.policy import KIB, SocketPolicy
 from realtime.engine.testing.server import PROJECT_ROOT
 
