@@ -11,7 +11,6 @@ from django.views.decorators.http import require_safe
 
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts, policy_fields
 from realtime.engine.describe.schemas import MessageType, describe_messages
-from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.close import CATALOGUE
 
 __all__ = ["reference"]
@@ -26,7 +25,7 @@ _AUTHENTICATION = {
 @require_safe
 def reference(request: HttpRequest) -> HttpResponse:
     """Show every endpoint with its policy and messages, and every close code."""
-    endpoints = describe_endpoints(websocket_urlpatterns())
+    endpoints = describe_endpoints()
     context = {
         "endpoints": [_for_template(endpoint) for endpoint in endpoints],
         "protocols": _protocols(endpoints),

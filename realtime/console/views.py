@@ -18,7 +18,6 @@ from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
 from realtime.engine.describe.scaffold import consumer_source, route_source
 from realtime.engine.describe.schemas import describe_messages
-from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.close import close_codes
 
 __all__ = ["home", "live"]
@@ -57,7 +56,7 @@ _LINKS = (
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """Show the endpoints, each with a live console."""
-    endpoints = describe_endpoints(websocket_urlpatterns())
+    endpoints = describe_endpoints()
     context = {
         "endpoints": [_for_template(endpoint) for endpoint in endpoints],
         "snippets": [consumer_source("shout"), route_source("shout")],

@@ -26,6 +26,7 @@ from django.urls import URLPattern
 from django.urls.resolvers import RoutePattern
 from django.utils.text import slugify
 
+from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.policy import KIB, MIB, SocketPolicy
 
 __all__ = [
@@ -128,14 +129,14 @@ class Endpoint:
         return str(path.relative_to(settings.BASE_DIR)) if path.is_relative_to(settings.BASE_DIR) else path.name
 
 
-def describe_endpoints(routes: Iterable[URLPattern]) -> list[Endpoint]:
+def describe_endpoints(routes: Iterable[URLPattern] | None = None) -> list[Endpoint]:
     """Return the endpoints of ``routes`` in their order; two routes to one consumer that differ in a slash are one.
 
     Args:
-        routes: ``websocket_urlpatterns``; a route whose application is no consumer is left out.
+        routes: those of the project by default; a route whose application is no consumer is left out.
     """
     endpoints: dict[tuple[str, type], Endpoint] = {}
-    for route in routes:
+    for route in websocket_urlpatterns() if routes is None else routes:
         consumer = getattr(route.callback, "consumer_class", None)
         if consumer is None:
             continue

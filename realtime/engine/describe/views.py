@@ -7,7 +7,6 @@ from django.views.decorators.http import require_safe
 
 from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints
-from realtime.engine.handshake.router import websocket_urlpatterns
 
 __all__ = ["asyncapi_json"]
 
@@ -16,7 +15,7 @@ __all__ = ["asyncapi_json"]
 def asyncapi_json(request: HttpRequest) -> JsonResponse:
     """Answer with the AsyncAPI document, for the host of the request."""
     document = asyncapi_document(
-        describe_endpoints(websocket_urlpatterns()),
+        describe_endpoints(),
         host=request.get_host(),
         protocol="wss" if request.is_secure() else "ws",
     )

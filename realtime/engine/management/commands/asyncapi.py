@@ -6,7 +6,6 @@ import json
 
 from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints
-from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.management.generated import GeneratedFileCommand
 
 __all__ = ["Command"]
@@ -23,5 +22,5 @@ class Command(GeneratedFileCommand):
 
     def content(self) -> str:
         """Return the document as JSON."""
-        document = asyncapi_document(describe_endpoints(websocket_urlpatterns()), host=_HOST, protocol="ws")
+        document = asyncapi_document(describe_endpoints(), host=_HOST, protocol="ws")
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -7,7 +7,6 @@ from django.core.management.base import CommandError
 
 from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.describe.schemas import typescript
-from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.management.generated import GeneratedFileCommand
 
 __all__ = ["Command"]
@@ -22,7 +21,7 @@ class Command(GeneratedFileCommand):
     def content(self) -> str:
         """Return the declarations for the endpoint in ``settings.REALTIME_CLIENT_TYPES``."""
         path = settings.REALTIME_CLIENT_TYPES["endpoint"]
-        for endpoint in describe_endpoints(websocket_urlpatterns()):
+        for endpoint in describe_endpoints():
             if endpoint.path == path:
                 head = f"// Made from the messages of {path} by `manage.py clienttypes`. Do not edit.\n\n"
                 return head + typescript(endpoint.client_messages, endpoint.server_messages)
