@@ -35,9 +35,9 @@ from realtime.rooms.fanout.members import Member
 from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
-from realtime.rooms.permissions import Action, Person, Refusal, decide, unknown_room
+from realtime.rooms.permissions import Person, Refusal, Standing, unknown_room
 from realtime.rooms.protocol import Position
-from realtime.rooms.services import Admission, admit
+from realtime.rooms.services import admit
 from realtime.rooms.store.message_store import NOT_STORED_YET, Outcome, Stored, Write, check_content
 from realtime.rooms.store.selectors import read_before, read_snapshot
 
@@ -167,68 +167,68 @@ class RoomsConsumer(PolicyConsumer):
         if slug not in self._seats and len(self._seats) >= limits().rooms_per_connection:
             detail = f"One connection may be in {limits().rooms_per_connection} rooms."
             raise Refused(Refusal("forbidden", detail))
-        admission = await self._admission(slug)
+        room, standing = await self._admitted(slug)
         former = self._seats.get(slug)
         if former is not None:
             former.fanout.leave(former.member)
-        seat = await self._take_seat(admission)
+        seat = await self._take_seat(room, standing)
         try:
-            await self._welcome(seat, admission.epoch, since)
+            await self._welcome(seat, since)
         except BaseException:
             if self._seats.get(slug) is seat:
                 del self._seats[slug]
                 await self._depart(seat)
             raise
 
-    async def _admission(self, slug: str) -> Admission:
-        admission = await self._hub.reader.run(admit, self._person.user, slug, self.client_network)
-        if isinstance(admission, Refusal):
-            raise Refused(admission)
-        return admission
+    async def _admitted(self, slug: str) -> tuple[Room, Standing]:
+        admitted = await self._hub.reader.run(admit, self._person.user, slug, self.client_network)
+        if isinstance(admitted, Refusal):
+            raise Refused(admitted)
+        return admitted
 
-    async def _take_seat(self, admission: Admission) -> _Seat:
-        slug = admission.slug
+    async def _take_seat(self, room: Room, standing: Standing) -> _Seat:
         member = Member(
             self._connection,
             self._person,
-            admission.standing,
-            admission.access_version,
-            admission.facts,
+            standing,
+            room.access_version,
             send=self.send_nowait,
-            expel=functools.partial(self._expelled, slug),
+            expel=functools.partial(self._expelled, room.slug),
             capacity=limits().held,
         )
-        fanout = await self._hub.enter(admission.room_id, slug, admission.closings, member)
-        seat = self._seats[slug] = _Seat(member, fanout)
+        fanout = await self._hub.enter(room, member)
+        seat = self._seats[room.slug] = _Seat(member, fanout)
         return seat
 
-    async def _welcome(self, seat: _Seat, epoch: str, since: Position | None) -> None:
+    async def _welcome(self, seat: _Seat, since: Position | None) -> None:
         member, fanout = seat.member, seat.fanout
         await self.join(members_group(fanout.slug))
         await self._hub.attend(fanout.room_id, member)
         try:
             await fanout.load_presence()
             snapshot = await self._hub.reader.run(read_snapshot, fanout.room_id, since)
-            while snapshot.access_version > member.access_version:
+            while snapshot.room.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
-                member.renew(*(await self._admission(fanout.slug)).access)
+                room, standing = await self._admitted(fanout.slug)
+                member.renew(standing, room.access_version)
                 snapshot = await self._hub.reader.run(read_snapshot, fanout.room_id, since)
         except Room.DoesNotExist:
             raise Refused(unknown_room(fanout.slug)) from None
         if self._seats.get(fanout.slug) is not seat:
             return  # expelled while joining; the client has got its Left
-        fanout.begin(snapshot.seq)
+        seq = snapshot.room.last_seq
+        fanout.begin(seq)
         joined = protocol.Joined(
             room=fanout.slug,
-            epoch=epoch,
-            seq=snapshot.seq,
+            epoch=str(snapshot.room.epoch),
+            seq=seq,
             members=sorted({*fanout.names, self._person.name}),
             recovered=snapshot.recovered,
             messages=snapshot.messages,
         )
         member.is_announced = True
         await self._send(joined)
-        await fanout.settle(member, snapshot.seq)
+        await fanout.settle(member, seq)
 
     # Leave
 
@@ -255,7 +255,7 @@ class RoomsConsumer(PolicyConsumer):
     async def _chat(self, command: protocol.Post) -> None:
         seat = self._seat(command.room)
         member = seat.member
-        problem = check_content(command.content) or decide(member.standing, member.facts, Action.POST)
+        problem = check_content(command.content)
         if problem is not None:
             raise Refused(problem)
         write = Write(
@@ -338,21 +338,22 @@ class RoomsConsumer(PolicyConsumer):
         Where an anonymous user has signed in, the others see the anonymous one go and the user come.
         """
         member, fanout = seat.member, seat.fanout
-        admission: Admission | None
+        admitted: tuple[Room, Standing] | None
         try:
-            admission = await self._admission(fanout.slug)
+            admitted = await self._admitted(fanout.slug)
         except Refused:
-            admission = None
+            admitted = None
         if self._seats.get(fanout.slug) is not seat:
             return
-        if admission is None:
+        if admitted is None:
             await self._leave_room(seat)
             return
         is_another = member.person.key != self._person.key
         if is_another:
             await self._hub.depart(fanout.room_id, member)
         member.person = self._person
-        member.renew(*admission.access)
+        room, standing = admitted
+        member.renew(standing, room.access_version)
         if is_another:
             await self._hub.attend(fanout.room_id, member)
 

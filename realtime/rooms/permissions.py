@@ -20,7 +20,6 @@ __all__ = [
     "Action",
     "Person",
     "Refusal",
-    "RoomFacts",
     "Standing",
     "decide",
     "may_create",
@@ -88,22 +87,6 @@ class Action(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class RoomFacts:
-    """The fields of a ``Room`` that the rules depend on."""
-
-    slug: str
-    is_public: bool = True
-    anonymous_may_read: bool = True
-    anonymous_may_post: bool = False
-    is_archived: bool = False
-
-    @classmethod
-    def of(cls, room: Room) -> RoomFacts:
-        """Return the facts of a room's row."""
-        return cls(room.slug, room.is_public, room.anonymous_may_read, room.anonymous_may_post, room.is_archived)
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a user may not do something.
 
@@ -133,12 +116,12 @@ VISIBLE_IF: dict[Standing, dict[str, bool]] = {
 }
 
 
-def decide(standing: Standing, room: RoomFacts, action: Action) -> Refusal | None:
+def decide(standing: Standing, room: Room, action: Action) -> Refusal | None:
     """Return why a user may not do something in a room, None if they may.
 
     Args:
         standing: what they are to the room.
-        room: its settings.
+        room: the room, with its settings.
         action: what they want to do.
     """
     if any(getattr(room, setting) is not value for setting, value in VISIBLE_IF[standing].items()):
@@ -184,7 +167,7 @@ def standing_of(user: AnyUser, room: Room) -> Standing:
 
 def refusal_for(user: AnyUser, room: Room, action: Action) -> Refusal | None:
     """Return why ``user`` may not do ``action`` in ``room``, None if they may; by one query."""
-    return decide(standing_of(user, room), RoomFacts.of(room), action)
+    return decide(standing_of(user, room), room, action)
 
 
 def may_create(user: AnyUser) -> bool:

@@ -9,7 +9,6 @@ import datetime
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -25,7 +24,6 @@ from realtime.rooms.permissions import (
     AnyUser,
     Person,
     Refusal,
-    RoomFacts,
     Standing,
     decide,
     may_create,
@@ -37,7 +35,6 @@ from realtime.rooms.store.selectors import Entry
 
 __all__ = [
     "PRUNE_BATCH",
-    "Admission",
     "admit",
     "close_room",
     "create_within_quota",
@@ -54,36 +51,8 @@ QUOTA_WINDOW = datetime.timedelta(hours=1)
 PRUNE_BATCH = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A person may be in a room.
-
-    Args:
-        room_id: the room's primary key.
-        slug: its name.
-        epoch: identity of its numbering.
-        facts: its settings.
-        standing: what the person is to it.
-        access_version: the room's when that was looked up.
-        closings: the room's counter of closings.
-    """
-
-    room_id: int
-    slug: str
-    epoch: str
-    facts: RoomFacts
-    standing: Standing
-    access_version: int
-    closings: int
-
-    @property
-    def access(self) -> tuple[Standing, RoomFacts, int]:
-        """What a member is in the room, the room's settings, and the version of both."""
-        return self.standing, self.facts, self.access_version
-
-
-def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
-    """Let a user into a room by the socket.
+def admit(user: AnyUser, slug: str, address: str) -> tuple[Room, Standing] | Refusal:
+    """Let a user into a room by the socket, and return the room and what the user is to it.
 
     A signed-in user becomes a member of a public room by entering it. A room that does not exist is made where
     ``REALTIME_ROOM_CREATION`` and ``REALTIME_ROOMS_PER_HOUR`` let this user make one.
@@ -106,8 +75,7 @@ def admit(user: AnyUser, slug: str, address: str) -> Admission | Refusal:
     standing = standing_of(user, room)
     if standing is Standing.OUTSIDER and room.is_public:
         return _enrol(user, room)
-    refusal = decide(standing, RoomFacts.of(room), Action.READ)
-    return refusal or _admission(room, standing)
+    return decide(standing, room, Action.READ) or (room, standing)
 
 
 def _create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
@@ -163,7 +131,7 @@ def _over_quota(key: str, limit: int) -> Refusal | None:
     return Refusal("rate_limited", detail, retry_after=math.ceil((blocking + QUOTA_WINDOW - now).total_seconds()))
 
 
-def _enrol(user: AnyUser, room: Room) -> Admission | Refusal:
+def _enrol(user: AnyUser, room: Room) -> tuple[Room, Standing] | Refusal:
     """Make a user a member unless the room is full, under its lock: two cannot take the last place."""
     with transaction.atomic():
         locked = lock_rooms([room.pk]).get(room.pk)
@@ -176,15 +144,9 @@ def _enrol(user: AnyUser, room: Room) -> Admission | Refusal:
                 return Refusal("forbidden", "This room is full.")
             Membership.objects.create(room=locked, user=user)  # type: ignore[misc]
             standing = Standing.MEMBER
-        refusal = decide(standing, RoomFacts.of(locked), Action.READ)
+        refusal = decide(standing, locked, Action.READ)
         locked.refresh_from_db(fields=["access_version"])
-        return refusal or _admission(locked, standing)
-
-
-def _admission(room: Room, standing: Standing) -> Admission:
-    return Admission(
-        room.pk, room.slug, str(room.epoch), RoomFacts.of(room), standing, room.access_version, room.closings
-    )
+        return refusal or (locked, standing)
 
 
 def post_message(room: Room, person: Person, content: str, ref: str | None = None) -> Outcome:
@@ -197,7 +159,7 @@ def post_message(room: Room, person: Person, content: str, ref: str | None = Non
         ref: a reference of the author's; the same one with the same text is the same message.
     """
     standing = standing_of(person.user, room)
-    problem: Refusal | None = decide(standing, RoomFacts.of(room), Action.POST) or check_content(content)
+    problem: Refusal | None = decide(standing, room, Action.POST) or check_content(content)
     if problem is not None:
         return problem
     write = Write(room.pk, room.slug, person, content, ref, "", standing, room.access_version)

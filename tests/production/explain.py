@@ -64,7 +64,7 @@ def actions(room: Room) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "resume", lambda: selectors.read_snapshot(room.pk, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
     yield "page of history", lambda: selectors.read_before(room.pk, room.slug, middle, 50)
     yield "repair a gap", lambda: selectors.read_between(room.pk, room.slug, middle, middle + 20)
-    yield "compare counters", lambda: selectors.read_states([room.pk])
+    yield "compare counters", lambda: Room.objects.in_bulk([room.pk])
     yield "find the age", lambda: oldest_kept(room, timezone.now(), 10)
     yield "prune", lambda: prune_room(room, 200, batch=100)
 

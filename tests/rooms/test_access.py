@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from realtime.rooms.permissions import Action, RoomFacts, Standing, decide
+from realtime.rooms.models import Room
+from realtime.rooms.permissions import Action, Standing, decide
 
 OK, NO, UNKNOWN = None, "forbidden", "unknown_room"
 
 ROOMS = {
-    "open": RoomFacts("r", anonymous_may_read=True, anonymous_may_post=True),
-    "public": RoomFacts("r", anonymous_may_read=True, anonymous_may_post=False),
-    "signed in": RoomFacts("r", anonymous_may_read=False, anonymous_may_post=False),
-    "members": RoomFacts("r", is_public=False),
-    "archived": RoomFacts("r", anonymous_may_post=True, is_archived=True),
-    "archived members": RoomFacts("r", is_public=False, is_archived=True),
+    "open": Room(slug="r", anonymous_may_read=True, anonymous_may_post=True),
+    "public": Room(slug="r", anonymous_may_read=True, anonymous_may_post=False),
+    "signed in": Room(slug="r", anonymous_may_read=False, anonymous_may_post=False),
+    "members": Room(slug="r", is_public=False),
+    "archived": Room(slug="r", anonymous_may_post=True, is_archived=True),
+    "archived members": Room(slug="r", is_public=False, is_archived=True),
 }
 
 #: Who in which room -> what comes of reading, posting, moderating.
@@ -102,13 +103,13 @@ async def rooms_of_every_kind(site: Any, purpose: str) -> str:
     return str(made[purpose])
 
 
-async def make_room(site: Any, slug: str, facts: RoomFacts) -> None:
+async def make_room(site: Any, slug: str, kind: Room) -> None:
     """Create a room over the API."""
     settings = {
-        "is_public": facts.is_public,
-        "anonymous_may_read": facts.anonymous_may_read,
-        "anonymous_may_post": facts.anonymous_may_post,
-        "is_archived": facts.is_archived,
+        "is_public": kind.is_public,
+        "anonymous_may_read": kind.anonymous_may_read,
+        "anonymous_may_post": kind.anonymous_may_post,
+        "is_archived": kind.is_archived,
     }
     assert (await site.api("POST", "/api/rooms/", "alice", room=slug, **settings))[0] == 201
     for user, role in (("bob", "member"), ("dave", "banned")):

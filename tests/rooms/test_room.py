@@ -17,9 +17,9 @@ from realtime.engine import SharedMessage
 from realtime.rooms.fanout.members import Member
 from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person, RoomFacts, Standing
+from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.store.presence import Transition, read_presence
-from realtime.rooms.store.selectors import AccessState, Entry, RoomState, Tail, read_access, read_between, read_tail
+from realtime.rooms.store.selectors import Entry, Tail, read_access, read_between, read_tail
 
 
 class FakeRoom:
@@ -28,7 +28,7 @@ class FakeRoom:
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.last_seq = 0
-        self.facts = RoomFacts("room")
+        self.anonymous_may_read = True
         self.access_version = 1
         self.closings = 0
         self.roles: dict[int, str] = {}
@@ -60,9 +60,17 @@ class FakeRoom:
         return Transition(1, self.presence_version, name, name, "left")
 
     @property
-    def state(self) -> RoomState:
-        """The counters."""
-        return RoomState(self.last_seq, self.access_version, self.presence_version, self.closings)
+    def row(self) -> Room:
+        """The row."""
+        return Room(
+            pk=1,
+            slug="room",
+            anonymous_may_read=self.anonymous_may_read,
+            last_seq=self.last_seq,
+            access_version=self.access_version,
+            presence_version=self.presence_version,
+            closings=self.closings,
+        )
 
     async def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Answer a read, in a later turn of the event loop."""
@@ -89,8 +97,8 @@ class FakeRoom:
     def _between(self, _: int, slug: str, after: int, upto: int) -> Tail:
         return Tail({seq: e for seq, e in self.entries.items() if after < seq <= upto}, upto, self.last_seq)
 
-    def _access(self, _: int, users: Any) -> AccessState:
-        return AccessState(self.facts, self.access_version, self.closings, dict(self.roles))
+    def _access(self, _: int, users: Any) -> tuple[Room, dict[int, str]]:
+        return self.row, dict(self.roles)
 
     def _presence(self, _: int) -> tuple[int, dict[str, str]]:
         return self.presence_version, dict(self.roster)
@@ -107,9 +115,7 @@ class Listener:
         self.is_out = False
         self._news = asyncio.Event()
         person = Person(f"key-{name}", name, user or AnonymousUser())
-        self.member = Member(
-            name, person, standing, 1, RoomFacts("room"), send=self._send, expel=self._expel, capacity=50
-        )
+        self.member = Member(name, person, standing, 1, send=self._send, expel=self._expel, capacity=50)
 
     def _send(self, shared: SharedMessage) -> None:
         self.got.append(json.loads(shared.text or ""))
@@ -150,7 +156,7 @@ async def fanout(room: FakeRoom) -> AsyncIterator[RoomFanout]:
     """The room's fan-out, which waits next to nothing before it mends."""
     with override_settings(REALTIME_ROOMS={"grace": 0.001, "tail_check": 0.001}):
         reader: Any = room
-        fanout = RoomFanout(1, "room", reader, closings=0)
+        fanout = RoomFanout(room.row, reader)
         yield fanout
         fanout.close()
 
@@ -183,7 +189,7 @@ async def test_a_lost_message_is_read_when_a_later_one_shows_the_gap(ann: Listen
 async def test_a_lost_tail_is_read_when_the_counters_show_it(ann: Listener, room: FakeRoom) -> None:
     room.say()
     room.say()
-    ann.fanout.compare(room.state)
+    ann.fanout.compare(room.row)
     await ann.until(lambda: ann.seqs == [1, 2])
 
 
@@ -205,7 +211,7 @@ async def test_a_hidden_message_is_no_gap_for_ever(ann: Listener, room: FakeRoom
 async def test_a_database_that_is_away_delays_and_loses_nothing(ann: Listener, room: FakeRoom) -> None:
     room.failures = 3
     room.say()
-    ann.fanout.compare(room.state)
+    ann.fanout.compare(room.row)
     await ann.until(lambda: ann.seqs == [1])
 
 
@@ -294,7 +300,7 @@ async def test_a_member_that_is_put_out_while_joining_gets_nothing_of_what_was_h
     fanout.enter(late.member)
     fanout.offer([room.say()], 1)
     room.closings += 1
-    fanout.compare(room.state)
+    fanout.compare(room.row)
     await late.until(lambda: late.is_out)
     await fanout.settle(late.member, 0)
     assert late.got == []
@@ -322,14 +328,14 @@ async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(an
 
 
 async def test_a_stranger_goes_when_the_room_is_closed_to_strangers(ann: Listener, room: FakeRoom) -> None:
-    room.facts = RoomFacts("room", anonymous_may_read=False)
+    room.anonymous_may_read = False
     ann.fanout.recheck()
     await ann.until(lambda: ann.is_out)
 
 
 async def test_everybody_goes_when_a_room_is_closed(ann: Listener, room: FakeRoom) -> None:
     room.closings += 1
-    ann.fanout.compare(room.state)
+    ann.fanout.compare(room.row)
     await ann.until(lambda: ann.is_out)
 
 
@@ -352,7 +358,7 @@ async def test_lost_comings_and_goings_are_made_good_from_the_database(ann: List
     ann.fanout.offer_transition(room.come("bob"))
     room.come("carol")
     room.go("bob")
-    ann.fanout.compare(room.state)
+    ann.fanout.compare(room.row)
     await ann.until(lambda: ann.fanout.names == ["carol"])
     told = [(message["user"], message["state"]) for message in ann.got]
     assert told == [("bob", "joined"), ("bob", "left"), ("carol", "joined")]
@@ -377,7 +383,7 @@ async def test_whatever_the_layer_does_every_member_gets_everything_once(
             fanout.offer([published.pop()], 1)
         if chance.random() < 0.2:
             await asyncio.sleep(0)
-    fanout.compare(room.state)
+    fanout.compare(room.row)
     for start, listener in members:
         expected = list(range(start + 1, room.last_seq + 1))
         count = len(expected)

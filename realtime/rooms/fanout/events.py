@@ -7,7 +7,6 @@ below. They may be lost, repeated and reordered: the database decides.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -64,9 +63,7 @@ def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin
             "room": room_id,
             "origin": origin,
             "access_version": access_version,
-            "entries": [
-                [entry.seq, entry.text, entry.connection] for entry in entries[start : start + MESSAGES_PER_EVENT]
-            ],
+            "entries": [list(entry) for entry in entries[start : start + MESSAGES_PER_EVENT]],
         }
         for start in range(0, len(entries), MESSAGES_PER_EVENT)
     ]
@@ -78,7 +75,7 @@ def presence(transition: Transition, origin: str) -> Event:
         "type": "room.presence",
         "room": transition.room_id,
         "origin": origin,
-        "transition": dataclasses.astuple(transition),
+        "transition": list(transition),
     }
 
 

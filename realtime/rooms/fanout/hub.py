@@ -31,6 +31,7 @@ from realtime.rooms.fanout.batcher import Batcher
 from realtime.rooms.fanout.members import Member
 from realtime.rooms.fanout.room import RoomFanout
 from realtime.rooms.limits import limits
+from realtime.rooms.models import Room
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
 from realtime.rooms.store.presence import (
@@ -43,7 +44,7 @@ from realtime.rooms.store.presence import (
     reconcile,
     store_changes,
 )
-from realtime.rooms.store.selectors import Entry, read_states
+from realtime.rooms.store.selectors import Entry
 
 __all__ = ["Hub", "current_hub"]
 
@@ -111,14 +112,14 @@ class Hub:
         """The fan-outs of the rooms in which this process has members."""
         return list(self._fanouts.values())
 
-    async def enter(self, room_id: int, slug: str, closings: int, member: Member) -> RoomFanout:
+    async def enter(self, room: Room, member: Member) -> RoomFanout:
         """Begin to hold for a member what happens in a room, and return the room's fanout."""
         async with self._opening:
             await self._start()
-            fanout = self._fanouts.get(room_id)
+            fanout = self._fanouts.get(room.pk)
             if fanout is None:
-                await self._layer.group_add(events.fanout_group(room_id), self._channel)
-                fanout = self._fanouts[room_id] = RoomFanout(room_id, slug, self.reader, closings)
+                await self._layer.group_add(events.fanout_group(room.pk), self._channel)
+                fanout = self._fanouts[room.pk] = RoomFanout(room, self.reader)
             fanout.enter(member)
         return fanout
 
@@ -301,9 +302,9 @@ class Hub:
         ids = list(self._fanouts)
         for start in range(0, len(ids), ROOMS_PER_QUERY):
             chunk = ids[start : start + ROOMS_PER_QUERY]
-            states = await self.reader.run(read_states, chunk)
+            rooms = await self.reader.run(Room.objects.in_bulk, chunk)
             for room_id in self._fanouts.keys() & set(chunk):
-                self._fanouts[room_id].compare(states.get(room_id))
+                self._fanouts[room_id].compare(rooms.get(room_id))
 
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from realtime.engine import SharedMessage
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
-from realtime.rooms.permissions import Person, RoomFacts, Standing
+from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.store.presence import JOINED, LEFT, Transition
 from realtime.rooms.store.selectors import Entry
 
@@ -27,7 +27,6 @@ class Member:
         person: who it is.
         standing: what the person is to the room.
         access_version: the room's when the standing was looked up.
-        facts: the room's settings then.
         send: queues a message for the connection, without waiting.
         expel: called when the person may not be here any longer.
         capacity: messages that are held; when there are more, they are read from the database later.
@@ -37,7 +36,6 @@ class Member:
     person: Person
     standing: Standing
     access_version: int
-    facts: RoomFacts
     send: Callable[[SharedMessage], None]
     expel: Callable[[], None]
     capacity: int
@@ -50,9 +48,9 @@ class Member:
     covered_from: int | None = None
     held: list[tuple[int | None, SharedMessage]] = field(default_factory=list)
 
-    def renew(self, standing: Standing, facts: RoomFacts, access_version: int) -> None:
-        """Replace the standing, the room's settings and their version by newer ones."""
-        self.standing, self.facts, self.access_version = standing, facts, access_version
+    def renew(self, standing: Standing, access_version: int) -> None:
+        """Replace the standing and its version by newer ones."""
+        self.standing, self.access_version = standing, access_version
 
     def hold(self, entry: Entry, shared: SharedMessage) -> None:
         """Keep a message until the member is live."""

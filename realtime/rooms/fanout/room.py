@@ -27,7 +27,7 @@ from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Standing, decide, standing_from
 from realtime.rooms.protocol import Presence, encode
 from realtime.rooms.store.presence import Transition, read_presence
-from realtime.rooms.store.selectors import AccessState, Entry, RoomState, read_access, read_between, read_tail
+from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
 
 __all__ = ["RoomFanout"]
 
@@ -49,21 +49,19 @@ class RoomFanout:
     """Passes on what happens in a room.
 
     Args:
-        room_id: the room's primary key.
-        slug: the room's name.
+        room: the room. When its counter of closings goes up, every member is expelled.
         reader: where database reads run.
-        closings: the room's counter of closings; when it goes up, every member is expelled.
     """
 
-    def __init__(self, room_id: int, slug: str, reader: DatabaseThreads, closings: int) -> None:
-        self.room_id = room_id
-        self.slug = slug
+    def __init__(self, room: Room, reader: DatabaseThreads) -> None:
+        self.room_id: int = room.pk
+        self.slug = room.slug
         self._reader = reader
-        self._closings = closings
+        self._closings = room.closings
         self._loop = asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
         self._messages: ReorderBuffer[Entry] = ReorderBuffer(limits().held)
-        self._presence = MemberList(room_id)
+        self._presence = MemberList(self.room_id)
         self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
         #: Every message up to this number has been passed on.
         self._passed = 0
@@ -173,15 +171,15 @@ class RoomFanout:
         """Read settings and memberships again, and expel members who may not be here."""
         self._need(_Need.ACCESS)
 
-    def compare(self, state: RoomState | None) -> None:
+    def compare(self, room: Room | None) -> None:
         """Compare with the room's counters, and read what was missed. None: the room is gone."""
-        if state is None:
+        if room is None:
             self._expel_everybody()
             return
-        self._messages.expect(state.last_seq)
-        self._presence.expect(state.presence_version)
-        self._require_access(state.access_version)
-        if state.closings > self._closings:
+        self._messages.expect(room.last_seq)
+        self._presence.expect(room.presence_version)
+        self._require_access(room.access_version)
+        if room.closings > self._closings:
             self._need(_Need.ACCESS)
         self._watch_for_gaps()
 
@@ -323,28 +321,28 @@ class RoomFanout:
     async def _read_access(self) -> None:
         members = self.members
         users = {member.person.user_id for member in members}
-        state = await self._reader.run(read_access, self.room_id, [user for user in users if user is not None])
-        if state.closings > self._closings:
-            self._closings = state.closings
+        room, roles = await self._reader.run(read_access, self.room_id, [user for user in users if user is not None])
+        if room.closings > self._closings:
+            self._closings = room.closings
             self._expel_everybody()
         for member in members:
-            self._check(member, state)
-        self._access_needed = max(self._access_needed, state.access_version)
+            self._check(member, room, roles)
+        self._access_needed = max(self._access_needed, room.access_version)
         # A member who has come meanwhile may have been admitted before the change.
-        self._access_seen = min([state.access_version, *(member.access_version for member in self.members)])
+        self._access_seen = min([room.access_version, *(member.access_version for member in self.members)])
         if self._access_seen < self._access_needed:
             self._needs |= _Need.ACCESS
         self._advance()
 
-    def _check(self, member: Member, state: AccessState) -> None:
+    def _check(self, member: Member, room: Room, roles: dict[int, str]) -> None:
         user_id = member.person.user_id
-        if member.access_version > state.access_version:
-            return  # admitted after this state was read
-        standing = standing_from(member.person.user, state.roles.get(user_id) if user_id is not None else None)
+        if member.access_version > room.access_version:
+            return  # admitted after the room was read
+        standing = standing_from(member.person.user, roles.get(user_id) if user_id is not None else None)
         was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
-        if was_removed or decide(standing, state.facts, Action.READ) is not None:
+        if was_removed or decide(standing, room, Action.READ) is not None:
             self._expel(member)
-        member.renew(standing, state.facts, state.access_version)
+        member.renew(standing, room.access_version)
 
     async def _read_presence(self) -> None:
         self._tell(self._presence.correct(*await self._reader.run(read_presence, self.room_id)))

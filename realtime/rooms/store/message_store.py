@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
-from realtime.rooms.permissions import Action, Person, Refusal, RoomFacts, Standing, decide, standing_from, unknown_room
+from realtime.rooms.permissions import Action, Person, Refusal, Standing, decide, standing_from, unknown_room
 from realtime.rooms.protocol import Chat, encode
 
 __all__ = ["NOT_STORED", "NOT_STORED_YET", "Outcome", "Stored", "Write", "check_content", "lock_rooms", "store_writes"]
@@ -172,7 +172,7 @@ def _refusal(write: Write, room: Room, standings: dict[tuple[int, int], Standing
         standing = standings[room.pk, write.person.user_id]
         if standing is Standing.OUTSIDER and write.standing is not Standing.OUTSIDER:
             return Refusal("not_joined", "You are no longer a member of this room.")
-    return decide(standing, RoomFacts.of(room), Action.POST)
+    return decide(standing, room, Action.POST)
 
 
 def _new_row(write: Write, room: Room, now: datetime.datetime) -> RoomMessage:

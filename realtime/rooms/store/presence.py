@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -36,8 +36,7 @@ class Change:
     state: PresenceState
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A user's first connection has entered a room, or the last one has left it.
 
     ``version`` is the room's ``presence_version`` with this transition.

@@ -9,25 +9,22 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db.models import QuerySet
 
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
-from realtime.rooms.permissions import RoomFacts
 from realtime.rooms.protocol import Chat, Position, encode
 
 __all__ = [
-    "AccessState",
     "Entry",
-    "RoomState",
     "Snapshot",
     "Tail",
     "read_access",
     "read_before",
     "read_between",
     "read_snapshot",
-    "read_states",
     "read_tail",
 ]
 
@@ -35,8 +32,7 @@ __all__ = [
 TAIL_PAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One message as a fan-out passes it on.
 
     Args:
@@ -55,16 +51,15 @@ class Snapshot:
     """What a joining member gets.
 
     Args:
-        seq: everything up to this number is settled by ``messages``; what comes later is live.
+        room: with ``epoch``, ``last_seq`` and ``access_version``. Everything up to ``last_seq`` is settled by
+            ``messages``; what comes later is live. Nothing was stored under a newer ``access_version``.
         messages: oldest first.
         recovered: whether they are exactly what came after the member's position.
-        access_version: the room's; nothing was stored under a newer one.
     """
 
-    seq: int
+    room: Room
     messages: list[Chat]
     recovered: bool
-    access_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +77,6 @@ class Tail:
     last_seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class RoomState:
-    """The counters of a room, which tell a fan-out whether it has missed something."""
-
-    last_seq: int
-    access_version: int
-    presence_version: int
-    closings: int
-
-
-@dataclass(frozen=True, slots=True)
-class AccessState:
-    """Who may do what, as of ``access_version`` or later."""
-
-    facts: RoomFacts
-    access_version: int
-    closings: int
-    roles: dict[int, str]
-
-
 def read_snapshot(room_id: int, since: Position | None) -> Snapshot:
     """Return what a member gets that joins now.
 
@@ -116,9 +91,9 @@ def read_snapshot(room_id: int, since: Position | None) -> Snapshot:
     rows = _visible(room_id).filter(seq__lte=room.last_seq)
     if since is not None and _can_resume(room, since):
         missed = [_chat(room.slug, row) for row in rows.filter(seq__gt=since.seq).order_by("seq")]
-        return Snapshot(room.last_seq, missed, True, room.access_version)
+        return Snapshot(room, missed, recovered=True)
     newest = read_before(room_id, room.slug, room.last_seq + 1, limits().newest)
-    return Snapshot(room.last_seq, newest, False, room.access_version)
+    return Snapshot(room, newest, recovered=False)
 
 
 def read_before(room_id: int, slug: str, before: int | None, limit: int) -> list[Chat]:
@@ -145,23 +120,15 @@ def read_tail(room_id: int, slug: str, after: int) -> Tail:
     return read_between(room_id, slug, after, Room.objects.only("last_seq").get(pk=room_id).last_seq)
 
 
-def read_access(room_id: int, user_ids: Collection[int]) -> AccessState:
-    """Return a room's settings and the roles of some users.
+def read_access(room_id: int, user_ids: Collection[int]) -> tuple[Room, dict[int, str]]:
+    """Return a room and the roles of some users, as of its ``access_version`` or later.
 
     Raises:
         Room.DoesNotExist: if there is no such room.
     """
     room = Room.objects.get(pk=room_id)
     memberships = Membership.objects.filter(room_id=room_id, user_id__in=user_ids).values_list("user_id", "role")
-    return AccessState(RoomFacts.of(room), room.access_version, room.closings, dict(memberships))
-
-
-def read_states(room_ids: Collection[int]) -> dict[int, RoomState]:
-    """Return the counters of rooms by primary key, in one query; a room that is gone is missing."""
-    rows = Room.objects.filter(pk__in=room_ids).values_list(
-        "pk", "last_seq", "access_version", "presence_version", "closings"
-    )
-    return {pk: RoomState(*counters) for pk, *counters in rows}
+    return room, dict(memberships)
 
 
 def _can_resume(room: Room, since: Position) -> bool:
