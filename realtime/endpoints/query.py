@@ -14,8 +14,8 @@ __all__ = ["ConnectQuery", "QueryConsumer"]
 class ConnectQuery(msgspec.Struct):
     """The query string of a handshake; anything missing or malformed is answered with 400."""
 
-    user_id: Annotated[int, msgspec.Meta(ge=0, description="a non-negative integer")]
-    name: Annotated[str, msgspec.Meta(description="any text")]
+    user_id: Annotated[int, msgspec.Meta(ge=0, description="a non-negative integer", examples=[7])]
+    name: Annotated[str, msgspec.Meta(description="any text", examples=["ann"])]
 
 
 class QueryConsumer(EchoConsumer):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from realtime.engine.describe.endpoints import Endpoint, policy_values
-from realtime.engine.describe.schemas import camel_case, describe_messages, json_schemas, members_of
+from realtime.engine.describe.schemas import MessageType, camel_case, json_schemas, members_of
 from realtime.engine.protocol.close import CATALOGUE
 
 __all__ = ["VERSION", "asyncapi_document"]
@@ -72,6 +72,9 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
         protocol: ``ws`` or ``wss``.
     """
     known = list(endpoints)
+    unions = [union for endpoint in known for union in (endpoint.client_messages, endpoint.server_messages)]
+    structs = dict.fromkeys(struct for union in unions for struct in members_of(union))
+    messages = [message for endpoint in known for message in (*endpoint.received, *endpoint.sent)]
     return {
         "asyncapi": _SPECIFICATION,
         "info": {
@@ -85,8 +88,8 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
         "channels": {_channel_name(endpoint): _channel(endpoint) for endpoint in known},
         "operations": dict(operation for endpoint in known for operation in _operations(endpoint)),
         "components": {
-            "messages": _PLAIN_MESSAGES | dict(message for endpoint in known for message in _messages(endpoint)),
-            "schemas": _PLAIN_SCHEMAS | json_schemas(_structs(known)),
+            "messages": _PLAIN_MESSAGES | {message.name: _message(message) for message in messages},
+            "schemas": _PLAIN_SCHEMAS | json_schemas(structs),
             "securitySchemes": _SECURITY_SCHEMES,
         },
         "x-close-codes": [
@@ -115,7 +118,11 @@ def _channel(endpoint: Endpoint) -> dict[str, Any]:
         "title": endpoint.path,
         "summary": endpoint.summary,
         "servers": [_reference("servers", "this")],
-        "messages": {name: _reference("components", "messages", name) for name in _names(endpoint)},
+        "messages": {
+            name: _reference("components", "messages", name)
+            for messages in (endpoint.received, endpoint.sent)
+            for name in _names(messages)
+        },
         "bindings": {"ws": binding},
         "x-authentication": str(endpoint.authentication),
         "x-policy": policy_values(endpoint.policy),
@@ -129,47 +136,32 @@ def _channel(endpoint: Endpoint) -> dict[str, Any]:
 
 def _operations(endpoint: Endpoint) -> Iterable[tuple[str, dict[str, Any]]]:
     channel = _channel_name(endpoint)
-    for action, union in (("receive", endpoint.client_messages), ("send", endpoint.server_messages)):
+    for action, messages in (("receive", endpoint.received), ("send", endpoint.sent)):
         operation: dict[str, Any] = {
             "action": action,
             "title": f"{action.title()} on {endpoint.path}",
             "channel": _reference("channels", channel),
             "summary": f"What the {'client' if action == 'receive' else 'server'} sends on {endpoint.path}.",
-            "messages": [_reference("channels", channel, "messages", name) for name in _message_names(union)],
+            "messages": [_reference("channels", channel, "messages", name) for name in _names(messages)],
         }
         if endpoint.authentication == "required":
             operation["security"] = [_reference("components", "securitySchemes", name) for name in _SECURITY_SCHEMES]
         yield f"{action}{camel_case(endpoint.slug)}", operation
 
 
-def _messages(endpoint: Endpoint) -> Iterable[tuple[str, dict[str, Any]]]:
-    for union in (endpoint.client_messages, endpoint.server_messages):
-        for message in describe_messages(union):
-            yield (
-                message.name,
-                {
-                    "name": message.tag,
-                    "title": message.tag,
-                    "summary": message.summary,
-                    "contentType": "application/json",
-                    "payload": _reference("components", "schemas", message.name),
-                    "examples": [{"payload": dict(message.example)}],
-                },
-            )
+def _message(message: MessageType) -> dict[str, Any]:
+    return {
+        "name": message.tag,
+        "title": message.tag,
+        "summary": message.summary,
+        "contentType": "application/json",
+        "payload": _reference("components", "schemas", message.name),
+        "examples": [{"payload": dict(message.example)}],
+    }
 
 
-def _structs(endpoints: Iterable[Endpoint]) -> list[type]:
-    """Return each struct once, in the order of the endpoints."""
-    unions = [union for endpoint in endpoints for union in (endpoint.client_messages, endpoint.server_messages)]
-    return list(dict.fromkeys(struct for union in unions for struct in members_of(union)))
-
-
-def _names(endpoint: Endpoint) -> list[str]:
-    return list(dict.fromkeys([*_message_names(endpoint.client_messages), *_message_names(endpoint.server_messages)]))
-
-
-def _message_names(union: Any) -> list[str]:
-    return [struct.__name__ for struct in members_of(union)] or list(_PLAIN_MESSAGES)
+def _names(messages: Iterable[MessageType]) -> list[str]:
+    return [message.name for message in messages] or list(_PLAIN_MESSAGES)
 
 
 def _reference(*path: str) -> dict[str, str]:

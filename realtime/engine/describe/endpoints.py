@@ -9,62 +9,24 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from django.conf import settings
-from django.contrib.admindocs.utils import (
-    remove_non_capturing_groups,
-    replace_metacharacters,
-    replace_named_groups,
-    replace_unnamed_groups,
-)
+from django.contrib.admindocs.views import simplify_regex
 from django.urls import URLPattern
-from django.urls.resolvers import RoutePattern
 from django.utils.text import slugify
 
+from realtime.engine.describe.schemas import Field, MessageType, describe_messages
 from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.policy import KIB, MIB, SocketPolicy
 
-__all__ = [
-    "Endpoint",
-    "PolicyFact",
-    "QueryParameter",
-    "describe_endpoints",
-    "policy_facts",
-    "policy_fields",
-    "policy_values",
-]
+__all__ = ["Endpoint", "PolicyFact", "describe_endpoints", "policy_facts", "policy_fields", "policy_values"]
 
 #: ``<room>`` and ``<str:room>`` of a Django route.
 _CONVERTER = re.compile(r"<(?:[^>:]+:)?([^>]+)>")
-
-#: What a parameter is shown with where its type gives no example of its own.
-_EXAMPLES: dict[str, Any] = {"integer": 7, "number": 1.5, "boolean": "true", "string": "ann"}
-
-#: Sizes, so that they are shown in KiB and MiB.
-_SIZE_FIELDS = frozenset({"max_message_size", "max_frame_size", "write_buffer_size", "max_write_buffer_size"})
-_SECOND_FIELDS = frozenset({"ping_interval", "ping_timeout", "idle_timeout", "message_timeout", "close_timeout"})
-
-
-@dataclass(frozen=True, slots=True)
-class QueryParameter:
-    """One parameter of an endpoint's query string.
-
-    Args:
-        name: as it stands in the address.
-        schema: its JSON Schema.
-        required: whether a handshake without it is refused.
-        example: a value that is accepted.
-    """
-
-    name: str
-    schema: Mapping[str, Any]
-    required: bool
-    example: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +68,7 @@ class Endpoint:
     details: tuple[str, ...]
     policy: SocketPolicy
     authentication: str
-    query: tuple[QueryParameter, ...]
+    query: tuple[Field, ...]
     client_messages: Any = None
     server_messages: Any = None
 
@@ -128,35 +90,47 @@ class Endpoint:
         path = Path(inspect.getfile(self.consumer)).resolve()
         return str(path.relative_to(settings.BASE_DIR)) if path.is_relative_to(settings.BASE_DIR) else path.name
 
+    @property
+    def facts(self) -> list[PolicyFact]:
+        """Every field of its policy."""
+        return policy_facts(self.policy)
+
+    @property
+    def received(self) -> list[MessageType]:
+        """What clients send, by type; empty where any text or binary message will do."""
+        return describe_messages(self.client_messages)
+
+    @property
+    def sent(self) -> list[MessageType]:
+        """What the server sends, by type."""
+        return describe_messages(self.server_messages)
+
 
 def describe_endpoints(routes: Iterable[URLPattern] | None = None) -> list[Endpoint]:
     """Return the endpoints of ``routes`` in their order; two routes to one consumer that differ in a slash are one.
 
     Args:
-        routes: those of the project by default; a route whose application is no consumer is left out.
+        routes: the project's by default; a route whose application is no consumer is left out.
     """
     endpoints: dict[tuple[str, type], Endpoint] = {}
     for route in websocket_urlpatterns() if routes is None else routes:
         consumer = getattr(route.callback, "consumer_class", None)
-        if consumer is None:
-            continue
-        path = _path_of(route)
-        endpoints.setdefault((path, consumer), _describe(path, consumer))
+        if consumer is not None:
+            path = "/" + _CONVERTER.sub(r"{\1}", simplify_regex(str(route.pattern))).strip("/")
+            endpoints.setdefault((path, consumer), _describe(path, consumer))
     return list(endpoints.values())
 
 
 def policy_facts(policy: SocketPolicy) -> list[PolicyFact]:
     """Return every field of ``policy`` in the order of its declaration."""
-    defaults = SocketPolicy()
-    return [
-        PolicyFact(name, _readable(name, getattr(policy, name)), getattr(policy, name) != getattr(defaults, name))
-        for name in (field.name for field in dataclasses.fields(policy))
-    ]
+    defaults = policy_values(SocketPolicy())
+    values = policy_values(policy)
+    return [PolicyFact(name, _readable(name, value), value != defaults[name]) for name, value in values.items()]
 
 
 def policy_values(policy: SocketPolicy) -> dict[str, Any]:
     """Return the fields of ``policy`` as JSON values; a predicate becomes its name."""
-    values = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    values = dataclasses.asdict(policy)
     return {
         name: getattr(value, "__name__", "predicate") if callable(value) else value for name, value in values.items()
     }
@@ -169,15 +143,8 @@ def policy_fields() -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", text).replace("``", "") for name, text in fields}
 
 
-def _path_of(route: URLPattern) -> str:
-    text = str(route.pattern)
-    if not isinstance(route.pattern, RoutePattern):
-        text = replace_unnamed_groups(replace_named_groups(remove_non_capturing_groups(text)))
-        text = replace_metacharacters(text)
-    return "/" + _CONVERTER.sub(r"{\1}", text).strip("/")
-
-
 def _describe(path: str, consumer: type) -> Endpoint:
+    queries = describe_messages(getattr(consumer, "query_type", None))
     summary, _, details = inspect.cleandoc(consumer.__doc__ or "").partition("\n")
     return Endpoint(
         slug=slugify(path.replace("/", " ")),
@@ -187,37 +154,25 @@ def _describe(path: str, consumer: type) -> Endpoint:
         details=tuple(" ".join(part.split()) for part in details.strip().split("\n\n") if part.strip()),
         policy=getattr(consumer, "policy", None) or SocketPolicy(),
         authentication=getattr(consumer, "authentication", "none"),
-        query=tuple(_query_parameters(getattr(consumer, "query_type", None))),
+        query=queries[0].fields if queries else (),
         client_messages=getattr(consumer, "client_messages", None),
         server_messages=getattr(consumer, "server_messages", None),
     )
 
 
-def _query_parameters(query_type: type[msgspec.Struct] | None) -> Iterable[QueryParameter]:
-    if query_type is None:
-        return
-    [schema], components = msgspec.json.schema_components([query_type])
-    if "$ref" in schema:
-        schema = components[schema["$ref"].rpartition("/")[2]]
-    for name, property_schema in schema.get("properties", {}).items():
-        examples = property_schema.get("examples") or [_EXAMPLES.get(property_schema.get("type", ""), "1")]
-        yield QueryParameter(name, property_schema, name in schema.get("required", ()), examples[0])
-
-
 def _readable(field: str, value: Any) -> str:
-    if value is None:
-        return "the host itself and ALLOWED_HOSTS" if field == "allowed_origins" else "none"
-    if callable(value):
-        return cast(str, getattr(value, "__name__", "a predicate"))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(value) or "none"
-    if field in _SIZE_FIELDS:
+    match value:
+        case None:
+            return "the host itself and ALLOWED_HOSTS" if field == "allowed_origins" else "none"
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(value) or "none"
+        case str():
+            return value
+    if field.endswith("_size"):
         return _readable_size(value)
-    if field in _SECOND_FIELDS:
-        return f"{value:g} s"
-    return f"{value:g}"
+    return f"{value:g} s" if field.endswith(("_interval", "_timeout")) else f"{value:g}"
 
 
 def _readable_size(size: int) -> str:

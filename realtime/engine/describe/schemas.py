@@ -43,22 +43,26 @@ _TYPESCRIPT = {"integer": "number", "number": "number", "boolean": "boolean", "n
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a message.
+    """One field of a message, or one parameter of a query.
 
     Args:
-        name: as it stands in the JSON.
+        name: as it stands in the JSON, or in the address.
+        schema: its JSON Schema.
         type: its type in TypeScript's notation.
         required: whether a message without it is refused.
+        example: a value that is accepted.
     """
 
     name: str
+    schema: Mapping[str, Any]
     type: str
     required: bool
+    example: Any
 
 
 @dataclass(frozen=True, slots=True)
 class MessageType:
-    """One tagged struct.
+    """One struct.
 
     Args:
         name: name of the struct, unique in its module.
@@ -74,6 +78,11 @@ class MessageType:
     fields: tuple[Field, ...]
     example: Mapping[str, Any]
 
+    @property
+    def text(self) -> str:
+        """The example as JSON."""
+        return json.dumps(self.example, ensure_ascii=False)
+
 
 def members_of(union: Any) -> tuple[type[msgspec.Struct], ...]:
     """Return the structs of a union, of a single struct, or of None."""
@@ -88,7 +97,7 @@ def describe_messages(union: Any) -> list[MessageType]:
     """Describe each struct of a union.
 
     Args:
-        union: tagged structs, for instance ``Join | Leave``; None for none.
+        union: structs, for instance ``Join | Leave``; None for none.
     """
     structs = members_of(union)
     components = _components(structs)
@@ -159,17 +168,21 @@ def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dic
 
 def _describe(struct: type[msgspec.Struct], components: Mapping[str, Any]) -> MessageType:
     schema = components[struct.__name__]
-    tag_field = struct.__struct_config__.tag_field
     return MessageType(
         name=struct.__name__,
         tag=str(struct.__struct_config__.tag),
         summary=_summary(schema),
         fields=tuple(
-            Field(name, _type_name(value, components), name in schema["required"])
-            for name, value in schema["properties"].items()
-            if name != tag_field
+            field for field in _fields(schema, components) if field.name != struct.__struct_config__.tag_field
         ),
         example=_example(schema, components),
+    )
+
+
+def _fields(schema: Mapping[str, Any], components: Mapping[str, Any]) -> tuple[Field, ...]:
+    return tuple(
+        Field(name, value, _type_name(value, components), name in schema["required"], _value(name, value, components))
+        for name, value in schema["properties"].items()
     )
 
 
@@ -182,13 +195,13 @@ def _example(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict[s
     # A message of its tag and one optional field is shown without that field.
     usual = _USUALLY_SENT if len(properties) > 2 else frozenset()
     return {
-        name: _example_value(name, value, components)
+        name: _value(name, value, components)
         for name, value in properties.items()
         if name in schema["required"] or name in usual
     }
 
 
-def _example_value(name: str, schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
+def _value(name: str, schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
     match schema:
         case {"examples": [first, *_]}:
             return first
@@ -199,11 +212,11 @@ def _example_value(name: str, schema: Mapping[str, Any], components: Mapping[str
         case {"properties": _}:
             return _example(schema, components)
         case {"$ref": _}:
-            return _example_value("", components[_referred(schema)], components)
+            return _value("", components[_referred(schema)], components)
         case {"anyOf": [first, *_]}:
-            return _example_value("", first, components)
+            return _value("", first, components)
         case {"items": item}:
-            return [_example_value("", item, components)]
+            return [_value("", item, components)]
     return _EXAMPLES_BY_TYPE.get(schema.get("type", ""), "text")
 
 
@@ -213,9 +226,9 @@ def _interface(name: str, components: Mapping[str, Any], *, may_omit: bool) -> s
     if "enum" in schema:
         return ""
     lines = [f"/** {_summary(schema)} */", f"export interface {name} " + "{"]
-    for field, value in schema["properties"].items():
-        mark = "?" if may_omit and field not in schema["required"] else ""
-        lines.append(f"  {field}{mark}: {_type_name(value, components)};")
+    for field in _fields(schema, components):
+        mark = "?" if may_omit and not field.required else ""
+        lines.append(f"  {field.name}{mark}: {field.type};")
     return "\n".join([*lines, "}", ""])
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Annotated
 
 import msgspec
 import pytest
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path, re_path
+from msgspec import Meta
 
 from realtime.engine.describe.endpoints import describe_endpoints, policy_facts, policy_fields, policy_values
 from realtime.engine.protocol.policy import MIB, SocketPolicy
 
 
 class Query(msgspec.Struct):
-    user_id: int
-    name: str
+    user_id: Annotated[int, Meta(examples=[7])]
+    name: Annotated[str, Meta(examples=["ann"])]
     colour: str = "blue"
 
 
