@@ -28,9 +28,9 @@ from realtime.engine import (
     Message,
     PolicyConsumer,
     SocketPolicy,
+    in_monitor_thread,
 )
 from realtime.engine.auth.revocation import disconnect_channel
-from realtime.engine.services.database import in_monitor_thread
 
 __all__ = ["MonitorConsumer"]
 

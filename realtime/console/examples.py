@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from realtime.engine import MIB
 from realtime.engine.describe.endpoints import Endpoint
 from realtime.engine.describe.schemas import describe_messages
-from realtime.engine.protocol.policy import MIB
 
 __all__ = ["presets_for"]
 

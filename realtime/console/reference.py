@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from realtime.engine import close_codes
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts, policy_fields
 from realtime.engine.describe.schemas import MessageType, describe_messages
-from realtime.engine.protocol.close import CATALOGUE
 
 __all__ = ["reference"]
 
@@ -30,7 +30,7 @@ def reference(request: HttpRequest) -> HttpResponse:
         "endpoints": [_for_template(endpoint) for endpoint in endpoints],
         "protocols": _protocols(endpoints),
         "policy_fields": policy_fields().items(),
-        "close_codes": CATALOGUE.values(),
+        "close_codes": close_codes(),
     }
     return render(request, "console/reference.html", context)
 

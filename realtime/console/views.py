@@ -14,11 +14,11 @@ from django.views.decorators.http import require_safe
 
 from realtime.console.examples import presets_for
 from realtime.console.monitor import announcement_length
+from realtime.engine import close_codes
 from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_facts
 from realtime.engine.describe.scaffold import consumer_source, route_source
 from realtime.engine.describe.schemas import describe_messages
-from realtime.engine.protocol.close import close_codes
 
 __all__ = ["home", "live"]
 

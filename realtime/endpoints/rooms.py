@@ -26,8 +26,8 @@ from realtime.engine import (
     SharedMessage,
     SocketPolicy,
     TokenRejected,
+    verify_access_token,
 )
-from realtime.engine.auth.authentication import verify_access_token
 from realtime.rooms import protocol
 from realtime.rooms.fanout.events import members_group
 from realtime.rooms.fanout.hub import Hub, current_hub

@@ -10,14 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime.engine.auth.authentication import verify_access_token as verify_access_token
     from realtime.engine.auth.identity import Authentication as Authentication
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
+    from realtime.engine.consumers.mailbox import ConsumerMailbox as ConsumerMailbox
     from realtime.engine.consumers.rates import MessageRate as MessageRate
+    from realtime.engine.handshake.addresses import network_of as network_of
+    from realtime.engine.handshake.addresses import request_address as request_address
     from realtime.engine.handshake.router import SocketRouter as SocketRouter
     from realtime.engine.handshake.router import UpgradeRequired as UpgradeRequired
     from realtime.engine.layer import FanoutChannelLayer as FanoutChannelLayer
     from realtime.engine.protocol.close import Advice as Advice
     from realtime.engine.protocol.close import CloseCode as CloseCode
+    from realtime.engine.protocol.close import close_codes as close_codes
     from realtime.engine.protocol.errors import HandshakeRejected as HandshakeRejected
     from realtime.engine.protocol.errors import InvalidMessage as InvalidMessage
     from realtime.engine.protocol.errors import TokenRejected as TokenRejected
@@ -26,6 +31,9 @@ if TYPE_CHECKING:
     from realtime.engine.protocol.policy import KIB as KIB
     from realtime.engine.protocol.policy import MIB as MIB
     from realtime.engine.protocol.policy import SocketPolicy as SocketPolicy
+    from realtime.engine.services.cache import limit_cache as limit_cache
+    from realtime.engine.services.database import DatabaseThreads as DatabaseThreads
+    from realtime.engine.services.database import in_monitor_thread as in_monitor_thread
 
 __version__ = "0.4.0"
 
@@ -34,6 +42,8 @@ _MODULES = {
     "Advice": "protocol.close",
     "Authentication": "auth.identity",
     "CloseCode": "protocol.close",
+    "ConsumerMailbox": "consumers.mailbox",
+    "DatabaseThreads": "services.database",
     "FanoutChannelLayer": "layer",
     "HandshakeRejected": "protocol.errors",
     "InvalidMessage": "protocol.errors",
@@ -47,6 +57,12 @@ _MODULES = {
     "SocketRouter": "handshake.router",
     "TokenRejected": "protocol.errors",
     "UpgradeRequired": "handshake.router",
+    "close_codes": "protocol.close",
+    "in_monitor_thread": "services.database",
+    "limit_cache": "services.cache",
+    "network_of": "handshake.addresses",
+    "request_address": "handshake.addresses",
+    "verify_access_token": "auth.authentication",
 }
 
 __all__ = [*_MODULES, "__version__"]  # noqa: PLE0604  names from the table

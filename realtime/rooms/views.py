@@ -21,9 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
-from realtime.engine.handshake.addresses import network_of, request_address
-from realtime.engine.protocol.close import close_codes
-from realtime.engine.services.cache import limit_cache
+from realtime.engine import close_codes, limit_cache, network_of, request_address
 from realtime.rooms.limits import MAX_PAGE, limits
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (

@@ -11,8 +11,8 @@ import pytest
 import realtime.engine
 from realtime.engine.testing.server import PROJECT_ROOT
 
-#: Names of classes that need Django's models, and so the app registry.
-NEED_APPS = {"Authentication", "PolicyConsumer"}
+#: Names that need Django's models, and so the app registry.
+NEED_APPS = {"Authentication", "PolicyConsumer", "verify_access_token"}
 
 PROGRAM = """
 import sys

@@ -21,11 +21,10 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import Gauge
 
+from realtime.engine import ConsumerMailbox, DatabaseThreads
 from realtime.engine.connections.lease import RENEWAL, current_lease
-from realtime.engine.consumers.mailbox import ConsumerMailbox
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
-from realtime.engine.services.database import DatabaseThreads
 from realtime.rooms.fanout import events
 from realtime.rooms.fanout.batcher import Batcher
 from realtime.rooms.fanout.members import Member

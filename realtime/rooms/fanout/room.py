@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable
 
 from django.db import DatabaseError, InterfaceError
 
-from realtime.engine import SharedMessage
-from realtime.engine.services.database import DatabaseThreads
+from realtime.engine import DatabaseThreads, SharedMessage
 from realtime.rooms.fanout.members import Member, MemberList
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
