@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,15 +60,22 @@ print(json.dumps(answers))
 """
 
 
-def run(folder: Path, *command: str) -> str:
+def run(folder: Path, *command: str, fails: bool = False) -> str:
     """Run a command as a person would, without this run's settings, and with a name for git."""
     hidden = ("DJANGO_", "DATABASE_", "PYTEST_", "GIT_", "MAKE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "Owner", f"GIT_{role}_EMAIL": "owner@example.com"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-4000:]
+    assert (done.returncode != 0) == fails, done.stdout[-8000:] + done.stderr[-4000:]
     return done.stdout
+
+
+def steps() -> list[str]:
+    """Return the commands of "What you have to do" in the newest section of the changelog."""
+    section = (PROJECT_ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
+    blocks = re.findall(r"^```console\n(.*?)^```$", section.partition("### Added")[0], re.DOTALL | re.MULTILINE)
+    return [block.removeprefix("$ ").replace("\n$ ", "\n") for block in blocks]
 
 
 def commit(folder: Path, message: str) -> None:
@@ -115,12 +123,18 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.timeout(1200)
 def test_a_project_of_the_previous_version_is_upgraded_and_works(project: Path) -> None:
     head = run(PROJECT_ROOT, "git", "rev-parse", "HEAD").strip()
-    told = run(project, "make", "upgrade", f"FROM={PROJECT_ROOT}", f"VERSION={head}", f"VENV={sys.prefix}")
+    venv = f"VENV={sys.prefix}"
+    told = run(project, "make", "upgrade", f"FROM={PROJECT_ROOT}", f"VERSION={head}", venv, fails=bool(steps()))
     assert "Everything is staged, nothing is committed" in told
     changed = run(project, "git", "diff", "--cached", "--name-only").split()
     outside = {name for name in changed if not name.startswith(("realtime/engine/", "tests/engine/"))}
     assert outside <= {"requirements.txt", "requirements-tracing.txt", "requirements-dev.txt", "constraints.txt"}
     assert run(project, "git", "diff", "--name-only") == ""
+    for step in steps():
+        run(project, "bash", "-euo", "pipefail", "-c", step)
+    run(project, sys.executable, "manage.py", "check")
+    run(project, sys.executable, "manage.py", "makemigrations", "--check", "--dry-run")
+    run(project, "make", "test", venv)
     assert "<!-- our shop -->" in (project / "templates/realtime/login.html").read_text()
     answers = json.loads(run(project, sys.executable, "-c", ANSWERS).splitlines()[-1])
     refused = {"/ws/auth": 401}
