@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ class GeneratedFileCommand(BaseCommand):
         parser.add_argument("--check", action="store_true", help="write nothing; fail if the file is out of date")
         parser.add_argument("--output", type=Path, default=settings.BASE_DIR / self.path, help="path of the file")
 
+    @abstractmethod
     def content(self) -> str:
         """Return what the file has to hold."""
-        raise NotImplementedError
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Write or check."""
