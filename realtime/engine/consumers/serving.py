@@ -22,7 +22,6 @@ from channels.layers import get_channel_layer
 from realtime.engine.consumers.mailbox import ConsumerMailbox
 from realtime.engine.handshake.denial import deny
 from realtime.engine.monitoring.counters import HANDLER_SECONDS, UNROUTED
-from realtime.engine.monitoring.tracing import UNTRACED, ConnectionTracer
 from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.messages import SharedMessage
@@ -84,13 +83,16 @@ class ServedConsumer(AsyncWebsocketConsumer):
         if not self._has_extension:
             _warn_once(type(self).__qualname__, self.policy.ping_interval)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
-        self._trace: ConnectionTracer = scope.get("trace", UNTRACED)
-        self._mailbox = ConsumerMailbox(self._trace.mail(self.dispatch), self._turn, self._mailbox_failed)
+        trace = scope.get("trace")
+        dispatch = self.dispatch if trace is None else trace.mail(self.dispatch)
+        self._mailbox = ConsumerMailbox(dispatch, self._turn, self._mailbox_failed)
 
     async def _serve(self, receive: Any) -> None:
         turn, clock, untimed = self._turn, time.perf_counter, 0
         # Chosen once: what runs for each message is the plain handler, or the one within a span.
-        handle_event, handle_message = self._trace.events(self.dispatch), self._trace.messages(self.websocket_receive)
+        handle_event, handle_message = self.dispatch, self.websocket_receive
+        if (trace := self.scope.get("trace")) is not None:
+            handle_event, handle_message = trace.events(handle_event), trace.messages(handle_message)
         observe = HANDLER_SECONDS[self.scope.get("endpoint", UNROUTED)].observe
         while True:
             event = await receive()

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TRACING",
-    "UNTRACED",
     "Carrier",
-    "ConnectionTracer",
     "Handler",
     "TracedMessage",
     "batch_span",
@@ -33,28 +31,6 @@ Carrier = dict[str, str]
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
-
-
-class ConnectionTracer:
-    """Makes the spans of one connection. This one makes none; a traced connection has another as ``scope["trace"]``."""
-
-    __slots__ = ()
-
-    def events(self, handle: Handler) -> Handler:
-        """Return a handler that runs ``websocket.connect`` within the handshake's span, and all else as it is."""
-        return handle
-
-    def messages(self, handle: Handler) -> Handler:
-        """Return a handler that runs each message of the client in a span, linked to the handshake's."""
-        return handle
-
-    def mail(self, handle: Handler) -> Handler:
-        """Return a handler that runs each channel-layer message in a span, a child of its sender's."""
-        return handle
-
-
-#: Stands for the tracer of a connection that has none.
-UNTRACED = ConnectionTracer()
 
 
 class _Tracing:

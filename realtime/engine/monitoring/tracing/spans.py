@@ -21,9 +21,9 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from realtime.engine.monitoring.logs import CONNECTION_ID, redact
-from realtime.engine.monitoring.tracing import Application, Carrier, ConnectionTracer, Handler
+from realtime.engine.monitoring.tracing import Application, Carrier, Handler
 
-__all__ = ["OpenTelemetryTracer"]
+__all__ = ["ConnectionTracer", "OpenTelemetryTracer"]
 
 Attributes = dict[str, str | int]
 
@@ -64,8 +64,7 @@ class OpenTelemetryTracer:
         """Return an application that gives each handshake a span, and each connection a ``scope["trace"]``."""
 
         async def traced(scope: dict[str, Any], receive: Any, send: Any) -> None:
-            connection = _Connection(self._tracer, scope)
-            scope["trace"] = connection
+            connection = scope["trace"] = ConnectionTracer(self._tracer, scope)
             try:
                 await application(scope, receive, connection.answering(send))
             finally:
@@ -84,13 +83,7 @@ class OpenTelemetryTracer:
             yield None
             return
         kind = str(message.get("type"))
-        attributes: Attributes = {
-            "messaging.system": "channels",
-            "messaging.operation.name": operation,
-            "messaging.operation.type": "send",
-            "messaging.destination.name": destination,
-            "asgi.event.type": kind,
-        }
+        attributes = _messaging("channels", operation, "send", kind) | {"messaging.destination.name": destination}
         span = self._tracer.start_span(f"{operation} {kind}", kind=SpanKind.PRODUCER, attributes=attributes)
         with _running(span):
             yield self.current()
@@ -130,7 +123,9 @@ class OpenTelemetryTracer:
         return {"trace_id": trace.format_trace_id(context.trace_id), "span_id": trace.format_span_id(context.span_id)}
 
 
-class _Connection(ConnectionTracer):
+class ConnectionTracer:
+    """Makes the spans of one connection, which has it as ``scope["trace"]``."""
+
     __slots__ = ("_is_answered", "_is_handled", "_link", "_scope", "_span", "_tracer")
 
     def __init__(self, tracer: trace.Tracer, scope: dict[str, Any]) -> None:
@@ -150,9 +145,9 @@ class _Connection(ConnectionTracer):
         """A copy of the scope, as middleware may make one, belongs to the same connection."""
         return self
 
-    def __reduce__(self) -> tuple[type[ConnectionTracer], tuple[()]]:
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
         """In another process there is no connection to trace."""
-        return ConnectionTracer, ()
+        return type(None), ()
 
     def answering(self, send: Handler) -> Handler:
         """Return a ``send`` that notes the answer to the handshake."""
@@ -169,6 +164,8 @@ class _Connection(ConnectionTracer):
         return traced
 
     def events(self, handle: Handler) -> Handler:
+        """Return a handler that runs ``websocket.connect`` within the handshake's span, and all else as it is."""
+
         async def traced(event: dict[str, Any]) -> None:
             if event["type"] != "websocket.connect" or self._span is None:
                 await handle(event)
@@ -185,16 +182,13 @@ class _Connection(ConnectionTracer):
         return traced
 
     def messages(self, handle: Handler) -> Handler:
+        """Return a handler that runs each message of the client in a span, linked to the handshake's."""
         route = _route(self._scope)
         name, links, none = f"websocket.receive {route}", [self._link], Context()
-        common: Attributes = {
-            "messaging.system": "websocket",
-            "messaging.operation.name": "websocket.receive",
-            "messaging.operation.type": "process",
+        common = _messaging("websocket", "websocket.receive", "process", "websocket.receive") | {
             "messaging.destination.template": route,
             "network.protocol.name": "websocket",
             "network.io.direction": "receive",
-            "asgi.event.type": "websocket.receive",
         }
 
         async def traced(event: dict[str, Any]) -> None:
@@ -208,6 +202,7 @@ class _Connection(ConnectionTracer):
         return traced
 
     def mail(self, handle: Handler) -> Handler:
+        """Return a handler that runs each channel-layer message in a span, a child of its sender's."""
         return _traced_mail(self._tracer, handle, [self._link])
 
     def end(self) -> None:
@@ -244,12 +239,7 @@ def _traced_mail(tracer: trace.Tracer, handle: Handler, links: Sequence[Link]) -
             await handle(message)
             return
         context, kind = _extracted(carrier), str(message.get("type"))
-        attributes: Attributes = {
-            "messaging.system": "channels",
-            "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "asgi.event.type": kind,
-        }
+        attributes = _messaging("channels", "process", "process", kind)
         span = tracer.start_span(
             f"process {kind}", context=context, kind=SpanKind.CONSUMER, links=links, attributes=attributes
         )
@@ -283,6 +273,16 @@ def _running(span: Span, context: Context | None = None, *, end: bool = True) ->
 
 def _extracted(carrier: Carrier | None) -> Context:
     return propagate.extract(carrier or {}, context=Context())
+
+
+def _messaging(system: str, operation: str, kind: str, event: str) -> Attributes:
+    """Return what every message has (semantic conventions for messaging)."""
+    return {
+        "messaging.system": system,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": kind,
+        "asgi.event.type": event,
+    }
 
 
 def _route(scope: Mapping[str, Any]) -> str:

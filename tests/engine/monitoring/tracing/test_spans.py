@@ -112,7 +112,7 @@ def everything(spans: list[ReadableSpan]) -> str:
 
 async def test_scope_of_a_traced_connection_can_be_copied_and_pickled(spans, connect):
     async def copying(scope, receive, send):
-        assert pickle.loads(pickle.dumps(scope))["trace"].mail(send) is send
+        assert pickle.loads(pickle.dumps(scope))["trace"] is None
         await Talkative.as_asgi()(copy.deepcopy(scope), receive, send)
 
     connection = connect(trace_handshakes(copying), path="/ws/talk", extensions={})
