@@ -14,30 +14,26 @@ logged within a span carries ``trace_id`` and ``span_id``.
 
 from __future__ import annotations
 
-import datetime
 import json
 import logging
 import re
-import secrets
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
-
-from realtime.engine.monitoring.tracing import TRACING
 
 __all__ = [
     "ACCESS",
     "CONNECTION_ID",
+    "CONTEXT",
     "JsonFormatter",
     "KeyValueFormatter",
     "TextFormatter",
     "WithoutQuery",
     "event",
     "log_action",
-    "log_close",
     "log_refusal",
-    "new_connection_id",
     "redact",
     "without_query",
 ]
@@ -50,8 +46,8 @@ HANDSHAKE = logging.getLogger("realtime.handshake")
 #: The connection whose application is running; empty outside of one.
 CONNECTION_ID: ContextVar[str] = ContextVar("connection_id", default="")
 
-#: Closes that somebody should look at, if there are many of them: the peer broke a rule or could not keep up.
-NOTABLE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1013})
+#: What else each line says of where it was logged: functions that return fields. Tracing adds one.
+CONTEXT: list[Callable[[], Mapping[str, str]]] = []
 
 #: Requests of monitors, every few seconds.
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -64,11 +60,6 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"[^\s\"=]+")
-
-
-def new_connection_id() -> str:
-    """Return an id that is unique in practice: 48 bits in hexadecimal."""
-    return secrets.token_hex(6)
 
 
 def redact(line: str) -> str:
@@ -95,12 +86,6 @@ def event(logger: logging.Logger, level: int, name: str, /, **fields: Any) -> No
         logger.log(level, "%s", message, extra={"event": name, "fields": fields}, stacklevel=2)
 
 
-def log_close(connection: str, path: str, code: int, reason: str, by: str, seconds: float) -> None:
-    """Log the end of an accepted connection."""
-    level = logging.WARNING if code in NOTABLE_CODES and by == "server" else logging.INFO
-    event(ACCESS, level, "closed", connection=connection, code=code, reason=reason, by=by, seconds=seconds, path=path)
-
-
 def log_refusal(
     status: int, cause: str, path: bytes, headers: Iterable[tuple[bytes, bytes]], *, connection: str = ""
 ) -> None:
@@ -113,21 +98,11 @@ def log_refusal(
         headers: names in lower case; ``Origin`` and ``Host`` are logged.
         connection: id of the connection, where there is one already.
     """
-    identity = {"connection": connection} if connection else {}
+    fields: dict[str, Any] = {"connection": connection} if connection else {}
     values = {name: value.decode("latin-1")[:MAX_HEADER] for name, value in headers}
-    origin, host = values.get(b"origin", ""), values.get(b"host", "")
-    target = without_query(path.decode("latin-1"))[:MAX_HEADER]
-    event(
-        HANDSHAKE,
-        logging.WARNING,
-        "handshake refused",
-        **identity,
-        status=status,
-        cause=cause,
-        origin=origin,
-        host=host,
-        path=target,
-    )
+    fields |= {"status": status, "cause": cause, "origin": values.get(b"origin", ""), "host": values.get(b"host", "")}
+    fields["path"] = without_query(path.decode("latin-1"))[:MAX_HEADER]
+    event(HANDSHAKE, logging.WARNING, "handshake refused", **fields)
 
 
 def log_action(protocol: str, action: str, details: Mapping[str, Any]) -> None:
@@ -178,6 +153,10 @@ class TextFormatter(logging.Formatter):
 class KeyValueFormatter(logging.Formatter):
     """``key=value`` pairs on one line; a traceback is one quoted value."""
 
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         return redact(self.line(self._entry(record)))
@@ -187,18 +166,10 @@ class KeyValueFormatter(logging.Formatter):
         return " ".join(f"{key}={_word(value)}" for key, value in entry.items())
 
     def _entry(self, record: logging.LogRecord) -> dict[str, Any]:
-        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        entry: dict[str, Any] = {"time": self.formatTime(record), "level": record.levelname, "logger": record.name}
+        entry |= _context()
         own = getattr(record, "fields", None)
-        entry: dict[str, Any] = {
-            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "level": record.levelname,
-            "logger": record.name,
-            **_context(),
-        }
-        if own is None:
-            entry["message"] = record.getMessage()
-        else:
-            entry |= {"event": getattr(record, "event", ""), **own}
+        entry |= {"message": record.getMessage()} if own is None else {"event": getattr(record, "event", ""), **own}
         if record.exc_info and record.exc_info[0] is not None:
             entry["exception"] = self.formatException(record.exc_info)
         return entry
@@ -213,10 +184,12 @@ class JsonFormatter(KeyValueFormatter):
 
 
 def _context() -> dict[str, str]:
-    """Return the connection and the span in which something is logged."""
+    """Return the connection in which something is logged, and what ``CONTEXT`` adds."""
     connection = CONNECTION_ID.get()
     context = {"connection": connection} if connection else {}
-    return context if TRACING.tracer is None else {**context, **TRACING.tracer.identifiers()}
+    for fields in CONTEXT:
+        context |= fields()
+    return context
 
 
 def _word(value: Any) -> str:

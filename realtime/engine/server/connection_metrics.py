@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from typing import Any
 
-from realtime.engine.monitoring.logs import ACCESS, event, log_close, log_refusal, new_connection_id
+from realtime.engine.monitoring.logs import ACCESS, event, log_refusal
 from realtime.engine.protocol.connection import BY_APPLICATION, Connection
 from realtime.engine.protocol.state import State
 
 __all__ = ["ConnectionMetrics"]
+
+#: Closes that somebody should look at, if there are many of them: the peer broke a rule or could not keep up.
+NOTABLE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1013})
 
 
 class ConnectionMetrics:
@@ -22,7 +26,7 @@ class ConnectionMetrics:
     __slots__ = ("_client", "_is_answered", "_is_open", "_path", "_scope", "_since", "id")
 
     def __init__(self, scope: dict[str, Any], now: float) -> None:
-        self.id = new_connection_id()
+        self.id = secrets.token_hex(6)  # 48 bits: unique in practice
         client = scope.get("client")
         self._client = "" if client is None else str(client[0])
         self._path: str = scope["path"]
@@ -39,8 +43,11 @@ class ConnectionMetrics:
         if self._is_open and connection.closed_with is not None:
             self._is_open = False
             code, reason = connection.closed_with
-            connection.traffic.closed(code, connection.closed_by)
-            log_close(self.id, self._path, code, reason, connection.closed_by, now - self._since)
+            by = connection.closed_by
+            connection.traffic.closed(code, by)
+            level = logging.WARNING if code in NOTABLE_CODES and by == "server" else logging.INFO
+            fields = {"code": code, "reason": reason, "by": by, "seconds": now - self._since, "path": self._path}
+            event(ACCESS, level, "closed", connection=self.id, **fields)
 
     def _answered(self, connection: Connection) -> None:
         if connection.refusal is not None:

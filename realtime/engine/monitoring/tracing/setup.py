@@ -12,6 +12,7 @@ import sys
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from realtime.engine.monitoring.logs import CONTEXT
 from realtime.engine.monitoring.tracing import TRACING
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def start() -> None:
         from realtime.engine.monitoring.tracing.spans import OpenTelemetryTracer
 
         TRACING.tracer = OpenTelemetryTracer(provider)
+        CONTEXT.append(TRACING.tracer.identifiers)
 
 
 def _existing_provider() -> TracerProvider | None:

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Tracer
 
+from realtime.engine.monitoring import logs
 from realtime.engine.monitoring.tracing import TRACING
 from realtime.engine.monitoring.tracing.spans import OpenTelemetryTracer
 
@@ -47,6 +48,8 @@ class Spans:
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spans]:
     """Trace during the test."""
     recorded = Spans()
-    monkeypatch.setattr(TRACING, "tracer", OpenTelemetryTracer(recorded.provider))
+    tracer = OpenTelemetryTracer(recorded.provider)
+    monkeypatch.setattr(TRACING, "tracer", tracer)
+    monkeypatch.setattr(logs, "CONTEXT", [tracer.identifiers])
     yield recorded
     recorded.provider.shutdown()
