@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from realtime.rooms.models import Attendance, Room
-from realtime.rooms.store.presence import Change, Transition, processes_present, read_presence, reap_process, reconcile
+from realtime.rooms.store.presence import Change, Transition, processes_present, read_presence, reconcile
 from realtime.rooms.store.presence import store_changes as store
 
 pytestmark = pytest.mark.django_db
@@ -89,15 +89,15 @@ def test_a_process_that_has_ended_is_reaped_once(room: Room) -> None:
     store([change(room, "a", "1", "joined"), change(room, "b", "2", "joined", THERE)])
     store([change(room, "a", "3", "joined", THERE)])
     assert processes_present() == {HERE, THERE}
-    assert told(reap_process(THERE)) == [("b", "left", 3)]
-    assert reap_process(THERE) == []
+    assert told(reconcile(THERE, [])) == [("b", "left", 3)]
+    assert reconcile(THERE, []) == []
     assert read_presence(room.pk) == (3, {"a": "a"})
 
 
 def test_a_process_that_was_reaped_by_mistake_comes_back(room: Room) -> None:
     present = [change(room, "a", "1", "joined"), change(room, "b", "2", "joined")]
     store(present)
-    reap_process(HERE)
+    reconcile(HERE, [])
     assert told(reconcile(HERE, present)) == [("a", "joined", 5), ("b", "joined", 6)]
     assert reconcile(HERE, present) == []
 

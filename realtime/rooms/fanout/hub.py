@@ -39,7 +39,6 @@ from realtime.rooms.store.presence import (
     Change,
     Transition,
     processes_present,
-    reap_process,
     reconcile,
     store_changes,
 )
@@ -308,7 +307,7 @@ class Hub:
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)
         for process in present - await self._lease.processes():
-            self._tell_transitions(await self._storing.run(reap_process, process))
+            self._tell_transitions(await self._storing.run(reconcile, process, []))
 
     async def _reconcile(self) -> None:
         """Make the rows of this process equal to its members."""
