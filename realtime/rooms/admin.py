@@ -16,6 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal
@@ -49,21 +50,7 @@ class RoomAdmin(admin.ModelAdmin):
     list_display = ("slug", "title", "is_public", "is_archived", "message_count", "online")
     list_filter = ("is_public", "is_archived")
     search_fields = ("slug", "title")
-    fields = (
-        "slug",
-        "title",
-        "is_public",
-        "anonymous_may_read",
-        "anonymous_may_post",
-        "is_archived",
-        "member_limit",
-        "epoch",
-        "created_by",
-        "created_at",
-        "message_count",
-        "who_is_online",
-    )
-    readonly_fields = ("epoch", "created_by", "created_at", "message_count", "who_is_online")
+    readonly_fields = ("slug", "epoch", "created_by", "created_at", "message_count", "who_is_online")
     inlines = (MembershipInline,)
     actions = ("archive", "reopen", "close", "announce")
 
@@ -72,8 +59,8 @@ class RoomAdmin(admin.ModelAdmin):
         return super().get_queryset(request).annotate(_online=Count("attendances__key", distinct=True))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Room | None = None) -> Any:
-        """Keep the name of a room that exists: clients use it."""
-        return self.readonly_fields if obj is None else ("slug", *self.readonly_fields)
+        """Keep the name of a room that exists: clients use it. A new one has nothing else to show."""
+        return () if obj is None else self.readonly_fields
 
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
@@ -85,10 +72,8 @@ class RoomAdmin(admin.ModelAdmin):
         return summary, {"rooms": len(rooms), "messages": count}, set(), []
 
     @admin.display(description="messages", ordering="last_seq")
-    def message_count(self, room: Room) -> SafeString | int:
+    def message_count(self, room: Room) -> SafeString:
         """Return the number of messages, as a link to them."""
-        if room._state.adding:
-            return 0
         address = reverse("admin:rooms_roommessage_changelist")
         return format_html('<a href="{}?room__id__exact={}">{}</a>', address, room.pk, room.last_seq)
 
@@ -100,30 +85,24 @@ class RoomAdmin(admin.ModelAdmin):
     @admin.display(description="online now")
     def who_is_online(self, room: Room) -> str:
         """Return the names of the people in the room."""
-        if room._state.adding:
-            return ""
         return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or "nobody"
 
     @admin.action(description="Archive: nobody may write any more", permissions=["change"])
     def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Make rooms read-only."""
-        names = _names(rooms)
-        rooms.update(is_archived=True)
-        messages.success(request, f"Archived: {names}.")
+        messages.success(request, f"Rooms archived: {rooms.update(is_archived=True)}.")
 
     @admin.action(description="Reopen archived rooms", permissions=["change"])
     def reopen(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Let members write again."""
-        names = _names(rooms)
-        rooms.update(is_archived=False)
-        messages.success(request, f"Reopened: {names}.")
+        messages.success(request, f"Rooms reopened: {rooms.update(is_archived=False)}.")
 
     @admin.action(description="Close: archive, and put everybody out", permissions=["change"])
     def close(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Archive rooms and end every connection's stay in them."""
         for room in rooms:
             close_room(room)
-        messages.success(request, f"Closed: {_names(rooms)}.")
+        messages.success(request, f"Rooms closed: {len(rooms)}.")
 
     @admin.action(description="Announce something to the members", permissions=["change"])
     def announce(self, request: HttpRequest, rooms: QuerySet[Room]) -> HttpResponse | None:
@@ -175,7 +154,7 @@ class RoomMessageAdmin(admin.ModelAdmin):
     @admin.display(description="content")
     def excerpt(self, message: RoomMessage) -> str:
         """Return the beginning of the text."""
-        return message.content if len(message.content) <= EXCERPT else f"{message.content[:EXCERPT]}…"
+        return Truncator(message.content).chars(EXCERPT)
 
     @admin.action(description="Hide from the members", permissions=["hide"])
     def hide(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
@@ -186,7 +165,3 @@ class RoomMessageAdmin(admin.ModelAdmin):
     def show(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
         """Bring messages back into the history."""
         messages.success(request, f"Shown again: {set_hidden(rows, hidden=False)}.")
-
-
-def _names(rooms: QuerySet[Room]) -> str:
-    return ", ".join(room.slug for room in rooms)

@@ -144,6 +144,21 @@ def test_saving_a_form_that_was_opened_before_the_last_message_keeps_the_numberi
     assert (fresh.title, fresh.last_seq, fresh.access_version) == ("changed", 1, 1)
 
 
+def test_a_room_is_made_and_shown_and_keeps_its_name(staff: Client) -> None:
+    path = f"{LISTS['rooms']}add/"
+    assert "epoch" not in staff.get(path).content.decode()
+    inline = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
+    staff.post(path, {"slug": "room", "title": "Ours", **inline})
+    room = Room.objects.get(slug="room")
+    Attendance.objects.create(room=room, process=uuid.uuid4(), connection="c", key="k", name="bob")
+    path = f"{LISTS['rooms']}{room.pk}/change/"
+    page = staff.get(path).content.decode()
+    assert all(shown in page for shown in (str(room.epoch), "bob", f"room__id__exact={room.pk}"))
+    staff.post(path, {"slug": "other", "title": "Theirs", **inline})
+    room.refresh_from_db()
+    assert (room.slug, room.title) == ("room", "Theirs")
+
+
 def test_memberships_stand_in_the_room(staff: Client) -> None:
     room = Room.objects.create(slug="room")
     user = User.objects.create(username="bob")
