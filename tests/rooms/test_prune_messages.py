@@ -66,6 +66,7 @@ def test_the_command_prunes_in_batches_and_tells_how_far_it_is(room: Room) -> No
     assert [line for line in out.getvalue().splitlines() if line.startswith("old:")] == [
         "old: 8 deleted",
         "old: 16 deleted",
+        "old: 20 deleted",
     ]
     assert "Deleted 20 messages" in out.getvalue()
 

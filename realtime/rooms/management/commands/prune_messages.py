@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from realtime.rooms.models import Room
@@ -33,21 +34,18 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prune, and say how far it is."""
-        if options["days"] < 0 or options["keep"] < 0 or options["batch"] < 1 or options["pause"] < 0:
+        if min(options["days"], options["keep"], options["pause"]) < 0 or options["batch"] < 1:
             raise CommandError("--days, --keep and --pause are not negative, --batch is at least 1.")
         before = timezone.now() - datetime.timedelta(days=options["days"])
-        total = 0
-        for room in self._rooms(options["room"]):
-            total += self._prune(room, before, options)
+        total = sum(self._prune(room, before, options) for room in self._rooms(options["room"]))
         verb = "Would delete" if options["dry_run"] else "Deleted"
         self.stdout.write(self.style.SUCCESS(f"{verb} {total} messages from before {before:%Y-%m-%d %H:%M} UTC."))
 
-    def _rooms(self, slugs: list[str] | None) -> list[Room]:
+    def _rooms(self, slugs: list[str] | None) -> QuerySet[Room]:
         if slugs is None:
-            return list(Room.objects.order_by("slug"))
-        rooms = list(Room.objects.filter(slug__in=slugs).order_by("slug"))
-        unknown = set(slugs) - {room.slug for room in rooms}
-        if unknown:
+            return Room.objects.all()
+        rooms = Room.objects.filter(slug__in=slugs)
+        if unknown := set(slugs) - {room.slug for room in rooms}:
             raise CommandError(f"There is no room {', '.join(sorted(unknown))}.")
         return rooms
 
@@ -58,9 +56,6 @@ class Command(BaseCommand):
         deleted = 0
         while count := prune_room(room, bound, options["batch"]):
             deleted += count
-            if options["verbosity"] > 1 or count == options["batch"]:
-                self.stdout.write(f"{room.slug}: {deleted} deleted")
-            if count < options["batch"]:
-                break
+            self.stdout.write(f"{room.slug}: {deleted} deleted")
             time.sleep(options["pause"])
         return deleted
