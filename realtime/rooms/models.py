@@ -53,10 +53,9 @@ class RoomQuerySet(models.QuerySet["Room"]):
         if self.RIGHTS.isdisjoint(values):
             return super().update(**values)
         with transaction.atomic(using=self.db):
-            room_ids = list(self.order_by().values_list("pk", flat=True))
-            count = super().update(**values)
-            raise_access_version(room_ids)
-        return count
+            for room_id in self.order_by().values_list("pk", flat=True):
+                _announce(room_id)
+            return super().update(access_version=F("access_version") + 1, **values)
 
 
 class Room(models.Model):
