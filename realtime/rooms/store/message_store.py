@@ -139,25 +139,21 @@ def _store_in_one_transaction(writes: Sequence[Write], perhaps_stored: Sequence[
     with transaction.atomic():
         rooms = lock_rooms(write.room_id for write in writes)
         known = _known_messages(perhaps_stored)
-        standings = _current_standings(writes, rooms)
+        roles = _changed_roles(writes, rooms)
         now = timezone.now()
         rows: list[RoomMessage] = []
         outcomes: list[Outcome] = []
         for write in writes:
-            room = rooms.get(write.room_id)
-            if room is None:
-                outcomes.append(unknown_room(write.slug))
-                continue
-            refusal = _refusal(write, room, standings)
+            refusal = _refusal(write, rooms.get(write.room_id), roles)
             if refusal is not None:
                 outcomes.append(refusal)
                 continue
-            place = room.pk, write.idempotency_key
-            row = known.get(place)
-            is_repeat = row is not None
-            if row is None:
-                row = known[place] = _new_row(write, room, now)
-                rows.append(row)
+            room, place = rooms[write.room_id], (write.room_id, write.idempotency_key)
+            is_repeat = place in known
+            if not is_repeat:
+                known[place] = _new_row(write, room, now)
+                rows.append(known[place])
+            row = known[place]
             chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
             outcomes.append(Stored(row.seq, row.at, encode(chat), room.access_version, is_repeat))
         RoomMessage.objects.bulk_create(rows)
@@ -166,10 +162,12 @@ def _store_in_one_transaction(writes: Sequence[Write], perhaps_stored: Sequence[
     return outcomes
 
 
-def _refusal(write: Write, room: Room, standings: dict[tuple[int, int], Standing]) -> Refusal | None:
+def _refusal(write: Write, room: Room | None, roles: dict[tuple[int, int | None], str]) -> Refusal | None:
+    if room is None:
+        return unknown_room(write.slug)
     standing = write.standing
-    if room.access_version != write.access_version and write.person.user_id is not None:
-        standing = standings[room.pk, write.person.user_id]
+    if room.access_version != write.access_version:
+        standing = standing_from(write.person.user, roles.get((room.pk, write.person.user_id)))
         if standing is Standing.OUTSIDER and write.standing is not Standing.OUTSIDER:
             return Refusal("not_joined", "You are no longer a member of this room.")
     return decide(standing, room, Action.POST)
@@ -190,8 +188,6 @@ def _new_row(write: Write, room: Room, now: datetime.datetime) -> RoomMessage:
 
 
 def _known_messages(writes: Sequence[Write]) -> dict[tuple[int, str], RoomMessage]:
-    if not writes:
-        return {}
     rows = RoomMessage.objects.filter(
         room_id__in={write.room_id for write in writes},
         idempotency_key__in=[write.idempotency_key for write in writes],
@@ -199,19 +195,14 @@ def _known_messages(writes: Sequence[Write]) -> dict[tuple[int, str], RoomMessag
     return {(row.room_id, row.idempotency_key): row for row in rows}
 
 
-def _current_standings(writes: Sequence[Write], rooms: dict[int, Room]) -> dict[tuple[int, int], Standing]:
-    """Look up what authors are to rooms in which something has changed since they were admitted."""
-    users = {
-        (write.room_id, write.person.user_id): write.person.user
+def _changed_roles(writes: Sequence[Write], rooms: dict[int, Room]) -> dict[tuple[int, int | None], str]:
+    """Read the roles of authors in rooms in which something has changed since they were admitted."""
+    outdated = [
+        write
         for write in writes
-        if write.person.user_id is not None
-        and write.room_id in rooms
-        and rooms[write.room_id].access_version != write.access_version
-    }
-    if not users:
-        return {}
+        if write.room_id in rooms and rooms[write.room_id].access_version != write.access_version
+    ]
     memberships = Membership.objects.filter(
-        room_id__in={room_id for room_id, _ in users}, user_id__in={user_id for _, user_id in users}
+        room_id__in={write.room_id for write in outdated}, user_id__in={write.person.user_id for write in outdated}
     )
-    roles = {(membership.room_id, membership.user_id): membership.role for membership in memberships}
-    return {place: standing_from(user, roles.get(place)) for place, user in users.items()}
+    return {(membership.room_id, membership.user_id): membership.role for membership in memberships}
