@@ -6,7 +6,6 @@ The rooms are an app that a project may have removed. They are imported only whe
 from __future__ import annotations
 
 import datetime
-import uuid
 from typing import Annotated, Any
 
 from django.apps import apps
@@ -195,7 +194,7 @@ def announce(user: Any, slug: str, content: str) -> Done | Refused:
     if not has_rooms():
         return Refused(detail="This project has no rooms.")
     from realtime.rooms.models import Room
-    from realtime.rooms.permissions import Person, Refusal
+    from realtime.rooms.permissions import Refusal
     from realtime.rooms.services import post_message
 
     if not user.has_perm("rooms.change_room"):
@@ -203,7 +202,7 @@ def announce(user: Any, slug: str, content: str) -> Done | Refused:
     room = Room.objects.filter(slug=slug).first()
     if room is None:
         return Refused(detail=f"There is no room {slug[:80]!r}.")
-    outcome = post_message(room, Person.of(user, uuid.uuid4().hex), content)
+    outcome = post_message(room, user, content)
     if isinstance(outcome, Refusal):
         return Refused(detail=outcome.detail)
     return Done(detail=f"Announced in {room.slug} as message {outcome.seq}.")

@@ -5,7 +5,6 @@ List pages cost the same number of queries for any number of rows: counts come f
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django import forms
@@ -19,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from realtime.rooms.models import Membership, Room, RoomMessage
-from realtime.rooms.permissions import Person, Refusal
+from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
 
 __all__ = ["MembershipInline", "RoomAdmin", "RoomMessageAdmin"]
@@ -111,9 +110,8 @@ class RoomAdmin(admin.ModelAdmin):
         if not form.is_valid():
             context = {**self.admin_site.each_context(request), "form": form, "rooms": rooms, "opts": self.model._meta}
             return TemplateResponse(request, "admin/rooms/announce.html", {**context, "title": "Announce"})
-        person = Person.of(request.user, uuid.uuid4().hex)
         for room in rooms:
-            outcome = post_message(room, person, form.cleaned_data["content"])
+            outcome = post_message(room, request.user, form.cleaned_data["content"])
             if isinstance(outcome, Refusal):
                 messages.error(request, f"{room.slug}: {outcome.detail}")
             else:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from realtime.rooms.limits import MAX_REF
 from realtime.rooms.models import Membership, Room, RoomMessage
 
-__all__ = ["MembershipSerializer", "MessageSerializer", "PostSerializer", "RoomSerializer"]
+__all__ = ["MembershipSerializer", "MessageSerializer", "RoomSerializer"]
 
 
 class RoomSerializer(serializers.ModelSerializer[Room]):
@@ -43,22 +43,19 @@ class RoomSerializer(serializers.ModelSerializer[Room]):
 
 
 class MessageSerializer(serializers.ModelSerializer[RoomMessage]):
-    """A message, with the names that the socket uses."""
+    """A message, with the names and the rules of the socket: ``post_message()`` checks the text."""
 
     room = serializers.CharField(source="room.slug", read_only=True)
     user = serializers.CharField(source="name", read_only=True)
+    content = serializers.CharField(trim_whitespace=False, allow_blank=True)
+    ref = serializers.CharField(
+        max_length=MAX_REF, required=False, write_only=True, help_text="A repeated request is one message."
+    )
 
     class Meta:
         model = RoomMessage
-        fields = ["room", "seq", "user", "content", "at"]
-        read_only_fields = fields
-
-
-class PostSerializer(serializers.Serializer[Any]):
-    """What a client posts; the rules of the text are those of the socket."""
-
-    content = serializers.CharField(trim_whitespace=False, allow_blank=True)
-    ref = serializers.CharField(max_length=MAX_REF, required=False, help_text="A repeated request is one message.")
+        fields = ["room", "seq", "user", "content", "at", "ref"]
+        read_only_fields = ["seq", "at"]
 
 
 class MembershipSerializer(serializers.ModelSerializer[Membership]):

@@ -5,13 +5,15 @@ Synchronous; runs in a database thread, a view, an admin action or a command. Co
 
 from __future__ import annotations
 
+import bisect
 import datetime
 import functools
 import math
-from collections.abc import Callable
+import uuid
+from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -37,7 +39,7 @@ __all__ = [
     "PRUNE_BATCH",
     "admit",
     "close_room",
-    "create_within_quota",
+    "create_room",
     "oldest_kept",
     "post_message",
     "prune_room",
@@ -68,53 +70,41 @@ def admit(user: AnyUser, slug: str, address: str) -> tuple[Room, Standing] | Ref
     if room is None:
         if not may_create(user):
             return unknown_room(slug)
-        created = _create_room(user, slug, address)
+        # In a room that an anonymous user makes, anonymous users may write.
+        created = create_room(user, address, slug, anonymous_may_post=not user.is_authenticated)
         if isinstance(created, Refusal):
             return created
-        room = created
+        room, _ = created
     standing = standing_of(user, room)
     if standing is Standing.OUTSIDER and room.is_public:
         return _enrol(user, room)
     return decide(standing, room, Action.READ) or (room, standing)
 
 
-def _create_room(user: AnyUser, slug: str, address: str) -> Room | Refusal:
-    """Make a public room, or return the one that somebody else has made at the same moment.
-
-    In a room that an anonymous user makes, anonymous users may write.
-    """
-    create = functools.partial(Room.objects.create, slug=slug, anonymous_may_post=not user.is_authenticated)
-    try:
-        room = create_within_quota(user, address, create)
-    except IntegrityError:
-        return Room.objects.get(slug=slug)
-    return room if isinstance(room, Refusal) else Room.objects.get(pk=room.pk)
-
-
 @transaction.atomic
-def create_within_quota(user: AnyUser, address: str, create: Callable[..., Room]) -> Room | Refusal:
-    """Make a room, unless that is one too many. A user becomes its moderator; staff may make any number.
+def create_room(user: AnyUser, address: str, slug: str, **fields: Any) -> tuple[Room, bool] | Refusal:
+    """Make a room, unless it is one too many. A user becomes its moderator; staff may make any number.
 
     Args:
         user: a user, or ``AnonymousUser``.
         address: the client's, as limits count it. It is not stored.
-        create: makes the room with the fields ``created_by`` and ``quota_key``.
-
-    Raises:
-        IntegrityError: if there is a room of this name.
+        slug: the name. The room that has it is returned with False, a new one with True.
+        fields: the settings of a new room.
     """
-    if user.is_authenticated:
-        key = Person.of(user, "").key
-    else:
+    author = user if user.is_authenticated else None
+    if author is None:
         key = salted_hmac("realtime.rooms.quota", address, algorithm="sha256").hexdigest()
+    else:
+        key = Person.of(author, "").key
     if not getattr(user, "is_staff", False) and settings.REALTIME_ROOMS_PER_HOUR > 0:
         refusal = _over_quota(key, settings.REALTIME_ROOMS_PER_HOUR)
         if refusal is not None:
             return refusal
-    room = create(quota_key=key, created_by=user if user.is_authenticated else None)
-    if user.is_authenticated:
-        Membership.objects.create(room=room, user=user, role=Role.MODERATOR)  # type: ignore[misc]
-    return room
+    fields |= {"quota_key": key, "created_by": author}
+    room, is_new = Room.objects.get_or_create(slug=slug, defaults=fields)
+    if is_new and author is not None:
+        Membership.objects.create(room=room, user=author, role=Role.MODERATOR)  # type: ignore[misc]
+    return room, is_new
 
 
 def _over_quota(key: str, limit: int) -> Refusal | None:
@@ -131,38 +121,36 @@ def _over_quota(key: str, limit: int) -> Refusal | None:
     return Refusal("rate_limited", detail, retry_after=math.ceil((blocking + QUOTA_WINDOW - now).total_seconds()))
 
 
+@transaction.atomic
 def _enrol(user: AnyUser, room: Room) -> tuple[Room, Standing] | Refusal:
     """Make a user a member unless the room is full, under its lock: two cannot take the last place."""
-    with transaction.atomic():
-        locked = lock_rooms([room.pk]).get(room.pk)
-        if locked is None:
-            return unknown_room(room.slug)
-        standing = standing_of(user, locked)
-        if standing is Standing.OUTSIDER and locked.is_public:
-            members = locked.memberships.exclude(role=Role.BANNED).count()
-            if locked.member_limit is not None and members >= locked.member_limit:
-                return Refusal("forbidden", "This room is full.")
-            Membership.objects.create(room=locked, user=user)  # type: ignore[misc]
-            standing = Standing.MEMBER
-        refusal = decide(standing, locked, Action.READ)
-        locked.refresh_from_db(fields=["access_version"])
-        return refusal or (locked, standing)
+    locked = lock_rooms([room.pk]).get(room.pk)
+    if locked is None:
+        return unknown_room(room.slug)
+    standing = standing_of(user, locked)
+    if standing is Standing.OUTSIDER and locked.is_public:
+        members = locked.memberships.exclude(role=Role.BANNED).count()
+        if locked.member_limit is not None and members >= locked.member_limit:
+            return Refusal("forbidden", "This room is full.")
+        Membership.objects.create(room=locked, user=user)  # type: ignore[misc]
+        standing = Standing.MEMBER
+    return decide(standing, locked, Action.READ) or (locked, standing)
 
 
-def post_message(room: Room, person: Person, content: str, ref: str | None = None) -> Outcome:
+def post_message(room: Room, user: AnyUser, content: str, ref: str | None = None) -> Outcome:
     """Store a message under the rules of the room, and publish it to the connected members.
 
     Args:
         room: the room.
-        person: the author.
+        user: the author; a message of an anonymous one has a name of its own.
         content: the text.
         ref: a reference of the author's; the same one with the same text is the same message.
     """
-    standing = standing_of(person.user, room)
-    problem: Refusal | None = decide(standing, room, Action.POST) or check_content(content)
+    problem = check_content(content)
     if problem is not None:
         return problem
-    write = Write(room.pk, room.slug, person, content, ref, "", standing, room.access_version)
+    person = Person.of(user, uuid.uuid4().hex)
+    write = Write(room.pk, room.slug, person, content, ref, "", standing_of(user, room), room.access_version)
     outcome = store_writes([write])[0]
     if isinstance(outcome, Stored) and not outcome.is_repeat:
         entry = Entry(outcome.seq, outcome.text, "")
@@ -195,19 +183,15 @@ def oldest_kept(room: Room, before: datetime.datetime, keep: int) -> int:
         before: messages from before this may go.
         keep: the newest so many stay in any case.
     """
-    last = Room.objects.values_list("last_seq", flat=True).get(pk=room.pk)
+    end = Room.objects.values_list("last_seq", flat=True).get(pk=room.pk) + 1
     by_number = room.messages.order_by("seq")
-    low = by_number.values_list("seq", flat=True).first() or last + 1
-    high = last + 1
+
+    def stored_at(seq: int) -> datetime.datetime:
+        return by_number.filter(seq__gte=seq).values_list("at", flat=True).first() or before
+
     # Numbers and times rise together: a binary search in the index finds the place.
-    while low < high:
-        middle = (low + high) // 2
-        at = by_number.filter(seq__gte=middle).values_list("at", flat=True).first()
-        if at is not None and at < before:
-            low = middle + 1
-        else:
-            high = middle
-    return min(low, last + 1 - keep)
+    first = by_number.values_list("seq", flat=True).first() or end
+    return min(bisect.bisect_left(range(end), before, first, key=stored_at), end - keep)
 
 
 def prune_room(room: Room, bound: int, batch: int = PRUNE_BATCH) -> int:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any, ClassVar
 
-from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -26,15 +24,14 @@ from realtime.rooms.limits import MAX_PAGE, limits
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (
     Action,
-    Person,
     Refusal,
     may_create,
     refusal_for,
     unknown_room,
     visible_rooms,
 )
-from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, PostSerializer, RoomSerializer
-from realtime.rooms.services import create_within_quota, post_message
+from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, RoomSerializer
+from realtime.rooms.services import create_room, post_message
 
 __all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView", "room", "rooms"]
 
@@ -63,7 +60,6 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
     refusal = _refusal_to_write(request, slug)
     context = {
         "room": slug,
-        "may_write": refusal is None,
         "refusal": refusal,
         "login_url": f"{reverse('login')}?{urlencode({'next': request.path})}",
         "max_length": limits().content_length,
@@ -185,14 +181,12 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         if not may_create(user):
             raise PermissionDenied("You may not create rooms.")
         address = network_of(request_address(self.request) or "")
-        try:
-            created = create_within_quota(user, address, serializer.save)
-        except IntegrityError:
-            if not Room.objects.filter(slug=serializer.validated_data["slug"]).exists():
-                raise
-            raise ValidationError({"room": ["This name is taken."]}) from None
+        created = create_room(user, address, **serializer.validated_data)
         if isinstance(created, Refusal):
             raise _exception(created)
+        serializer.instance, is_new = created
+        if not is_new:
+            raise ValidationError({"room": ["This name is taken."]})
 
 
 @extend_schema_view(get=extend_schema(summary="Show a room"), patch=extend_schema(summary="Change a room"))
@@ -209,9 +203,7 @@ class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
 
 @extend_schema_view(
     get=extend_schema(summary="List the messages of a room, newest first"),
-    post=extend_schema(
-        summary="Post a message", request=PostSerializer, responses={200: MessageSerializer, 201: MessageSerializer}
-    ),
+    post=extend_schema(summary="Post a message", responses={200: MessageSerializer, 201: MessageSerializer}),
 )
 class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
     """List a room's messages, newest first; post one, which reaches the connected members."""
@@ -227,15 +219,14 @@ class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Store a message and publish it; a repeated ``ref`` answers with the message that is there."""
         found = self.room_for(Action.POST)
-        posted = PostSerializer(data=request.data)
-        posted.is_valid(raise_exception=True)
-        person = Person.of(request.user, uuid.uuid4().hex)
-        outcome = post_message(found, person, posted.validated_data["content"], posted.validated_data.get("ref"))
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        outcome = post_message(found, request.user, **serializer.validated_data)
         if isinstance(outcome, Refusal):
             raise _exception(outcome)
         row = RoomMessage.objects.select_related("room").get(room=found, seq=outcome.seq)
         code = status.HTTP_200_OK if outcome.is_repeat else status.HTTP_201_CREATED
-        return Response(MessageSerializer(row).data, status=code)
+        return Response(self.get_serializer(row).data, status=code)
 
 
 @extend_schema_view(get=extend_schema(summary="List memberships"), post=extend_schema(summary="Give a user a role"))
