@@ -18,8 +18,6 @@ class RoomsConfig(AppConfig):
     """Registers the system checks, and publishes changes of rooms to the connected members."""
 
     name = "realtime.rooms"
-    label = "rooms"
-    verbose_name = "Rooms"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,7 +14,7 @@ from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound, PermissionDenied, Throttled, ValidationError
 from rest_framework.pagination import CursorPagination
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
@@ -34,6 +34,8 @@ from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, 
 from realtime.rooms.services import create_room, post_message
 
 __all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView", "room", "rooms"]
+
+Outcome = TypeVar("Outcome")
 
 #: Rooms on the page of rooms.
 MAX_LISTED = 200
@@ -157,10 +159,8 @@ class RoomAPIView(generics.GenericAPIView[Any]):
         slug = self.kwargs["room"]
         found = Room.objects.filter(slug=slug).first()
         if found is None:
-            raise _exception(unknown_room(slug))
-        refusal = refusal_for(self.request.user, found, action)
-        if refusal is not None:
-            raise _exception(refusal)
+            raise NotFound(unknown_room(slug).detail)
+        _granted(refusal_for(self.request.user, found, action))
         return found
 
 
@@ -181,10 +181,7 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         if not may_create(user):
             raise PermissionDenied("You may not create rooms.")
         address = network_of(request_address(self.request) or "")
-        created = create_room(user, address, **serializer.validated_data)
-        if isinstance(created, Refusal):
-            raise _exception(created)
-        serializer.instance, is_new = created
+        serializer.instance, is_new = _granted(create_room(user, address, **serializer.validated_data))
         if not is_new:
             raise ValidationError({"room": ["This name is taken."]})
 
@@ -198,7 +195,7 @@ class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
 
     def get_object(self) -> Room:
         """Return the room of the address."""
-        return self.room_for(Action.READ if self.request.method in ("GET", "HEAD", "OPTIONS") else Action.MODERATE)
+        return self.room_for(Action.READ if self.request.method in SAFE_METHODS else Action.MODERATE)
 
 
 @extend_schema_view(
@@ -221,11 +218,9 @@ class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
         found = self.room_for(Action.POST)
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        outcome = post_message(found, request.user, **serializer.validated_data)
-        if isinstance(outcome, Refusal):
-            raise _exception(outcome)
-        row = RoomMessage.objects.select_related("room").get(room=found, seq=outcome.seq)
-        code = status.HTTP_200_OK if outcome.is_repeat else status.HTTP_201_CREATED
+        stored = _granted(post_message(found, request.user, **serializer.validated_data))
+        row = RoomMessage.objects.select_related("room").get(room=found, seq=stored.seq)
+        code = status.HTTP_200_OK if stored.is_repeat else status.HTTP_201_CREATED
         return Response(self.get_serializer(row).data, status=code)
 
 
@@ -263,8 +258,11 @@ class MembershipView(RoomAPIView, generics.DestroyAPIView[Membership]):
         return get_object_or_404(Membership, room=found, user__username=username)
 
 
-def _exception(refusal: Refusal) -> Exception:
-    if refusal.code == "rate_limited":
-        return Throttled(refusal.retry_after, refusal.detail)
-    kind = _EXCEPTIONS.get(refusal.code)
-    return ValidationError({"content": [refusal.detail]}) if kind is None else kind(refusal.detail)
+def _granted(outcome: Outcome | Refusal) -> Outcome:
+    """Return what is no refusal, and raise the exception of REST framework for what is one."""
+    if not isinstance(outcome, Refusal):
+        return outcome
+    if outcome.code == "rate_limited":
+        raise Throttled(outcome.retry_after, outcome.detail)
+    kind = _EXCEPTIONS.get(outcome.code)
+    raise ValidationError({"content": [outcome.detail]}) if kind is None else kind(outcome.detail)
