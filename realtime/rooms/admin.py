@@ -21,8 +21,6 @@ from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
 
-__all__ = ["MembershipInline", "RoomAdmin", "RoomMessageAdmin"]
-
 #: Characters of a message that a list shows.
 EXCERPT = 80
 
@@ -78,22 +76,18 @@ class RoomAdmin(admin.ModelAdmin):
 
     @admin.display(description="online", ordering="_online")
     def online(self, room: Any) -> int:
-        """Return how many people are in the room."""
         return int(room._online)
 
     @admin.display(description="online now")
     def who_is_online(self, room: Room) -> str:
-        """Return the names of the people in the room."""
         return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or "nobody"
 
     @admin.action(description="Archive: nobody may write any more", permissions=["change"])
     def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
-        """Make rooms read-only."""
         messages.success(request, f"Rooms archived: {rooms.update(is_archived=True)}.")
 
     @admin.action(description="Reopen archived rooms", permissions=["change"])
     def reopen(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
-        """Let members write again."""
         messages.success(request, f"Rooms reopened: {rooms.update(is_archived=False)}.")
 
     @admin.action(description="Close: archive, and put everybody out", permissions=["change"])
@@ -105,7 +99,6 @@ class RoomAdmin(admin.ModelAdmin):
 
     @admin.action(description="Announce something to the members", permissions=["change"])
     def announce(self, request: HttpRequest, rooms: QuerySet[Room]) -> HttpResponse | None:
-        """Ask for a text, and post it to the rooms."""
         form = AnnouncementForm(request.POST if "content" in request.POST else None)
         if not form.is_valid():
             context = {**self.admin_site.each_context(request), "form": form, "rooms": rooms, "opts": self.model._meta}
@@ -146,20 +139,16 @@ class RoomMessageAdmin(admin.ModelAdmin):
         return False
 
     def has_hide_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may hide messages."""
         return request.user.has_perm("rooms.change_roommessage")
 
     @admin.display(description="content")
     def excerpt(self, message: RoomMessage) -> str:
-        """Return the beginning of the text."""
         return Truncator(message.content).chars(EXCERPT)
 
     @admin.action(description="Hide from the members", permissions=["hide"])
     def hide(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
-        """Take messages out of the history, and out of the members' view."""
         messages.success(request, f"Hidden: {set_hidden(rows, hidden=True)}.")
 
     @admin.action(description="Show again", permissions=["hide"])
     def show(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
-        """Bring messages back into the history."""
         messages.success(request, f"Shown again: {set_hidden(rows, hidden=False)}.")

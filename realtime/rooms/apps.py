@@ -11,8 +11,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from realtime.rooms.limits import ROOM_CREATION, limits
 
-__all__ = ["RoomsConfig"]
-
 
 class RoomsConfig(AppConfig):
     """Registers the system checks, and publishes changes of rooms to the connected members."""

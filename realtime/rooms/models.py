@@ -49,7 +49,6 @@ class RoomQuerySet(models.QuerySet["Room"]):
     RIGHTS = frozenset({"is_public", "anonymous_may_read", "anonymous_may_post", "is_archived", "closings"})
 
     def update(self, **values: Any) -> int:
-        """Update rows, as Django does."""
         if self.RIGHTS.isdisjoint(values):
             return super().update(**values)
         with transaction.atomic(using=self.db):
@@ -139,7 +138,6 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
     """Memberships, with whose changes the ``access_version`` of their rooms rises."""
 
     def update(self, **values: Any) -> int:
-        """Update rows, as Django does."""
         with transaction.atomic(using=self.db):
             before = dict(self.order_by().values_list("pk", "room_id"))
             count = super().update(**values)
@@ -148,7 +146,6 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         return count
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
-        """Create rows, or update them, as Django does."""
         memberships = list(objs)
         with transaction.atomic(using=self.db):
             created = super().bulk_create(memberships, *args, **options)

@@ -10,8 +10,6 @@ from rest_framework import serializers
 from realtime.rooms.limits import MAX_REF
 from realtime.rooms.models import Membership, Room, RoomMessage
 
-__all__ = ["MembershipSerializer", "MessageSerializer", "RoomSerializer"]
-
 
 class RoomSerializer(serializers.ModelSerializer[Room]):
     """A room; ``room`` is its name in addresses and on the socket."""

@@ -4,8 +4,6 @@ from django.urls import path
 
 from realtime.rooms import views
 
-__all__ = ["urlpatterns"]
-
 urlpatterns = [
     path("rooms/", views.rooms, name="rooms"),
     path("rooms/<slug:slug>/", views.room, name="room"),

@@ -33,8 +33,6 @@ from realtime.rooms.permissions import (
 from realtime.rooms.serializers import MembershipSerializer, MessageSerializer, RoomSerializer
 from realtime.rooms.services import create_room, post_message
 
-__all__ = ["MembershipList", "MembershipView", "MessageList", "RoomList", "RoomView", "room", "rooms"]
-
 Outcome = TypeVar("Outcome")
 
 #: Rooms on the page of rooms.
@@ -135,7 +133,6 @@ class RoomThrottle(ScopedRateThrottle):
     cache = limit_cache
 
     def get_ident(self, request: Request) -> str:
-        """Return the network of an anonymous client."""
         return network_of(request_address(request) or "")
 
 
@@ -172,7 +169,6 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
     pagination_class = RoomPagination
 
     def get_queryset(self) -> Any:
-        """Return the rooms that the user may read."""
         return visible_rooms(self.request.user)
 
     def perform_create(self, serializer: Any) -> None:
@@ -194,7 +190,6 @@ class RoomView(RoomAPIView, generics.RetrieveUpdateAPIView[Room]):
     http_method_names = ("get", "patch", "head", "options")
 
     def get_object(self) -> Room:
-        """Return the room of the address."""
         return self.room_for(Action.READ if self.request.method in SAFE_METHODS else Action.MODERATE)
 
 
@@ -209,7 +204,6 @@ class MessageList(RoomAPIView, generics.ListCreateAPIView[RoomMessage]):
     pagination_class = MessagePagination
 
     def get_queryset(self) -> Any:
-        """Return the messages that are not hidden."""
         found = self.room_for(Action.READ)
         return RoomMessage.objects.filter(room=found, is_hidden=False).select_related("room")
 
@@ -232,7 +226,6 @@ class MembershipList(RoomAPIView, generics.ListCreateAPIView[Membership]):
     pagination_class = None
 
     def get_queryset(self) -> Any:
-        """Return the memberships, for moderators."""
         return Membership.objects.filter(room=self.room_for(Action.MODERATE)).select_related("user")
 
     def perform_create(self, serializer: Any) -> None:

@@ -20,8 +20,6 @@ from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Action, Person, Refusal, Standing, decide, standing_from, unknown_room
 from realtime.rooms.protocol import Chat, encode
 
-__all__ = ["NOT_STORED", "NOT_STORED_YET", "Outcome", "Stored", "Write", "check_content", "lock_rooms", "store_writes"]
-
 logger = logging.getLogger("realtime.rooms")
 
 NOT_STORED = Refusal("internal", "The message could not be stored. Send it again, with the same ref.")

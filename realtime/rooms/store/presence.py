@@ -18,8 +18,6 @@ from realtime.rooms.models import Attendance, Room
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.message_store import lock_rooms
 
-__all__ = ["Change", "Transition", "processes_present", "read_presence", "reconcile", "store_changes"]
-
 JOINED: Final = "joined"
 LEFT: Final = "left"
 

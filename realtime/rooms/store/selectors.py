@@ -17,17 +17,6 @@ from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.protocol import Chat, Position, encode
 
-__all__ = [
-    "Entry",
-    "Snapshot",
-    "Tail",
-    "read_access",
-    "read_before",
-    "read_between",
-    "read_snapshot",
-    "read_tail",
-]
-
 #: Messages that are read at once to fill a gap.
 TAIL_PAGE = 500
 

@@ -13,8 +13,6 @@ from django.utils import timezone
 from realtime.rooms.models import Room
 from realtime.rooms.services import PRUNE_BATCH, oldest_kept, prune_room
 
-__all__ = ["Command"]
-
 
 class Command(BaseCommand):
     """Deletes old messages in small transactions, so that rooms stay usable meanwhile."""
@@ -22,7 +20,6 @@ class Command(BaseCommand):
     help = "Delete old messages of rooms, in batches. The numbers of a room go on; only its beginning is gone."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take the age, the rooms and the size of a batch."""
         parser.add_argument("--days", type=float, required=True, help="delete messages that are older than this")
         parser.add_argument("--keep", type=int, default=0, help="but keep the newest so many of each room (0)")
         parser.add_argument("--room", action="append", metavar="SLUG", help="only this room; may be given repeatedly")
@@ -33,7 +30,6 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say how many would be deleted")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Prune, and say how far it is."""
         if min(options["days"], options["keep"], options["pause"]) < 0 or options["batch"] < 1:
             raise CommandError("--days, --keep and --pause are not negative, --batch is at least 1.")
         before = timezone.now() - datetime.timedelta(days=options["days"])
