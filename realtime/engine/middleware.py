@@ -16,7 +16,7 @@ from django.utils.deprecation import MiddlewareMixin
 from realtime.engine.handshake.denial import RETRY_AFTER, is_outage
 from realtime.engine.monitoring.health import healthz, readyz
 from realtime.engine.monitoring.metrics import metrics
-from realtime.engine.protocol.problems import CONTENT_TYPE, problem_body
+from realtime.engine.protocol.http import CONTENT_TYPE, problem_body
 
 __all__ = ["ContentSecurityPolicyMiddleware", "MonitorMiddleware", "ProblemMiddleware", "SessionMiddleware"]
 

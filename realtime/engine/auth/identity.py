@@ -18,8 +18,9 @@ from realtime.engine.auth.revocation import current_generation
 from realtime.engine.auth.sessions import LoginSession, ended_sessions, open_session
 from realtime.engine.auth.throttling import check_failures, count_failure
 from realtime.engine.auth.tickets import redeem_ticket
-from realtime.engine.handshake.origin import header_values, is_same_origin
+from realtime.engine.handshake.origin import is_same_origin
 from realtime.engine.protocol.errors import HandshakeRejected, TokenRejected
+from realtime.engine.protocol.http import header_values
 from realtime.engine.services.database import in_handshake_thread
 
 __all__ = ["Authentication", "Identity", "identify"]
@@ -98,7 +99,7 @@ async def _from_credentials(scope: Mapping[str, Any]) -> Identity | None:
 
 def _bearer_token(scope: Mapping[str, Any]) -> str | None:
     """Return the token of ``Authorization: Bearer`` (RFC 6750, 2.1), None for another scheme."""
-    values = header_values(scope, b"authorization")
+    values = header_values(scope["headers"], b"authorization")
     if len(values) > 1:
         raise TokenRejected("The request has more than one Authorization header.")
     if not values:
@@ -150,6 +151,6 @@ def _identity_of_cookie(cookie: str) -> Identity | None:
 
 
 def _session_key(scope: Mapping[str, Any]) -> str | None:
-    key = parse_cookie("; ".join(header_values(scope, b"cookie"))).get(settings.SESSION_COOKIE_NAME)
+    key = parse_cookie("; ".join(header_values(scope["headers"], b"cookie"))).get(settings.SESSION_COOKIE_NAME)
     # No session has a key with U+0000, which PostgreSQL cannot even look for.
     return None if key is None or "\0" in key else key

@@ -9,14 +9,15 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from realtime.engine.protocol.http import header_values
+
 __all__ = ["client_address", "limited_network", "network_of", "request_address"]
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
     """Return the client's address in an ASGI scope; None for a UNIX socket without a trusted proxy."""
     client = scope.get("client")
-    forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return _address(client[0] if client else None, forwarded)
+    return _address(client[0] if client else None, header_values(scope["headers"], b"x-forwarded-for"))
 
 
 def request_address(request: HttpRequest) -> str | None:

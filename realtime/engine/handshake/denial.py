@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from realtime.engine.monitoring.logs import log_refusal
 from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.errors import HandshakeRejected, UpstreamUnavailable
-from realtime.engine.protocol.problems import problem_response
+from realtime.engine.protocol.http import problem_response
 
 __all__ = ["RETRY_AFTER", "deny", "is_outage", "send_problem", "unavailable", "with_problem_responses"]
 

@@ -11,9 +11,10 @@ from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
 
 from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.protocol.http import header_values
 from realtime.engine.protocol.policy import SocketPolicy
 
-__all__ = ["check_host", "check_origin", "check_same_origin", "header_values", "is_same_origin"]
+__all__ = ["check_host", "check_origin", "check_same_origin", "is_same_origin"]
 
 Scope = Mapping[str, Any]
 
@@ -21,11 +22,6 @@ Scope = Mapping[str, Any]
 DEVELOPMENT_HOSTS = [".localhost", "127.0.0.1", "[::1]"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
-
-
-def header_values(scope: Scope, name: bytes) -> list[str]:
-    """Return the values of every header line called ``name`` (in lower case)."""
-    return [value.decode("latin-1").strip() for header, value in scope["headers"] if header == name]
 
 
 def check_host(scope: Scope) -> None:
@@ -69,7 +65,7 @@ def check_same_origin(scope: Scope) -> None:
     origin = _request_origin(scope)
     if _request_host(scope) is None:
         return
-    cookies = (parse_cookie(line) for line in header_values(scope, b"cookie"))
+    cookies = (parse_cookie(line) for line in header_values(scope["headers"], b"cookie"))
     if origin is None and any(settings.SESSION_COOKIE_NAME in cookie for cookie in cookies):
         raise HandshakeRejected(403, "The request has a session cookie but no Origin header.")
     if origin is not None and not _matches_host(origin, scope):
@@ -87,7 +83,7 @@ def is_same_origin(scope: Scope) -> bool:
 
 
 def _request_origin(scope: Scope) -> str | None:
-    origins = header_values(scope, b"origin")
+    origins = header_values(scope["headers"], b"origin")
     if len(origins) > 1:  # RFC 6454, 7.3
         raise HandshakeRejected(403, "The request has more than one Origin header.")
     return origins[0] if origins else None
@@ -136,8 +132,8 @@ def _allowed_hosts() -> list[str]:
 
 def _request_host(scope: Scope) -> str | None:
     """Return the requested host, as ``HttpRequest.get_host()`` finds it; None without the header."""
-    forwarded = header_values(scope, b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else []
-    return ",".join(forwarded or header_values(scope, b"host")) or None
+    forwarded = header_values(scope["headers"], b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else []
+    return ",".join(forwarded or header_values(scope["headers"], b"host")) or None
 
 
 def _scheme(scope: Scope) -> str:
@@ -145,7 +141,7 @@ def _scheme(scope: Scope) -> str:
     if settings.SECURE_PROXY_SSL_HEADER:
         name, secure = settings.SECURE_PROXY_SSL_HEADER
         header = name.removeprefix("HTTP_").replace("_", "-").lower().encode()
-        for value in header_values(scope, header):
+        for value in header_values(scope["headers"], header):
             return "https" if value.split(",")[0].strip() == secure else "http"
     return "https" if scope.get("scheme") in ("wss", "https") else "http"
 

@@ -1,10 +1,14 @@
-"""The handshake as HTTP: the request, what it must carry, its ASGI scope, and the response (RFC 6455, 4.2)."""
+"""The handshake as HTTP: the request, what it must carry, its ASGI scope, and the response (RFC 6455, 4.2).
+
+Errors are answered with ``application/problem+json`` (RFC 9457).
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import functools
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,16 +21,19 @@ from websockets.utils import accept_key
 from realtime.engine.protocol.deflate import Deflate, negotiate
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.policy import Limits, is_token
-from realtime.engine.protocol.problems import problem_response
 
 __all__ = [
+    "CONTENT_TYPE",
     "HandshakeResponse",
     "Headers",
     "Request",
     "build_scope",
+    "header_values",
     "offered_subprotocols",
     "parse_request",
     "problem_answer",
+    "problem_body",
+    "problem_response",
     "response_head",
     "upgrade_problem",
     "wants_websocket",
@@ -34,8 +41,11 @@ __all__ = [
 
 Headers = list[tuple[bytes, bytes]]
 
+#: Of a problem (RFC 9457).
+CONTENT_TYPE = "application/problem+json"
+
 #: The only version of the protocol that was ever standardised (RFC 6455, 4.1).
-VERSION = b"13"
+VERSION = "13"
 
 #: Decoded length in bytes of ``Sec-WebSocket-Key`` (RFC 6455, 4.1).
 KEY_LENGTH = 16
@@ -75,10 +85,6 @@ class Request:
         """What the client offers, in its order."""
         return offered_subprotocols({"headers": self.headers})
 
-    def values(self, name: bytes) -> list[str]:
-        """Return the values of a header."""
-        return [value.decode("latin-1") for key, value in self.headers if key == name]
-
 
 def parse_request(head: bytes) -> Request:
     """Parse a request head that an HTTP server has parsed before; raise ``ValueError`` for anything else."""
@@ -89,6 +95,11 @@ def parse_request(head: bytes) -> Request:
 
 
 # What a request asks for
+
+
+def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """Return the values of every header line called ``name`` (in lower case)."""
+    return [value.decode("latin-1").strip() for key, value in headers if key == name]
 
 
 def wants_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -106,16 +117,15 @@ def upgrade_problem(method: str, http_version: str, headers: Iterable[tuple[byte
         return HandshakeRejected(400, f"A WebSocket handshake is a GET request, not {method[:16]}.")
     if http_version != "1.1":
         return HandshakeRejected(400, f"A WebSocket handshake needs HTTP/1.1, not HTTP/{http_version[:8]}.")
-    pairs = [(name, value.strip()) for name, value in headers]
+    headers = list(headers)
     for name, option, header in (
         (b"connection", "upgrade", "Connection: Upgrade"),
         (b"upgrade", "websocket", "Upgrade: websocket"),
     ):
-        if option not in _options(pairs, name):
+        if option not in _options(headers, name):
             return HandshakeRejected(400, f"This is a WebSocket endpoint: the request has no '{header}' header.")
     hosts, versions, keys = (
-        [value for key, value in pairs if key == name]
-        for name in (b"host", b"sec-websocket-version", b"sec-websocket-key")
+        header_values(headers, name) for name in (b"host", b"sec-websocket-version", b"sec-websocket-key")
     )
     if len(hosts) != 1 or not hosts[0]:
         return HandshakeRejected(400, "The request needs exactly one 'Host' header.")
@@ -123,7 +133,7 @@ def upgrade_problem(method: str, http_version: str, headers: Iterable[tuple[byte
         return HandshakeRejected(
             400,
             "The request needs one 'Sec-WebSocket-Version: 13' header.",
-            headers=[("Sec-WebSocket-Version", VERSION.decode())],
+            headers=[("Sec-WebSocket-Version", VERSION)],
         )
     if len(keys) != 1 or not _is_key(keys[0]):
         return HandshakeRejected(400, "The request needs one 'Sec-WebSocket-Key' header: 16 random bytes in base64.")
@@ -142,15 +152,14 @@ def offered_subprotocols(scope: Mapping[str, Any]) -> list[str]:
 
 def _items(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
     """Return the items of a list; several lines of the header count as one (RFC 9110, 5.3)."""
-    lines = [value.decode("latin-1") for key, value in headers if key == name]
-    return [item.strip(" \t") for line in lines for item in line.split(",")]
+    return [item.strip(" \t") for line in header_values(headers, name) for item in line.split(",")]
 
 
 def _options(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> set[str]:
     return {item.lower() for item in _items(headers, name)}
 
 
-def _is_key(value: bytes) -> bool:
+def _is_key(value: str) -> bool:
     try:
         return len(base64.b64decode(value, validate=True)) == KEY_LENGTH
     except binascii.Error:
@@ -210,7 +219,7 @@ class HandshakeResponse:
         """
         request, policy, subprotocol = self._request, event.get("policy"), event.get("subprotocol")
         limits = defaults if policy is None else _limits(defaults, tuple(policy.items()))
-        key = request.values(b"sec-websocket-key")[0].strip()
+        key = header_values(request.headers, b"sec-websocket-key")[0]
         fields: Headers = [
             (b"Upgrade", b"websocket"),
             (b"Connection", b"Upgrade"),
@@ -221,7 +230,8 @@ class HandshakeResponse:
                 raise ValueError(f"websocket.accept: the client did not offer the subprotocol {subprotocol!r}")
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
         deflate = None
-        if limits.compression and (agreed := negotiate(request.values(b"sec-websocket-extensions"))) is not None:
+        offers = header_values(request.headers, b"sec-websocket-extensions")
+        if limits.compression and (agreed := negotiate(offers)) is not None:
             extension, deflate = agreed
             fields.append((b"Sec-WebSocket-Extensions", extension.encode("ascii")))
         for name, value in (*self._headers, *(event.get("headers") or ())):
@@ -251,8 +261,8 @@ class HandshakeResponse:
 
     def problem(self, status: int, detail: str) -> bytes:
         """Return a whole problem response (RFC 9457)."""
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._headers]
-        return problem_answer(status, detail, headers)
+        fields, body = problem_response(status, detail)
+        return response_head(status, [*self._headers, *fields]) + body
 
 
 @functools.lru_cache(maxsize=256)
@@ -267,8 +277,24 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return _head(status, [*kept, (b"Connection", b"close")])
 
 
+def problem_body(status: int, detail: str) -> bytes:
+    """Return the JSON body of a problem; ``detail`` says what was wrong with this request."""
+    return json.dumps({"title": HTTPStatus(status).phrase, "status": int(status), "detail": detail}).encode()
+
+
+def problem_response(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> tuple[Headers, bytes]:
+    """Return ASGI headers and body of a problem, with further headers, for instance ``Retry-After``."""
+    body = problem_body(status, detail)
+    return [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+    ], body
+
+
 def problem_answer(status: int, detail: str, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """Return a whole ``application/problem+json`` response that ends the connection (RFC 9457)."""
+    """Return a problem as a whole response that ends the connection."""
     fields, body = problem_response(status, detail, headers)
     return response_head(status, fields) + body
 

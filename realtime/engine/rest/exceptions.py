@@ -13,7 +13,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from realtime.engine.protocol.problems import CONTENT_TYPE
+from realtime.engine.protocol.http import CONTENT_TYPE
 
 __all__ = ["JSONParser", "exception_handler"]
 

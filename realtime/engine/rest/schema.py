@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
-from realtime.engine.protocol.problems import CONTENT_TYPE
+from realtime.engine.protocol.http import CONTENT_TYPE
 
 __all__ = ["Schema"]
 

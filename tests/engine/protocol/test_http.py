@@ -11,6 +11,7 @@ from realtime.engine.protocol.http import (
     HandshakeResponse,
     Request,
     build_scope,
+    header_values,
     offered_subprotocols,
     parse_request,
     problem_answer,
@@ -43,7 +44,7 @@ def test_request_for_a_websocket_is_known_by_its_upgrade_header(
 def test_parsed_request_keeps_repeated_headers_apart() -> None:
     request = parse_request(b"GET /a%20b?c=d HTTP/1.1\r\nHost: x\r\nCookie: a=1\r\ncookie: b=2\r\n\r\n")
     assert request.path == b"/a%20b"
-    assert request.values(b"cookie") == ["a=1", "b=2"]
+    assert header_values(request.headers, b"cookie") == ["a=1", "b=2"]
 
 
 def test_scope_has_decoded_path_and_raw_path() -> None:
@@ -257,6 +258,8 @@ def test_problem_is_a_whole_response() -> None:
     line, headers, body = parsed(answer().problem(503, "busy"))
     assert line == b"HTTP/1.1 503 Service Unavailable"
     assert headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"content-length"] == str(len(body)).encode()
     assert json.loads(body) == {"title": "Service Unavailable", "status": 503, "detail": "busy"}
 
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import ISSLTransport
 from realtime.engine.monitoring.counters import UNROUTED, traffic_of
 from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.errors import HandshakeRejected
-from realtime.engine.protocol.http import Request, build_scope, upgrade_problem, wants_websocket
+from realtime.engine.protocol.http import Request, build_scope, header_values, upgrade_problem, wants_websocket
 from realtime.engine.protocol.policy import Limits
 from realtime.engine.server.asgi_connection import ASGIConnection
 from realtime.engine.server.connection_metrics import ConnectionMetrics
@@ -125,7 +125,7 @@ class WireRequest(WebRequest):
                 client,
                 scheme,
             )
-            root_path = (request.values(b"daphne-root-path") or [root_path])[-1]
+            root_path = (header_values(request.headers, b"daphne-root-path") or [root_path])[-1]
         return build_scope(
             request,
             scheme="wss" if scheme in ("https", "wss") else "ws",
