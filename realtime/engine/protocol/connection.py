@@ -35,8 +35,8 @@ from realtime.engine.protocol.frames import (
 from realtime.engine.protocol.http import HandshakeResponse, Request
 from realtime.engine.protocol.messages import MAX_CONTROL_PAYLOAD, SharedMessage
 from realtime.engine.protocol.policy import Limits
-from realtime.engine.protocol.queues import ReceiveQueue, SendBuffer
-from realtime.engine.protocol.reader import Item, MessageReader
+from realtime.engine.protocol.reader import MessageReader
+from realtime.engine.protocol.send_buffer import SendBuffer
 from realtime.engine.protocol.state import Event, State, next_state
 from realtime.engine.protocol.timeouts import Deadline, Timeouts
 
@@ -46,6 +46,9 @@ __all__ = ["BY_APPLICATION", "Connection"]
 BY_APPLICATION = "refused by the application"
 #: What may arrive before the application has accepted, in bytes.
 MAX_EARLY_DATA = 64 * 1024
+#: Received messages that wait for the application; at either bound no more are parsed.
+MAX_QUEUED_BYTES = 256 * 1024
+MAX_QUEUED_MESSAGES = 256
 #: States in which the application is given the messages of the peer.
 _DELIVERING = (State.OPEN, State.LOST)
 
@@ -64,7 +67,9 @@ class Connection:
 
     Attributes:
         state: read it, never set it.
+        events: what ``next_event()`` returns next; look at it, never change it.
         out: the bytes for the peer.
+        wants_data: whether the peer should be read from.
         limits: what is enforced since the accept.
         refusal: HTTP status and cause of a refused handshake, None for none.
         closed_with: code and reason that the application's ``websocket.disconnect`` carries, None before the end.
@@ -89,15 +94,16 @@ class Connection:
     refusal: tuple[int, str] | None = None
     closed_with: tuple[int, str] | None = None
     closed_by: str = "network"
-    _queue: ReceiveQueue = field(default_factory=ReceiveQueue)
+    #: Messages as they are, all else as ASGI events. A list, because an empty deque takes 600 bytes.
+    events: list[str | bytes | dict[str, Any]] = field(default_factory=list)
+    wants_data: bool = True
+    _held: int = 0  # length of the messages among the events
     _early: bytearray = field(default_factory=bytearray)
     _response: HandshakeResponse | None = None
     _reader: MessageReader | None = None
     _deflate: Deflate | None = None
     _announces_pongs: bool = False
     _pending_pong: bytes | None = None
-    _close_sent: bool = False
-    _dry: bool = True
 
     def __post_init__(
         self,
@@ -110,21 +116,9 @@ class Connection:
         self.limits = self.defaults
         self.timeouts = Timeouts(now, self.defaults, answer_timeout=answer_timeout, lifetime=lifetime)
         self._response = HandshakeResponse(request, headers)
-        self._queue.add_event({"type": "websocket.connect"})
+        self.events.append({"type": "websocket.connect"})
 
     # For the caller
-
-    @property
-    def has_events(self) -> bool:
-        """Whether ``next_event()`` will return one without further data."""
-        return len(self._queue) > 0
-
-    @property
-    def wants_data(self) -> bool:
-        """Whether the peer should be read from."""
-        if self.state is State.OPEN:
-            return self._dry
-        return self.state is not State.CONNECTING or len(self._early) < MAX_EARLY_DATA
 
     @property
     def wants_turn(self) -> bool:
@@ -132,7 +126,11 @@ class Connection:
         reader = self._reader
         if reader is None or not reader.is_inflating:
             return False
-        return self._queue.has_room or self.state not in _DELIVERING
+        return self._has_room or self.state not in _DELIVERING
+
+    @property
+    def _has_room(self) -> bool:
+        return self._held < MAX_QUEUED_BYTES and len(self.events) < MAX_QUEUED_MESSAGES
 
     # From the peer
 
@@ -140,23 +138,24 @@ class Connection:
         """Take bytes of the peer; they become events in ``next_event()`` and answers in ``out``."""
         reader = self._reader
         if reader is not None:
-            reader.feed(data)
-            if not reader.is_inflating:
-                self._read(reader, now)
+            if self.wants_data:
+                self._read(reader, now, data)
+            else:
+                reader.feed(data)
         elif self.state is State.CONNECTING:
             self._early += data
+            self.wants_data = len(self._early) < MAX_EARLY_DATA
 
     def go_on(self, now: float) -> None:
         """Go on to inflate a message of the peer, for one turn."""
         if self._reader is not None:
-            self._reader.feed(b"")
             self._read(self._reader, now)
 
     def connection_lost(self, now: float) -> None:
         """End the connection, once what arrived before has been read."""
-        if self.state is State.OPEN and not self._dry:
+        if self.state is State.OPEN and not self.wants_data:
             self.state = next_state(self.state, Event.LOST_UNREAD)
-            self.timeouts.clear_all()
+            self.timeouts.clear()
             self.out.clear()
         else:
             self._end(now)
@@ -165,43 +164,45 @@ class Connection:
         self.state = next_state(self.state, Event.LOST)
         self._disconnected(CloseCode.ABNORMAL, "", "network")
         self._stop_reading()
-        self.timeouts.clear_all()
+        self.timeouts.clear()
         self.out.clear()
 
-    def _read(self, reader: MessageReader, now: float) -> None:
-        """Parse until the bytes run out, the queue is full, or the connection ends."""
-        queue, take, traffic, timeouts = self._queue, reader.next, self.traffic, self.timeouts
-        item: Item | None
+    def _read(self, reader: MessageReader, now: float, data: bytes = b"") -> None:
+        """Parse until the bytes run out, the events are too many, or the connection ends; there is room for one."""
+        events, timeouts, delivering = self.events, self.timeouts, self.state in _DELIVERING
+        self.wants_data = False
         try:
-            while queue.has_room or self.state not in _DELIVERING:
-                item = take()
-                if item is None:
-                    if reader.is_inflating:
-                        break
-                    self._dry = True
-                    if reader.unfinished:
-                        timeouts.message_begun(reader.completed, now)
-                    elif timeouts.is_timing:
-                        timeouts.message_ended()
-                    if self.state is State.LOST:
-                        self._end(now)
-                    return
-                if type(item) is ControlFrame:
+            item = reader.next(data)
+            while True:
+                if isinstance(item, ControlFrame):
                     self._receive_control(item, now)
                     if self._reader is None:
                         return
-                elif self.state in _DELIVERING:
-                    queue.add_message(item)  # type: ignore[arg-type]  # a str or bytes
-                    traffic.messages_in += 1
+                elif item is not None and delivering:
+                    events.append(item)
+                    self._held += len(item)
+                    self.traffic.messages_in += 1
                     timeouts.last_message = now
+                    if self._held >= MAX_QUEUED_BYTES or len(events) >= MAX_QUEUED_MESSAGES:
+                        return
+                if item is None or not reader.data:
+                    break
+                item = reader.next()
         except PeerViolation as violation:
             self._fail(violation.code, violation.reason, now)
             return
-        self._dry = False
+        if reader.is_inflating:
+            return
+        self.wants_data = True
+        if reader.unfinished != timeouts.timed_message:
+            timeouts.time_message(reader.unfinished, now)
+        if self.state is State.LOST:
+            self._end(now)
 
     def _receive_control(self, frame: ControlFrame, now: float) -> None:
         if frame.opcode == CLOSE:
-            self._receive_close(frame.payload, now)
+            code, reason = parse_close(frame.payload)
+            self._finish(Event.PEER_CLOSE, code, reason, "client", now)
         elif self.state is not State.OPEN:
             return
         elif frame.opcode == PING:
@@ -213,37 +214,39 @@ class Connection:
         else:
             latency = self.timeouts.pong_received(frame.payload, now)
             if latency is not None and self._announces_pongs:
-                self._queue.add_event({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
-
-    def _receive_close(self, payload: bytes, now: float) -> None:
-        code, reason = parse_close(payload)
-        self._finish(Event.PEER_CLOSE, code, reason, "client", now)
+                self.events.append({"type": "websocket.pong", "bytes": frame.payload, "latency": latency})
 
     def _fail(self, code: int, reason: str, now: float) -> None:
         """Fail the connection (RFC 6455, 7.1.7): say why, and do not wait for an answer."""
         self._finish(Event.FAIL, code, reason, "server", now)
 
     def _finish(self, event: Event, code: int, reason: str, by: str, now: float) -> None:
+        if self.state is State.OPEN:  # else the close frame was sent before
+            self.out.append(encode_close(code, reason))
         self.state = next_state(self.state, event)
         self._disconnected(code, reason, by)
-        self._send_close(code, reason)
         self._linger(now)
 
     # To the application
 
     def next_event(self, now: float) -> dict[str, Any] | None:
         """Return the next ASGI event for the application, None while there is none."""
-        event = self._queue.take()
+        if not self.events:
+            return None
+        event = self.events.pop(0)
+        if not isinstance(event, dict):
+            self._held -= len(event)
+            event = {"type": "websocket.receive", "text" if isinstance(event, str) else "bytes": event}
         reader = self._reader
-        if not self._dry and reader is not None and not reader.is_inflating:
-            self._read(reader, now)  # there is room now
+        if not self.wants_data and reader is not None and not reader.is_inflating and self._has_room:
+            self._read(reader, now)
         return event
 
     def _disconnected(self, code: int, reason: str, by: str) -> None:
         if self.closed_with is None:
             self.closed_by = by
             self.closed_with = (int(code), reason)
-            self._queue.add_event({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+            self.events.append({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     # From the application
 
@@ -259,7 +262,13 @@ class Connection:
             if self.state is not State.OPEN:
                 next_state(self.state, Event.SEND)
                 return
-            self._send_message(event)
+            text, data = event.get("text"), event.get("bytes")
+            if (text is None) == (data is None):
+                raise ValueError("websocket.send: exactly one of 'text' and 'bytes' is given")
+            opcode, payload = (BINARY, bytes(data or b"")) if text is None else (TEXT, text.encode())
+            encode = encode_frame if self._deflate is None else self._deflate.encode
+            self.out.append(encode(opcode, payload))
+            self.traffic.messages_out += 1
             return
         try:
             step = Event(kind)
@@ -269,15 +278,6 @@ class Connection:
         if next_state(self.state, step) is self.state and self.state not in (State.OPEN, State.DENYING):
             return
         handle(self, event, now)
-
-    def _send_message(self, event: dict[str, Any]) -> None:
-        text, data = event.get("text"), event.get("bytes")
-        if (text is None) == (data is None):
-            raise ValueError("websocket.send: exactly one of 'text' and 'bytes' is given")
-        opcode, payload = (TEXT, text.encode()) if text is not None else (BINARY, bytes(data))  # type: ignore[arg-type]
-        encode = encode_frame if self._deflate is None else self._deflate.encode
-        self.out.append(encode(opcode, payload))
-        self.traffic.messages_out += 1
 
     def send_shared(self, message: SharedMessage, now: float) -> None:
         """Queue a message that goes to many sockets; a no-op unless the connection is open.
@@ -289,11 +289,8 @@ class Connection:
             return
         frame = message.frame
         if frame is None:
-            if message.text is not None:
-                frame = encode_frame(TEXT, message.text.encode("utf-8", "replace"))
-            else:
-                assert message.data is not None
-                frame = encode_frame(BINARY, message.data)
+            text, data = message.text, message.data or b""
+            frame = encode_frame(BINARY, data) if text is None else encode_frame(TEXT, text.encode("utf-8", "replace"))
             message.frame = frame
         self.out.append(frame)
         self.traffic.messages_out += 1
@@ -313,8 +310,7 @@ class Connection:
         self.timeouts.opened(self.limits, now)
         self._reader = MessageReader(self.limits, self._deflate)
         early, self._early = bytes(self._early), bytearray()
-        if early:
-            self.receive_data(early, now)
+        self._read(self._reader, now, early)
 
     def _ping(self, event: dict[str, Any], now: float) -> None:
         payload = bytes(event.get("bytes") or b"")
@@ -333,14 +329,15 @@ class Connection:
         if not is_sendable(code):
             raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
         # An application that has closed is not given the messages that it had not taken yet.
-        self._queue.clear()
+        self._drop_events()
         self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
 
     def _start_response(self, event: dict[str, Any], now: float) -> None:
         assert self._response is not None
         self._response.start(event)
         self.state = next_state(self.state, Event.RESPONSE_START)
-        self.timeouts.clear(Deadline.ANSWER)
+        self.wants_data = True
+        self.timeouts.set(Deadline.ANSWER, now, None)
 
     def _send_response_body(self, event: dict[str, Any], now: float) -> None:
         assert self._response is not None
@@ -369,7 +366,7 @@ class Connection:
             self._end(now)
         else:
             self._refuse(Event.REFUSE, 500, detail, now)
-        self._queue.clear()
+        self._drop_events()
 
     def shut(self, code: int, reason: str, now: float) -> None:
         """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
@@ -392,7 +389,8 @@ class Connection:
             case Deadline.LIFETIME:
                 self.shut(CloseCode.GOING_AWAY, "the connection has lasted as long as the server allows", now)
             case Deadline.PING:
-                self.out.append(encode_frame(PING, self.timeouts.next_ping(now)))
+                if (payload := self.timeouts.next_ping(now)) is not None:
+                    self.out.append(encode_frame(PING, payload))
             case Deadline.PONG:
                 self._fail(CloseCode.INTERNAL_ERROR, "no answer to a ping", now)
             case Deadline.IDLE:
@@ -419,7 +417,7 @@ class Connection:
         if self.state is State.CLOSED:
             self._end(now)
             return
-        self._send_close(code, reason)
+        self.out.append(encode_close(code, reason))
         self.timeouts.closing(now)
         if self._reader is not None:
             self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
@@ -431,11 +429,6 @@ class Connection:
         self.out.append(self._response.problem(status, detail))
         self._disconnected(CloseCode.ABNORMAL, "", "server")
         self._linger(now)
-
-    def _send_close(self, code: int, reason: str) -> None:
-        if not self._close_sent:
-            self._close_sent = True
-            self.out.append(encode_close(None if code == CloseCode.NO_STATUS else code, reason))
 
     def _linger(self, now: float) -> None:
         if self.state is State.CLOSED:
@@ -449,7 +442,11 @@ class Connection:
         self._deflate = None
         self._response = None
         self._early = bytearray()
-        self._dry = True
+        self.wants_data = True
+
+    def _drop_events(self) -> None:
+        self.events.clear()
+        self._held = 0
 
 
 _HANDLERS = {

@@ -151,9 +151,9 @@ def encode_frame(opcode: int, payload: bytes, *, rsv1: bool = False) -> bytes:
     return header + payload
 
 
-def encode_close(code: int | None, reason: str = "") -> bytes:
-    """Return a close frame; without a code it has no payload. A long reason is cut at a character boundary."""
-    if code is None:
+def encode_close(code: int, reason: str = "") -> bytes:
+    """Return a close frame; for 1005 it has no payload. A long reason is cut at a character boundary."""
+    if code == CloseCode.NO_STATUS:
         return encode_frame(CLOSE, b"")
     return encode_frame(CLOSE, code.to_bytes(2, "big") + truncate_reason(reason).encode())
 

@@ -1,7 +1,7 @@
 """Bytes of the peer turned into whole messages and control frames.
 
-A frame is judged by its header; its payload is unmasked, checked and moved to the message as it arrives. So what is
-held is never more than the message that the limits allow.
+A frame is judged by its header; its payload is unmasked, inflated, checked and moved to the message as it arrives. So
+what is held is never more than the message that the limits allow.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import codecs
 from dataclasses import KW_ONLY, dataclass, field
 
 from realtime.engine.protocol.close import CloseCode
-from realtime.engine.protocol.deflate import Deflate
+from realtime.engine.protocol.deflate import EMPTY_BLOCK, Deflate
 from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
     BINARY,
@@ -32,6 +32,9 @@ __all__ = ["INFLATED_PER_TURN", "Item", "MessageReader"]
 #: Compressed and inflated bytes that are handled before other connections get a turn: a millisecond of work at most.
 INFLATED_PER_TURN = 128 * 1024
 
+#: Bytes of a payload that are given to zlib at once, which copies what it does not take.
+PAYLOAD_SLICE = 16 * 1024
+
 #: What the reader yields: a text message, a binary message, or a control frame.
 Item = str | bytes | ControlFrame
 
@@ -45,31 +48,30 @@ _SHORT_HEADER = 2 + MASK_SIZE
 
 @dataclass(slots=True, eq=False, repr=False)
 class MessageReader:
-    """Reads messages of one connection; call ``feed()``, then ``next()`` until it returns None.
+    """Reads messages of one connection; call ``next()`` until it returns None.
 
     A compressed message is inflated in turns, so that a small frame of a large message holds up no other connection:
-    ``next()`` also returns None when a turn's work is done. ``feed()`` begins the next turn, also without new bytes.
+    ``next()`` also returns None when a turn's work is done, and the next call begins another one.
 
     Attributes:
-        is_inflating: whether ``next()`` has stopped in the middle of a compressed frame that has arrived as a whole.
-        unfinished: whether the last ``next()`` stopped in the middle of a message or a frame.
-        completed: grows with each finished message (or control frame between messages), so that a caller can tell one
-            slow message from many quick ones.
+        data: received bytes that are not parsed yet; empty once all are.
+        is_inflating: whether ``next()`` has stopped at the end of a turn, with more to inflate.
+        unfinished: number of the message or frame in whose middle ``data`` ends, None between messages. A caller can
+            tell one slow message from many quick ones by it.
     """
 
     _limits: Limits
     _deflate: Deflate | None = None
     _: KW_ONLY
+    data: bytes = b""
     is_inflating: bool = False
-    unfinished: bool = False
-    completed: int = 0
+    unfinished: int | None = None
+    _count: int = 0  # of finished messages, and of control frames between messages
     _short_limit: int = MAX_CONTROL_PAYLOAD
-    _data: bytes = b""
     _position: int = 0
-    _header: FrameHeader | None = None  # of the frame that is being read or inflated
+    _header: FrameHeader | None = None  # of the data frame that is being read
     _mask: bytes = b""
-    _remaining: int = 0
-    _payload: bytearray = field(default_factory=bytearray)  # of a control frame or a compressed frame
+    _remaining: int = 0  # bytes of its payload; negative once all were given to zlib
     _opcode: int | None = None  # of the message that is being assembled
     _compressed: bool = False
     _fragments: int = 0
@@ -83,84 +85,88 @@ class MessageReader:
                 self._short_limit = min(self._short_limit, size)
 
     def feed(self, data: bytes) -> None:
-        """Take received bytes; a turn begins."""
-        self._turn = INFLATED_PER_TURN
-        if self._position < len(self._data):
-            data = self._data[self._position :] + data
-        self._data = data
+        """Keep received bytes for a later ``next()``."""
+        self.data = self.data[self._position :] + data
         self._position = 0
 
-    def next(self) -> Item | None:
-        """Return the next message or control frame, None when more bytes or another turn are needed.
+    def next(self, data: bytes = b"") -> Item | None:
+        """Take received bytes, and return the next message or control frame; None when more bytes or a turn are needed.
 
         Raises:
             PeerViolation: the bytes break RFC 6455 or a limit. Fail the connection with its code, and do not use the
                 reader again.
         """
-        # The common cases first: a short, masked, whole message, and nothing behind it.
-        data, start = self._data, self._position
+        if data:
+            if self.data:
+                self.feed(data)
+            else:
+                self.data = data
+        # The common case first: a short, masked, whole message.
+        data, start = self.data, self._position
         try:
-            if self._header is None and self._opcode is None:
-                if start == len(data):
-                    self._data, self._position = b"", 0
-                    self.unfinished = False
-                    return None
-                if len(data) - start >= _SHORT_HEADER:
-                    first, length = data[start], data[start + 1] - MASKED
-                    end = start + _SHORT_HEADER + length
-                    if first in _WHOLE and 0 <= length <= self._short_limit and end <= len(data):
-                        payload = apply_mask(data[start + _SHORT_HEADER : end], data[start + 2 : start + _SHORT_HEADER])
+            if self._opcode is None and len(data) - start >= _SHORT_HEADER:
+                first, length = data[start], data[start + 1] - MASKED
+                end = start + _SHORT_HEADER + length
+                if first in _WHOLE and 0 <= length <= self._short_limit and end <= len(data):
+                    payload = apply_mask(data[start + _SHORT_HEADER : end], data[start + 2 : start + _SHORT_HEADER])
+                    self._count += 1
+                    if end < len(data):
                         self._position = end
-                        self.completed += 1
-                        return payload.decode() if first == _WHOLE_TEXT else payload
+                    else:
+                        self.data, self._position, self.unfinished = b"", 0, None
+                    return payload.decode() if first == _WHOLE_TEXT else payload
             return self._next_frame_by_frame()
         except UnicodeDecodeError:
             raise PeerViolation(CloseCode.INVALID_DATA, "the text is not UTF-8") from None
 
     def _next_frame_by_frame(self) -> Item | None:
-        while self._header is not None or self._begin_frame():
-            if not self.is_inflating:
-                self._take_payload()
-                if self._remaining:
-                    self.unfinished = True
-                    return None
-            item = self._end_frame()
-            if self.is_inflating:
-                return None
-            if item is not None:
-                self.completed += self._opcode is None
-                return item
-        is_empty = self._position == len(self._data)
-        self.unfinished = not is_empty or self._opcode is not None
-        if is_empty:
-            self._data, self._position = b"", 0
-        return None
+        item: Item | None = None
+        while item is None and (header := self._header or self._begin_frame()) is not None:
+            if header.opcode >= CLOSE:
+                item = ControlFrame(header.opcode, self._take(header.length))
+            elif not (self._inflate(header) if self._compressed else self._collect()):
+                break
+            elif header.fin:
+                item = self._finish_message()
+            self._header = None
+        if item is None:
+            self._turn = INFLATED_PER_TURN
+        elif self._opcode is None:
+            self._count += 1
+        if self._position == len(self.data):
+            self.data, self._position = b"", 0
+        self.unfinished = self._count if self.data or self._opcode is not None else None
+        return item
 
-    def _begin_frame(self) -> bool:
+    def _begin_frame(self) -> FrameHeader | None:
+        """Return the header of the next frame, once its masking key, and all of a control frame, has arrived."""
         header = read_header(
-            self._data,
+            self.data,
             self._position,
             accept_unmasked=self._limits.accept_unmasked_frames,
             compression=self._deflate is not None,
         )
         if header is None:
-            return False
-        if header.opcode < CLOSE:
+            return None
+        is_data = header.opcode < CLOSE
+        if is_data:
             self._check_data_frame(header)
         end = self._position + header.size
-        if len(self._data) < end:
-            return False
-        self._mask = self._data[end - MASK_SIZE : end] if header.masked else b""
+        if len(self.data) < (end if is_data else end + header.length):
+            return None
+        self._mask = self.data[end - MASK_SIZE : end] if header.masked else b""
         self._position = end
         self._header = header
         self._remaining = header.length
-        if header.opcode < CLOSE:
+        if is_data:
             self._fragments += 1
             if header.opcode != CONTINUATION:
                 self._opcode = header.opcode
                 self._compressed = header.rsv1
                 self._utf8 = _Utf8Decoder() if header.opcode == TEXT else None
-        return True
+                if header.rsv1 and self._deflate is not None:
+                    self._deflate.begin()
+        return header
 
     def _check_data_frame(self, header: FrameHeader) -> None:
         if header.opcode == CONTINUATION:
@@ -179,55 +185,48 @@ class MessageReader:
         if self._fragments >= limits.max_fragments:
             raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, f"a message has at most {limits.max_fragments} frames")
 
-    def _take_payload(self) -> None:
-        """Move what has arrived of the current frame."""
+    def _take(self, size: int) -> bytes:
+        """Return the next bytes of the frame's payload, unmasked: at most ``size``, and none before they arrive."""
         header, start = self._header, self._position
         assert header is not None
-        end = min(start + self._remaining, len(self._data))
-        piece = self._data[start:end]
-        if header.masked and piece:
+        piece = self.data[start : start + min(size, self._remaining)]
+        if self._mask and piece:
             offset = (header.length - self._remaining) % MASK_SIZE
             piece = apply_mask(piece, self._mask[offset:] + self._mask[:offset])
-        self._position = end
-        self._remaining -= end - start
-        if self._compressed or header.opcode >= CLOSE:
-            self._payload += piece
-        else:
-            self._append(piece)
+        self._position += len(piece)
+        self._remaining -= len(piece)
+        return piece
 
-    def _end_frame(self) -> Item | None:
-        """Return the item that the current frame completes, if it completes one."""
-        header = self._header
-        assert header is not None
-        if self._compressed and header.opcode < CLOSE:
-            self._inflate(header)
-            if self.is_inflating:
-                return None
-        self._header = None
-        if header.opcode >= CLOSE:
-            payload, self._payload = bytes(self._payload), bytearray()
-            return ControlFrame(header.opcode, payload)
-        return self._finish_message() if header.fin else None
+    def _collect(self) -> bool:
+        """Move what has arrived of the frame to the message; return whether that was all of it."""
+        self._append(self._take(self._remaining))
+        return not self._remaining
 
-    def _inflate(self, header: FrameHeader) -> None:
-        """Inflate the frame as far as this turn allows."""
+    def _inflate(self, header: FrameHeader) -> bool:
+        """Inflate what has arrived of the frame, as far as this turn allows; return whether that was all of it."""
         deflate, limit = self._deflate, self._limits.max_message_size
         assert deflate is not None
-        if not self.is_inflating:
-            payload, self._payload = bytes(self._payload), bytearray()
-            deflate.feed(payload, fin=header.fin, first=header.opcode != CONTINUATION)
-            self.is_inflating = True
-        while deflate.has_more:
+        self.is_inflating = False
+        while deflate.has_more or self._remaining >= 0:
             if self._turn <= 0:
-                return
+                self.is_inflating = True
+                return False
+            data = b""
+            if not deflate.has_more:
+                data = self._take(PAYLOAD_SLICE)
+                if self._remaining and not data:
+                    return False
+                if not self._remaining:
+                    self._remaining = -1
+                    data += EMPTY_BLOCK if header.fin else b""
             room = INFLATED_PER_TURN if limit is None else limit - len(self._message)
             # One byte more than there is room for is enough to know that the message is too large.
-            piece, taken = deflate.inflate(min(room + 1, INFLATED_PER_TURN))
+            piece = deflate.inflate(data, min(room + 1, INFLATED_PER_TURN))
             if limit is not None and len(piece) > room:
                 raise PeerViolation(CloseCode.MESSAGE_TOO_BIG, "the message is too large")
-            self._turn -= taken + len(piece)
+            self._turn -= len(data) + len(piece)
             self._append(piece)
-        self.is_inflating = False
+        return True
 
     def _append(self, piece: bytes) -> None:
         self._message += piece

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import os
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from operator import itemgetter
 
@@ -17,8 +18,8 @@ LINGER_SECONDS = 2.0
 #: Unanswered pings that are remembered; the oldest is forgotten.
 MAX_OUTSTANDING = 16
 
-#: Length in bytes of the payload that numbers the server's own pings.
-NUMBER_SIZE = 4
+#: Length in bytes of the random payload of the server's own pings.
+PING_SIZE = 4
 
 
 class Deadline(enum.Enum):
@@ -51,7 +52,7 @@ class Timeouts:
     Attributes:
         next: the nearest deadline, infinite when there is none.
         last_message: when the peer's last message was complete; the caller writes it.
-        is_timing: whether the peer has a message to finish.
+        timed_message: number of the message that the peer has to finish, None for none.
     """
 
     now: InitVar[float]
@@ -61,28 +62,22 @@ class Timeouts:
     lifetime: float | None
     next: float = math.inf
     last_message: float = 0
-    is_timing: bool = False
-    _timed: int = 0
+    timed_message: int | None = None
     _times: dict[Deadline, float] = field(default_factory=dict)
-    _pings: dict[bytes, float] | None = None  # when each unanswered ping was sent, the oldest first
-    _own_ping: tuple[bytes, float] | None = None
-    _count: int = 0
+    _pings: dict[bytes, float] = field(default_factory=dict)  # when each unanswered one was sent, the oldest first
 
     def __post_init__(self, now: float, answer_timeout: float | None) -> None:
-        self.last_message = now
-        if answer_timeout is not None:
-            self.set(Deadline.ANSWER, now + answer_timeout)
+        self.set(Deadline.ANSWER, now, answer_timeout)
 
-    def set(self, what: Deadline, when: float) -> None:
-        self._times[what] = when
-        self.next = min(self._times.values())
-
-    def clear(self, *what: Deadline) -> None:
-        for deadline in what:
-            self._times.pop(deadline, None)
+    def set(self, what: Deadline, now: float, seconds: float | None) -> None:
+        """Let something be due after some seconds, None for never."""
+        if seconds is None:
+            self._times.pop(what, None)
+        else:
+            self._times[what] = now + seconds
         self.next = min(self._times.values(), default=math.inf)
 
-    def clear_all(self) -> None:
+    def clear(self) -> None:
         self._times.clear()
         self.next = math.inf
 
@@ -92,100 +87,76 @@ class Timeouts:
         While this side does not read, the peer's answer may be waiting unread, and its deadlines are put off.
         """
         due = [what for what, when in sorted(self._times.items(), key=itemgetter(1)) if when <= now]
-        self.clear(*due)
-        if is_reading:
-            return due
         for deadline in due:
-            if deadline in _OF_THE_PEER:
-                self.set(deadline, now + LINGER_SECONDS)
-        return [deadline for deadline in due if deadline not in _OF_THE_PEER]
+            is_put_off = deadline in _OF_THE_PEER and not is_reading
+            self.set(deadline, now, LINGER_SECONDS if is_put_off else None)
+        return [deadline for deadline in due if deadline not in self._times]
 
     # The stages of a connection
 
     def opened(self, limits: Limits, now: float) -> None:
         self._limits = limits
         self.last_message = now
-        self.clear(Deadline.ANSWER)
-        for deadline, seconds in (
-            (Deadline.PING, limits.ping_interval),
-            (Deadline.IDLE, limits.idle_timeout),
-            (Deadline.LIFETIME, self.lifetime),
-        ):
-            if seconds is not None:
-                self.set(deadline, now + seconds)
+        self.set(Deadline.ANSWER, now, None)
+        self.set(Deadline.PING, now, limits.ping_interval)
+        self.set(Deadline.IDLE, now, limits.idle_timeout)
+        self.set(Deadline.LIFETIME, now, self.lifetime)
 
     def closing(self, now: float) -> None:
         """Wait for nothing but the answer to the close frame that was sent."""
-        self.clear_all()
-        self.set(Deadline.CLOSE, now + self._limits.close_timeout)
+        self.clear()
+        self.set(Deadline.CLOSE, now, self._limits.close_timeout)
 
     def lingering(self, now: float) -> None:
         """Wait for nothing but the end of the TCP connection."""
-        self.clear_all()
-        self.set(Deadline.LINGER, now + LINGER_SECONDS)
+        self.clear()
+        self.set(Deadline.LINGER, now, LINGER_SECONDS)
 
     # Messages
 
-    def message_begun(self, number: int, now: float) -> None:
-        """Time a message that has not arrived as a whole, from the first call with its number on."""
-        if self.is_timing and self._timed == number:
-            return
-        self.is_timing, self._timed = True, number
-        if self._limits.message_timeout is not None:
-            self.set(Deadline.MESSAGE, now + self._limits.message_timeout)
-
-    def message_ended(self) -> None:
-        self.is_timing = False
-        self.clear(Deadline.MESSAGE)
+    def time_message(self, number: int | None, now: float) -> None:
+        """Time a message that has not arrived as a whole, None for none."""
+        self.timed_message = number
+        self.set(Deadline.MESSAGE, now, None if number is None else self._limits.message_timeout)
 
     def is_idle(self, now: float) -> bool:
         """Tell whether the peer has sent no message for too long; if not, the deadline is set anew."""
         assert self._limits.idle_timeout is not None
-        until = self.last_message + self._limits.idle_timeout
-        if until > now:
-            self.set(Deadline.IDLE, until)
-        return until <= now
+        is_idle = self.last_message + self._limits.idle_timeout <= now
+        if not is_idle:
+            self.set(Deadline.IDLE, self.last_message, self._limits.idle_timeout)
+        return is_idle
 
     # Pings
 
-    def next_ping(self, now: float) -> bytes:
-        """Return the payload of the server's own ping that is due; the next one waits for its answer."""
-        self._count += 1
-        payload = self._count.to_bytes(NUMBER_SIZE, "big")
-        self._own_ping = (payload, now)
+    def next_ping(self, now: float) -> bytes | None:
+        """Return the payload of the server's own ping that is due, None while another one waits for its answer."""
+        self.set(Deadline.PING, now, self._limits.ping_interval)
+        if self._pings:
+            return None
+        payload = os.urandom(PING_SIZE)
         self.ping_sent(payload, now)
         return payload
 
     def ping_sent(self, payload: bytes, now: float) -> None:
-        if self._pings is None:
-            self._pings = {}
         self._pings.setdefault(payload, now)
         if len(self._pings) > MAX_OUTSTANDING:
             del self._pings[next(iter(self._pings))]
-        self._expect_pong(self._pings)
+        self._expect_pong()
 
     def pong_received(self, payload: bytes, now: float) -> float | None:
         """Return the seconds since the ping that a pong answers, None when it answers none.
 
         The earlier pings are answered too: a peer may answer only the most recent one (RFC 6455, 5.5.3).
         """
-        pings = self._pings
-        if pings is None or payload not in pings:
+        sent = self._pings.get(payload)
+        if sent is None:
             return None
-        sent = pings[payload]
-        for earlier in list(pings):
-            del pings[earlier]
-            if earlier == payload:
-                break
-        self._expect_pong(pings)
-        if self._own_ping is not None and self._own_ping[0] not in pings:
-            assert self._limits.ping_interval is not None
-            self.set(Deadline.PING, max(now, self._own_ping[1] + self._limits.ping_interval))
-            self._own_ping = None
+        while payload in self._pings:
+            del self._pings[next(iter(self._pings))]
+        self._expect_pong()
         return now - sent
 
-    def _expect_pong(self, pings: dict[bytes, float]) -> None:
-        if pings:
-            self.set(Deadline.PONG, min(pings.values()) + self._limits.ping_timeout)
-        else:
-            self.clear(Deadline.PONG)
+    def _expect_pong(self) -> None:
+        oldest = min(self._pings.values(), default=None)
+        self.set(Deadline.PONG, oldest or 0, None if oldest is None else self._limits.ping_timeout)

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Self, cast
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakValueDictionary
 
 from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import CONNECTION_ID
@@ -18,7 +18,7 @@ from realtime.engine.protocol.connection import Connection
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.state import State
 from realtime.engine.server.connection_metrics import ConnectionMetrics
-from realtime.engine.server.drain import Drain
+from realtime.engine.server.drain import DRAIN, Drain
 
 __all__ = ["ASGIConnection", "Application", "Flusher", "PolicyExtension"]
 
@@ -66,7 +66,7 @@ class Flusher:
 
     __slots__ = ("__weakref__", "_call_soon", "_waiting")
 
-    _of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, ref[Flusher]] = WeakKeyDictionary()
+    _of_loop: WeakValueDictionary[int, Flusher] = WeakValueDictionary()
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
@@ -75,12 +75,7 @@ class Flusher:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> Flusher:
         """Return the flusher of an event loop."""
-        known = cls._of_loop.get(loop)
-        flusher = None if known is None else known()
-        if flusher is None:
-            flusher = cls(loop)
-            cls._of_loop[loop] = ref(flusher)
-        return flusher
+        return cls._of_loop.get(id(loop)) or cls._of_loop.setdefault(id(loop), cls(loop))
 
     def add(self, connection: ASGIConnection) -> None:
         """Flush a connection at the end of the iteration."""
@@ -103,9 +98,8 @@ class ASGIConnection(asyncio.Protocol):
 
     Args:
         connection: the WebSocket protocol.
-        scope: the ASGI scope; the extensions are added here.
+        metrics: what counts and logs the connection.
         drain: where living connections are registered.
-        metrics: what counts and logs the connection, None for the default.
         application_timeout: seconds that the application has to return after the end of the connection.
 
     Attributes:
@@ -126,7 +120,6 @@ class ASGIConnection(asyncio.Protocol):
         "_metrics",
         "_reading",
         "_receiver",
-        "_scope",
         "_senders",
         "_state",
         "_task",
@@ -138,15 +131,14 @@ class ASGIConnection(asyncio.Protocol):
     def __init__(
         self,
         connection: Connection,
-        scope: dict[str, Any],
+        metrics: ConnectionMetrics,
         *,
-        drain: Drain,
-        metrics: ConnectionMetrics | None = None,
+        drain: Drain = DRAIN,
         application_timeout: float = 10,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._connection = connection
-        self._scope: dict[str, Any] | None = scope
+        self._metrics = metrics
         self._drain = drain
         self._application_timeout = application_timeout
         self._flusher = Flusher.of(self._loop)
@@ -157,16 +149,12 @@ class ASGIConnection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._application_timer: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
-        self._state = State.CONNECTING
+        self._state = State.CONNECTING  # as far as it has been acted on
         self._reading = True
         self._finished = False
         self._has_turn_coming = False
         self._turn = 0
-        self._metrics = metrics or ConnectionMetrics(scope, self._loop.time())
         self.is_flushing = False
-        extensions = scope.setdefault("extensions", {})
-        extensions["websocket.http.response"] = {}
-        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self.count_as)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.state.value}>"
@@ -181,12 +169,23 @@ class ASGIConnection(asyncio.Protocol):
         size = self._connection.out.size
         return size if self._transport is None else size + self._transport.get_write_buffer_size()
 
-    def start(self, application: Application, opening: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Run the application, after ``opening()`` where the transport has still to be opened."""
+    def start(
+        self,
+        application: Application,
+        scope: dict[str, Any],
+        opening: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Run the application, after ``opening()`` where the transport has still to be opened.
+
+        The extensions are added to the ASGI scope.
+        """
+        extensions = scope.setdefault("extensions", {})
+        extensions["websocket.http.response"] = {}
+        extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self.count_as)
         self._drain.add(self)
         context = contextvars.copy_context()
         context.run(CONNECTION_ID.set, self._metrics.id)
-        self._task = self._loop.create_task(self._run(application, opening), context=context)
+        self._task = self._loop.create_task(self._run(application, scope, opening), context=context)
 
     # asyncio.Protocol. A peer that has closed its side takes part no more (RFC 6455, 7.1.1): the inherited
     # ``eof_received()`` lets the transport close itself.
@@ -199,12 +198,9 @@ class ASGIConnection(asyncio.Protocol):
         connection = self._connection
         connection.traffic.bytes_in += len(data)
         connection.receive_data(data, self._loop.time())
-        self._after_reading()
-
-    def _after_reading(self) -> None:
-        connection = self._connection
-        if self._receiver is not None and connection.has_events:
-            self._wake_receiver()
+        receiver = self._receiver
+        if receiver is not None and connection.events and not receiver.done():
+            receiver.set_result(None)
         size = connection.out.size
         if size and size >= connection.limits.write_buffer_size:
             self.flush()  # libuv reads megabytes in one iteration of the loop; their pongs must not wait for its end
@@ -213,7 +209,7 @@ class ASGIConnection(asyncio.Protocol):
         if (
             connection.state is not self._state
             or connection.timeouts.next < self._alarm_at
-            or not connection.wants_data
+            or connection.wants_data is not self._reading
         ):
             self._settle()
 
@@ -222,7 +218,7 @@ class ASGIConnection(asyncio.Protocol):
         self._transport = None
         self._connection.connection_lost(self._loop.time())
         self._settle()
-        self._metrics.record("disconnected")
+        self._metrics.disconnected()
         self._forget()
 
     def pause_writing(self) -> None:
@@ -247,8 +243,7 @@ class ASGIConnection(asyncio.Protocol):
             self._turn = 0
             await asyncio.sleep(0)  # before an event is taken, which a cancellation would lose
         connection = self._connection
-        event = connection.next_event(self._loop.time())
-        while event is None:
+        while not connection.events:
             if self._receiver is not None:
                 raise RuntimeError("another receive() of this connection is waiting")
             self._turn = 0
@@ -257,11 +252,10 @@ class ASGIConnection(asyncio.Protocol):
                 await self._receiver
             finally:
                 self._receiver = None
-            event = connection.next_event(self._loop.time())
+        event = connection.next_event(self._loop.time())
+        assert event is not None
         if not self._reading or connection.state is not self._state:
             self._settle()
-            if connection.out.size and not self.is_flushing:
-                self._flusher.add(self)  # a pong: its ping lay behind a full queue
         return event
 
     async def send(self, event: dict[str, Any]) -> None:
@@ -340,18 +334,19 @@ class ASGIConnection(asyncio.Protocol):
 
     # Inside
 
-    async def _run(self, application: Application, opening: Callable[[], Awaitable[None]] | None) -> None:
+    async def _run(
+        self, application: Application, scope: dict[str, Any], opening: Callable[[], Awaitable[None]] | None
+    ) -> None:
         connection = self._connection
         try:
             if opening is None or await self._open(opening):
                 opening = None  # what it holds on to is not needed for as long as the connection lives
-                assert self._scope is not None
-                await application(self._scope, self.receive, self.send)
+                await application(scope, self.receive, self.send)
         except asyncio.CancelledError:
             connection.application_returned(self._loop.time())
             raise
         except Exception:
-            logger.exception("The application failed path=%s", self._path())
+            logger.exception("The application failed path=%s", json.dumps(self._metrics.raw_path))
             connection.application_failed(self._loop.time())
         else:
             connection.application_returned(self._loop.time())
@@ -370,89 +365,71 @@ class ASGIConnection(asyncio.Protocol):
             return False
         return True
 
-    def _path(self) -> str:
-        return json.dumps("" if self._scope is None else self._scope["raw_path"].decode("latin-1"))
-
     def _settle(self) -> None:
         """Bring everything outside the connection in line with it."""
         connection = self._connection
         if connection.state is not self._state:
-            self._state = connection.state
+            before, self._state = self._state, connection.state
+            self._metrics.update(connection, before, self._loop.time())
             self._state_changed()
-        if self._receiver is not None and connection.has_events:
-            self._wake_receiver()
+        if self._receiver is not None and connection.events and not self._receiver.done():
+            self._receiver.set_result(None)
+        if connection.out.size and not self.is_flushing:
+            self._flusher.add(self)
         transport = self._transport
         if transport is not None and self._reading is not connection.wants_data and self._state is not State.CLOSED:
             self._reading = connection.wants_data
             (transport.resume_reading if self._reading else transport.pause_reading)()
         if connection.timeouts.next < self._alarm_at:
-            self._set_alarm()
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm_at = connection.timeouts.next
+            self._alarm = self._loop.call_at(self._alarm_at, self._ring)
         if connection.wants_turn and not self._has_turn_coming:
             self._has_turn_coming = True
             self._loop.call_soon(self._go_on)
 
-    def _go_on(self) -> None:
-        self._has_turn_coming = False
-        self._connection.go_on(self._loop.time())
-        self._after_reading()
-        self._settle()
-
     def _state_changed(self) -> None:
-        connection = self._connection
-        self._metrics.update(connection, self._loop.time())
         if self._state is not State.OPEN:
             self._wake_senders()
-            if connection.closed_with is not None or self._state is State.LOST:
-                self._limit_application()
+            if self._task is not None and self._application_timer is None and self._state is not State.DENYING:
+                self._application_timer = self._loop.call_later(self._application_timeout, self._cancel_application)
         if self._state is State.CLOSED:
             if self._alarm is not None:
                 self._alarm.cancel()
                 self._alarm = None
             if self._transport is not None:
                 self._transport.abort()
-        elif self._state is not State.OPEN or connection.limits.write_buffer_size == 0:
+        elif self._state is not State.OPEN or self._connection.limits.write_buffer_size == 0:
             self.flush()
+
+    def _go_on(self) -> None:
+        self._has_turn_coming = False
+        self._connection.go_on(self._loop.time())
+        self._settle()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._alarm_at = math.inf
+        self._connection.expire(self._loop.time())
+        self._settle()
 
     def _forget(self) -> None:
         """Break the cycles once both the application and the transport are gone."""
         if self._task is None and self._transport is None:
-            self._scope = None
             self._drain.discard(self)
-
-    def _limit_application(self) -> None:
-        if self._task is not None and self._application_timer is None:
-            self._application_timer = self._loop.call_later(self._application_timeout, self._cancel_application)
 
     def _cancel_application(self) -> None:
         if self._task is not None:
             logger.warning(
                 "The application did not return within %s s of the connection's end and is cancelled path=%s",
                 self._application_timeout,
-                self._path(),
+                json.dumps(self._metrics.raw_path),
             )
             self._task.cancel()
-
-    def _wake_receiver(self) -> None:
-        assert self._receiver is not None
-        if not self._receiver.done():
-            self._receiver.set_result(None)
 
     def _wake_senders(self) -> None:
         senders, self._senders = self._senders, []
         for waiter in senders:
             if not waiter.done():
                 waiter.set_result(None)
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = self._connection.timeouts.next
-        self._alarm = self._loop.call_at(self._alarm_at, self._ring)
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._alarm_at = math.inf
-        self._connection.expire(self._loop.time())
-        if self._connection.out.size and not self.is_flushing:
-            self._flusher.add(self)
-        self._settle()

@@ -7,13 +7,16 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from prometheus_client import Gauge
 
 from realtime.engine.monitoring.health import register_readiness_check
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.protocol.errors import HandshakeRejected
+
+if TYPE_CHECKING:
+    from realtime.engine.server.asgi_connection import ASGIConnection
 
 __all__ = ["DRAIN", "GRACE", "SHUTTING_DOWN", "Drain", "Draining", "is_draining"]
 
@@ -33,30 +36,19 @@ class Draining(Exception):
 SHUTTING_DOWN = HandshakeRejected(503, "The server is shutting down; connect again.", headers=[("Retry-After", "1")])
 
 
-class Drainable(Protocol):
-    """What a drain ends: an ``ASGIConnection``."""
-
-    @property
-    def pending(self) -> int: ...
-
-    def restart(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-
 class Drain:
     """Closes every connection, spread over some seconds, so that not all clients reconnect at once."""
 
     def __init__(self) -> None:
         self.seconds: float = 10  # over which a stopping server closes its sockets
         self.draining = False  # new handshakes are answered with 503
-        self.connections: set[Drainable] = set()  # whose application or transport is alive
+        self.connections: set[ASGIConnection] = set()  # whose application or transport is alive
         self._empty: asyncio.Event | None = None
 
-    def add(self, connection: Drainable) -> None:
+    def add(self, connection: ASGIConnection) -> None:
         self.connections.add(connection)
 
-    def discard(self, connection: Drainable) -> None:
+    def discard(self, connection: ASGIConnection) -> None:
         self.connections.discard(connection)
         if self._empty is not None and not self.connections:
             self._empty.set()

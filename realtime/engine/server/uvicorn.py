@@ -16,6 +16,7 @@ from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import Request, build_scope, parse_request, problem_answer, upgrade_problem
 from realtime.engine.protocol.policy import Limits
 from realtime.engine.server.asgi_connection import ASGIConnection
+from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 
 __all__ = ["WebSocketProtocol"]
@@ -77,17 +78,18 @@ class WebSocketProtocol(ASGIConnection):
             return
         transport, scope = self._transport, self._scope_of(request)
         assert transport is not None
+        now = asyncio.get_running_loop().time()
         connection = Connection(
             request,
-            asyncio.get_running_loop().time(),
+            now,
             defaults=_limits(self._config),
             answer_timeout=ANSWER_TIMEOUT,
             headers=tuple(self._server_state.default_headers),
         )
-        super().__init__(connection, scope, drain=DRAIN)
+        super().__init__(connection, ConnectionMetrics(scope, now))
         self._started = True
         super().connection_made(transport)
-        self.start(self._config.loaded_app)
+        self.start(self._config.loaded_app, scope)
 
     def _scope_of(self, request: Request) -> dict[str, Any]:
         assert self._transport is not None

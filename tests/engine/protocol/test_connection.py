@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.protocol.connection import MAX_EARLY_DATA, Connection
+from realtime.engine.protocol.connection import (
+    MAX_EARLY_DATA,
+    MAX_QUEUED_BYTES,
+    MAX_QUEUED_MESSAGES,
+    Connection,
+)
 from realtime.engine.protocol.errors import ProtocolStateError
 from realtime.engine.protocol.http import Request
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.policy import Limits
-from realtime.engine.protocol.queues import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
 from realtime.engine.protocol.timeouts import LINGER_SECONDS
@@ -628,7 +632,7 @@ def test_application_that_ends_ends_a_lost_connection() -> None:
     connection = lost_unread()
     connection.application_returned(1)
     assert connection.state is State.CLOSED
-    assert not connection.has_events
+    assert not connection.events
 
 
 def inflating(size: int, behind: bytes = b"", **policy: Any) -> Connection:
@@ -774,7 +778,7 @@ def test_stock_consumer_is_not_told_of_pongs() -> None:
     connection.send({"type": "websocket.accept"}, 0)
     sent(connection)
     connection.receive_data(client(PONG, b"x"), 0)
-    assert not connection.has_events
+    assert not connection.events
 
 
 def test_ping_of_the_application_has_a_deadline_too() -> None:

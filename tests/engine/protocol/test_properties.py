@@ -8,10 +8,9 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from realtime.engine.protocol.connection import Connection
+from realtime.engine.protocol.connection import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Connection
 from realtime.engine.protocol.http import Request
 from realtime.engine.protocol.policy import Limits
-from realtime.engine.protocol.queues import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES
 from realtime.engine.protocol.state import State
 
 KEY = (b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")

@@ -17,7 +17,7 @@ def opened(now: float = 0, **limits: float) -> Timeouts:
 def test_application_has_to_answer_and_then_need_not_any_more() -> None:
     timeouts = Timeouts(10, Limits(), answer_timeout=5, lifetime=None)
     assert timeouts.next == 15
-    timeouts.clear(Deadline.ANSWER)
+    timeouts.set(Deadline.ANSWER, 11, None)
     assert timeouts.next == math.inf
 
 
@@ -37,6 +37,7 @@ def test_ping_is_due_then_its_pong_then_the_next_ping() -> None:
     assert timeouts.next == 30
     assert timeouts.take_due(30) == [Deadline.PING]
     payload = timeouts.next_ping(30)
+    assert payload is not None
     assert timeouts.next == 50
     assert timeouts.pong_received(payload, 31) == 1
     assert timeouts.next == 60
@@ -54,16 +55,14 @@ def test_pong_without_a_ping_has_no_latency() -> None:
     assert opened().pong_received(b"unasked", 1) is None
 
 
-def test_message_is_timed_from_its_first_frame_on() -> None:
+def test_message_is_timed_until_it_has_ended() -> None:
     timeouts = opened(message_timeout=60)
-    timeouts.message_begun(0, 10)
-    timeouts.message_begun(0, 50)
-    assert timeouts.next == 70
-    timeouts.message_begun(1, 50)  # the next one, begun in the same read that completed the first
-    assert timeouts.next == 110
-    timeouts.message_ended()
-    assert not timeouts.is_timing
-    assert timeouts.next == math.inf
+    timeouts.time_message(0, 10)
+    assert (timeouts.next, timeouts.timed_message) == (70, 0)
+    timeouts.time_message(1, 50)  # the next one, begun in the same read that completed the first
+    assert (timeouts.next, timeouts.timed_message) == (110, 1)
+    timeouts.time_message(None, 60)
+    assert (timeouts.next, timeouts.timed_message) == (math.inf, None)
 
 
 def test_connection_is_idle_when_no_message_came_for_the_whole_time() -> None:
@@ -94,19 +93,20 @@ def test_only_the_answer_matters_after_a_close_frame_and_only_the_end_after_that
 def test_nearest_deadline_is_next() -> None:
     timeouts = opened()
     assert timeouts.next == math.inf
-    timeouts.set(Deadline.IDLE, 20)
-    timeouts.set(Deadline.PING, 10)
+    timeouts.set(Deadline.IDLE, 0, 20)
+    timeouts.set(Deadline.PING, 0, 10)
     assert timeouts.next == 10
-    timeouts.clear(Deadline.PING, Deadline.PONG)
+    timeouts.set(Deadline.PING, 5, None)
+    timeouts.set(Deadline.PONG, 5, None)
     assert timeouts.next == 20
-    timeouts.clear_all()
+    timeouts.clear()
     assert timeouts.next == math.inf
 
 
 def test_deadline_that_is_set_again_is_moved() -> None:
     timeouts = opened()
-    timeouts.set(Deadline.IDLE, 10)
-    timeouts.set(Deadline.IDLE, 30)
+    timeouts.set(Deadline.IDLE, 0, 10)
+    timeouts.set(Deadline.IDLE, 10, 20)
     assert timeouts.next == 30
     assert timeouts.take_due(29) == []
 
@@ -114,18 +114,22 @@ def test_deadline_that_is_set_again_is_moved() -> None:
 def test_due_timeouts_are_taken_once_and_in_order() -> None:
     timeouts = opened()
     for what, when in ((Deadline.IDLE, 3), (Deadline.PING, 1), (Deadline.PONG, 2), (Deadline.LIFETIME, 4)):
-        timeouts.set(what, when)
+        timeouts.set(what, 0, when)
     assert timeouts.take_due(3) == [Deadline.PING, Deadline.PONG, Deadline.IDLE]
     assert timeouts.take_due(3) == []
     assert timeouts.next == 4
 
 
-def test_ping_after_a_late_answer_is_due_at_once() -> None:
+def test_no_second_ping_is_sent_while_one_waits_for_its_answer() -> None:
     timeouts = opened(ping_interval=10, ping_timeout=60)
     timeouts.take_due(10)
     payload = timeouts.next_ping(10)
-    timeouts.pong_received(payload, 45)
-    assert timeouts.next == 45
+    assert payload is not None
+    assert timeouts.take_due(20) == [Deadline.PING]
+    assert timeouts.next_ping(20) is None
+    timeouts.pong_received(payload, 25)
+    assert timeouts.next == 30
+    assert timeouts.next_ping(30) is not None
 
 
 def test_answer_to_a_later_ping_answers_the_earlier_ones() -> None:
@@ -148,5 +152,6 @@ def test_number_of_remembered_pings_is_bounded() -> None:
 def test_pings_have_different_payloads() -> None:
     timeouts = opened(ping_interval=1, ping_timeout=1)
     first = timeouts.next_ping(1)
+    assert first is not None
     timeouts.pong_received(first, 1)
     assert timeouts.next_ping(2) != first

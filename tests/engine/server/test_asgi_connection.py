@@ -32,17 +32,16 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Notes(asyncio.Transport):
-    """A transport, and the metrics of its connection."""
+    """A transport, and the log of its server."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
         self.calls: list[str] = []
 
-    def metrics(self, scope: dict[str, Any]) -> ConnectionMetrics:
-        metrics = NotedMetrics(scope, 0)
-        metrics.calls = self.calls
-        return metrics
+    def log_action(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        if action != "connecting":
+            self.calls.append(action)
 
     def write(self, data: bytes) -> None:  # type: ignore[override]
         self.written.append(data)
@@ -71,13 +70,6 @@ class Notes(asyncio.Transport):
         return b"".join(self.written).partition(b"\r\n\r\n")[2]
 
 
-class NotedMetrics(ConnectionMetrics):
-    calls: list[str]
-
-    def record(self, action: str) -> None:
-        self.calls.append(action)
-
-
 class Bench:
     """A session with everything around it."""
 
@@ -92,10 +84,9 @@ class Bench:
     ) -> ASGIConnection:
         scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "raw_path": b"/ws", "headers": [], "client": None}
         connection = Connection(Request(b"/ws", headers), 0, defaults=Limits())
-        self.session = ASGIConnection(
-            connection, scope, drain=self.drain, metrics=self.notes.metrics(scope), application_timeout=timeout
-        )
-        self.session.start(application, opening)
+        metrics = ConnectionMetrics(scope, 0, self.notes.log_action)
+        self.session = ASGIConnection(connection, metrics, drain=self.drain, application_timeout=timeout)
+        self.session.start(application, scope, opening)
         if opening is None:
             self.session.connection_made(self.notes)
         return self.session

@@ -21,7 +21,7 @@ from realtime.engine.server.daphne.http_channel import raw_headers
 from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 from realtime.engine.server.twisted_transport import can_detach, open_detached, open_in_place
 
-__all__ = ["DaphneConnection", "WireRequest"]
+__all__ = ["WireRequest"]
 
 logger = logging.getLogger("realtime.wire")
 
@@ -86,27 +86,23 @@ class WireRequest(WebRequest):
         if channel is None or channel.transport is None or not channel.transport.connected:
             return
         transport, now = channel.transport, asyncio.get_running_loop().time()
-        metrics: DaphneConnection | None = None
+        scope = self._scope(request)
+        metrics = ConnectionMetrics(scope, now, server.log_action)
         try:
-            scope = self._scope(request)
-            metrics = DaphneConnection(server, scope, now)
             connection = ASGIConnection(
                 Connection(request, now, **_connection_options(server)),
-                scope,
-                drain=DRAIN,
-                metrics=metrics,
+                metrics,
                 application_timeout=server.application_close_timeout,
             )
             connection.data_received(channel.leave())
             if can_detach(transport):
-                connection.start(server.application, open_detached(transport, connection))
+                connection.start(server.application, scope, open_detached(transport, connection))
             else:
                 open_in_place(transport, connection)
-                connection.start(server.application)
+                connection.start(server.application, scope)
         except Exception:
             logger.exception("A connection could not be taken over from Twisted")
-            if metrics is not None:
-                metrics.record("disconnected")
+            metrics.disconnected()
             transport.abortConnection()
 
     def _scope(self, request: Request) -> dict[str, Any]:
@@ -156,43 +152,6 @@ class WireRequest(WebRequest):
             super().handle_exception(exception)
         except Exception:
             logger.exception("The answer to a failed request failed")
-
-
-class DaphneConnection(ConnectionMetrics):
-    """A connection's entry in ``Server.connections``, and its lines in Daphne's access log."""
-
-    __slots__ = ("_details", "_server")
-
-    def __init__(self, server: Any, scope: dict[str, Any], now: float) -> None:
-        super().__init__(scope, now)
-        self._server: Any = server
-        client = scope["client"]
-        # The path without the query: tokens stay out of the log.
-        self._details = {
-            "path": scope["raw_path"].decode("ascii"),
-            "client": None if client is None else f"{client[0]}:{client[1]}",
-        }
-        server.protocol_connected(self)
-        self.record("connecting")
-
-    def __repr__(self) -> str:
-        return f"<WebSocket client={self._details['client']!r} path={self._details['path']!r}>"
-
-    def record(self, action: str) -> None:
-        """Log what has happened. A transport that could not be opened may be disconnected twice."""
-        server = self._server
-        if server is None:
-            return
-        if action == "disconnected":
-            self._server = None
-            server.protocol_disconnected(self)
-        server.log_action("websocket", action, self._details)
-
-    def check_timeouts(self) -> None:
-        """Do nothing: Daphne calls this for each of its connections; this one has its own timer."""
-
-    def handle_exception(self, exception: BaseException) -> None:
-        """Do nothing: the connection itself handles what its application raises."""
 
 
 def _connection_options(server: Any) -> dict[str, Any]:
