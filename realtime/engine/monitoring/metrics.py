@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from channels.layers import channel_layers
@@ -33,39 +33,10 @@ from realtime.engine.monitoring.counters import (
     all_traffic,
 )
 
-__all__ = ["REGISTRY", "LoopLag", "ProcessMetrics", "metrics"]
+__all__ = ["REGISTRY", "ProcessMetrics", "metrics", "watch_lag"]
 
 #: Seconds between two looks at how late the event loop is.
 LAG_INTERVAL = 0.5
-
-
-#: What is shown of each endpoint's traffic: name, description, further labels, and the values by those labels.
-_TRAFFIC: tuple[tuple[str, str, tuple[str, ...], Callable[[Traffic], Mapping[Any, int]]], ...] = (
-    (
-        "websocket_handshakes",
-        "Handshakes by outcome: accepted, a status, abandoned.",
-        ("outcome",),
-        lambda traffic: {(outcome,): count for outcome, count in traffic.handshakes.items()},
-    ),
-    (
-        "websocket_messages",
-        "Text and binary messages; each receiver of a broadcast counts.",
-        ("direction",),
-        lambda traffic: {("in",): traffic.messages_in, ("out",): traffic.messages_out},
-    ),
-    (
-        "websocket_bytes",
-        "Bytes on the sockets since the upgrade.",
-        ("direction",),
-        lambda traffic: {("in",): traffic.bytes_in, ("out",): traffic.bytes_out},
-    ),
-    (
-        "websocket_closes",
-        "Ends of connections by close code and by who closed.",
-        ("code", "by"),
-        lambda traffic: traffic.closes,
-    ),
-)
 
 
 class ProcessMetrics(Collector):
@@ -73,66 +44,79 @@ class ProcessMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the metrics. Call it in the event loop's thread, which owns the connections."""
-        open_now = GaugeMetricFamily("websocket_connections", "Open WebSocket connections.", labels=["endpoint"])
-        for traffic in all_traffic():
-            open_now.add_metric([traffic.endpoint], traffic.connections)
-        yield open_now
-        for name, text, labels, values in _TRAFFIC:
-            counter = CounterMetricFamily(name, text, labels=["endpoint", *labels])
-            for traffic in all_traffic():
-                for further, value in values(traffic).items():
-                    counter.add_metric([traffic.endpoint, *further], value)
-            yield counter
-        handlers = HistogramMetricFamily(
-            "websocket_handler_seconds",
-            "Time that consumers took for a client's message; a sample of the messages.",
-            labels=["endpoint"],
-        )
-        for endpoint, histogram in HANDLER_SECONDS.items():
-            handlers.add_metric([endpoint], *_samples(histogram))
-        yield handlers
-        for name, text, histogram in (
-            ("websocket_broadcast_seconds", "Time that group_send took in this process.", BROADCAST_SECONDS),
-            ("event_loop_lag_seconds", "How late the event loop called back, twice a second.", LOOP_LAG_SECONDS),
+        yield from _of_endpoints(all_traffic())
+        for name, text, labels, histograms in (
+            (
+                "websocket_handler_seconds",
+                "Time that consumers took for a client's message; a sample of the messages.",
+                ["endpoint"],
+                {(endpoint,): histogram for endpoint, histogram in HANDLER_SECONDS.items()},
+            ),
+            ("websocket_broadcast_seconds", "Time that group_send took in this process.", [], {(): BROADCAST_SECONDS}),
+            ("event_loop_lag_seconds", "How late the event loop called, twice a second.", [], {(): LOOP_LAG_SECONDS}),
         ):
-            buckets, total = _samples(histogram)
-            yield HistogramMetricFamily(name, text, buckets=buckets, sum_value=total)
+            family = HistogramMetricFamily(name, text, labels=labels)
+            for values, histogram in histograms.items():
+                bounds = [*map(repr, histogram.bounds), "+Inf"]
+                buckets = [*zip(bounds, itertools.accumulate(histogram.counts), strict=True)]
+                family.add_metric(values, buckets, histogram.total)
+            yield family
         for alias in settings.CHANNEL_LAYERS:
             statistics = getattr(channel_layers[alias], "statistics", None)
             for name, value in statistics.as_dict().items() if statistics else ():
-                counter = CounterMetricFamily(f"channel_layer_{name}", f"See Statistics.{name}.", labels=["layer"])
-                counter.add_metric([alias], value)
-                yield counter
+                yield _counter(f"channel_layer_{name}", f"See Statistics.{name}.", ["layer"], {(alias,): value})
 
 
-def _samples(histogram: Histogram) -> tuple[list[tuple[str, float]], float]:
-    bounds = [*(repr(bound) for bound in histogram.bounds), "+Inf"]
-    return [*zip(bounds, itertools.accumulate(histogram.counts), strict=True)], histogram.total
+def _of_endpoints(endpoints: Sequence[Traffic]) -> Iterator[Metric]:
+    open_now = GaugeMetricFamily("websocket_connections", "Open WebSocket connections.", labels=["endpoint"])
+    for of in endpoints:
+        open_now.add_metric([of.endpoint], of.connections)
+    yield open_now
+    yield _counter(
+        "websocket_handshakes",
+        "Handshakes by outcome: accepted, a status, abandoned.",
+        ["endpoint", "outcome"],
+        {(of.endpoint, outcome): count for of in endpoints for outcome, count in of.handshakes.items()},
+    )
+    into = {(of.endpoint, "in"): of.messages_in for of in endpoints}
+    out = {(of.endpoint, "out"): of.messages_out for of in endpoints}
+    text = "Text and binary messages; each receiver of a broadcast counts."
+    yield _counter("websocket_messages", text, ["endpoint", "direction"], into | out)
+    into = {(of.endpoint, "in"): of.bytes_in for of in endpoints}
+    out = {(of.endpoint, "out"): of.bytes_out for of in endpoints}
+    yield _counter("websocket_bytes", "Bytes on the sockets since the upgrade.", ["endpoint", "direction"], into | out)
+    yield _counter(
+        "websocket_closes",
+        "Ends of connections by close code and by who closed.",
+        ["endpoint", "code", "by"],
+        {(of.endpoint, *key): count for of in endpoints for key, count in of.closes.items()},
+    )
 
 
-class LoopLag:
-    """Notices what holds the event loop up: a timer that is called late was waiting for somebody.
+def _counter(name: str, text: str, labels: Sequence[str], values: Mapping[Any, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
 
-    The timer keeps it alive, so that it ends with its loop.
+
+def watch_lag(loop: asyncio.AbstractEventLoop, histogram: Histogram = LOOP_LAG_SECONDS) -> None:
+    """Notice what holds the event loop up: a timer that is called late was waiting for somebody.
 
     Args:
-        loop: the event loop.
+        loop: the event loop, whose timers keep the watch alive; it ends with its loop.
         histogram: where the delays are counted.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, histogram: Histogram = LOOP_LAG_SECONDS) -> None:
-        self._loop = loop
-        self._histogram = histogram
-        self._due = 0.0
-        self._arm()
+    def arm() -> None:
+        due = loop.time() + LAG_INTERVAL
+        loop.call_at(due, ring, due)
 
-    def _arm(self) -> None:
-        self._due = self._loop.time() + LAG_INTERVAL
-        self._loop.call_at(self._due, self._ring)
+    def ring(due: float) -> None:
+        histogram.observe(max(0.0, loop.time() - due))
+        arm()
 
-    def _ring(self) -> None:
-        self._histogram.observe(max(0.0, self._loop.time() - self._due))
-        self._arm()
+    arm()
 
 
 #: The event loops that are watched.
@@ -153,6 +137,6 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     loop = asyncio.get_running_loop()
     if loop not in _watched:
         _watched.add(loop)
-        LoopLag(loop)
+        watch_lag(loop)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(encode(REGISTRY), content_type=content_type, headers={"Cache-Control": "no-store"})

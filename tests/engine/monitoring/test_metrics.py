@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from realtime.engine.monitoring.counters import Histogram
-from realtime.engine.monitoring.metrics import LoopLag, metrics
+from realtime.engine.monitoring.metrics import metrics, watch_lag
 from realtime.engine.server.uvloop import ReactorLoop
 from realtime.engine.testing.server import ServerProcess
 
@@ -126,11 +126,11 @@ async def test_a_loop_that_is_held_up_is_noticed() -> None:
         def time(self) -> float:
             return self.now
 
-        def call_at(self, when, callback) -> None:
-            self.when, self.callback = when, callback
+        def call_at(self, when, callback, *arguments) -> None:
+            self.when, self.callback = when, lambda: callback(*arguments)
 
     clock, histogram = Clock(), Histogram((0.1, 1.0))
-    LoopLag(clock, histogram)  # type: ignore[arg-type]
+    watch_lag(clock, histogram)  # type: ignore[arg-type]
     clock.now = clock.when + 0.5
     clock.callback()
     assert (histogram.counts, histogram.total) == ([0, 1, 0], 0.5)
