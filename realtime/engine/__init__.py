@@ -37,33 +37,26 @@ if TYPE_CHECKING:
 
 __version__ = "0.4.0"
 
-#: Public names, and the module of each below this package.
-_MODULES = {
-    "Advice": "protocol.close",
-    "Authentication": "auth.identity",
-    "CloseCode": "protocol.close",
-    "ConsumerMailbox": "consumers.mailbox",
-    "DatabaseThreads": "services.database",
-    "FanoutChannelLayer": "layer",
-    "HandshakeRejected": "protocol.errors",
-    "InvalidMessage": "protocol.errors",
-    "KIB": "protocol.policy",
-    "MIB": "protocol.policy",
-    "Message": "protocol.messages",
-    "MessageRate": "consumers.rates",
-    "PolicyConsumer": "consumers.consumer",
-    "SharedMessage": "protocol.messages",
-    "SocketPolicy": "protocol.policy",
-    "SocketRouter": "handshake.router",
-    "TokenRejected": "protocol.errors",
-    "UpgradeRequired": "handshake.router",
-    "close_codes": "protocol.close",
-    "in_monitor_thread": "services.database",
-    "limit_cache": "services.cache",
-    "network_of": "handshake.addresses",
-    "request_address": "handshake.addresses",
-    "verify_access_token": "auth.authentication",
+#: Modules below this package, and the public names of each.
+_NAMES = {
+    "auth.authentication": ["verify_access_token"],
+    "auth.identity": ["Authentication"],
+    "consumers.consumer": ["PolicyConsumer"],
+    "consumers.mailbox": ["ConsumerMailbox"],
+    "consumers.rates": ["MessageRate"],
+    "handshake.addresses": ["network_of", "request_address"],
+    "handshake.router": ["SocketRouter", "UpgradeRequired"],
+    "layer": ["FanoutChannelLayer"],
+    "protocol.close": ["Advice", "CloseCode", "close_codes"],
+    "protocol.errors": ["HandshakeRejected", "InvalidMessage", "TokenRejected"],
+    "protocol.messages": ["Message", "SharedMessage"],
+    "protocol.policy": ["KIB", "MIB", "SocketPolicy"],
+    "services.cache": ["limit_cache"],
+    "services.database": ["DatabaseThreads", "in_monitor_thread"],
 }
+
+#: The module of each name.
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [*_MODULES, "__version__"]  # noqa: PLE0604  names from the table
 
