@@ -73,14 +73,10 @@ class Traffic:
         self.handshakes: Counter[str] = Counter()
         self.closes: Counter[tuple[str, str]] = Counter()
 
-    def answered(self, outcome: str) -> None:
-        """Count a handshake."""
-        self.handshakes[outcome] += 1
-
     def opened(self) -> None:
         """Count a connection that was accepted."""
         self.connections += 1
-        self.answered("accepted")
+        self.handshakes["accepted"] += 1
 
     def closed(self, code: int, by: str) -> None:
         """Count the end of an accepted connection."""

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -194,7 +193,5 @@ def _context() -> dict[str, str]:
 
 def _word(value: Any) -> str:
     """Return a value as one word: quoted and escaped unless it is one already."""
-    if isinstance(value, float):
-        return f"{value:.4g}" if value < sys.maxsize else str(value)
-    text = str(value)
+    text = str(round(value, 4) if isinstance(value, float) else value)
     return text if text.isascii() and text.isprintable() and _PLAIN.fullmatch(text) else json.dumps(text)

@@ -75,7 +75,7 @@ class ConnectionMetrics:
     def _answered(self, connection: Connection, *, is_open: bool) -> None:
         if connection.refusal is not None:
             status, cause = connection.refusal
-            connection.traffic.answered(str(status))
+            connection.traffic.handshakes[str(status)] += 1
             if cause is not BY_APPLICATION:
                 log_refusal(status, cause, self.raw_path.encode("latin-1"), self._headers, connection=self.id)
             self._record("rejected")
@@ -85,7 +85,7 @@ class ConnectionMetrics:
             event(ACCESS, logging.INFO, "opened", connection=self.id, path=self._path, client=client)
             self._record("connected")
         else:
-            connection.traffic.answered("abandoned")
+            connection.traffic.handshakes["abandoned"] += 1
         self._headers = None
 
     def _record(self, action: str) -> None:

@@ -109,7 +109,7 @@ class WebSocketProtocol(ASGIConnection):
 
     def _refuse(self, request: Request, problem: HandshakeRejected) -> None:
         log_refusal(problem.status, problem.detail, request.path, request.headers)
-        traffic_of(UNROUTED).answered(str(int(problem.status)))
+        traffic_of(UNROUTED).handshakes[str(int(problem.status))] += 1
         assert self._transport is not None
         self._transport.write(problem_answer(problem.status, problem.detail, problem.headers))
         self._transport.close()

@@ -49,7 +49,7 @@ class WireRequest(WebRequest):
         if problem is None:
             self._upgrade(Request(self.uri, headers))
         else:
-            traffic_of(UNROUTED).answered(str(int(problem.status)))
+            traffic_of(UNROUTED).handshakes[str(int(problem.status))] += 1
             self.channel.refuse(problem.status, problem.detail, problem.headers)
         return None
 
