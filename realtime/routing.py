@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from realtime.console.routing import websocket_urlpatterns as console
+from realtime.console.consumers import MonitorConsumer
 from realtime.endpoints.any_protocol import AnyProtocolConsumer
 from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.chat import ChatConsumer
@@ -26,5 +26,5 @@ websocket_urlpatterns = [
     path("ws/messages", MessagesConsumer.as_asgi(), name="ws-messages"),
     path("ws/policy", PolicyEchoConsumer.as_asgi(), name="ws-policy"),
     path("ws/any-protocol", AnyProtocolConsumer.as_asgi(), name="ws-any-protocol"),
-    *console,
+    path("ws/admin/live", MonitorConsumer.as_asgi(), name="ws-admin-live"),
 ]

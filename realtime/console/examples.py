@@ -1,20 +1,18 @@
-"""What a console offers to try on an endpoint, made from its policy, its query and its messages.
+"""What a console knows of its endpoint and offers to try on it, made from its policy, its query and its messages.
 
 Each preset makes one limit act: seeing a policy at work is how one learns it.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
 
 from realtime.engine import MIB
 from realtime.engine.describe.endpoints import Endpoint
-from realtime.engine.describe.schemas import describe_messages
 
-__all__ = ["presets_for"]
+__all__ = ["console_data"]
 
 #: A page does not send more than this to see a limit at work.
 MAX_TRIED_SIZE = 16 * MIB
@@ -23,21 +21,41 @@ MAX_TRIED_SIZE = 16 * MIB
 EXTRA_MESSAGES = 20
 
 
-def presets_for(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """Return the presets of ``endpoint`` for static/realtime/console.js.
+def console_data(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what static/console/console.js is given of ``endpoint``.
 
-    Each has a ``label`` and either ``connect`` (``address``, ``protocols``, ``ticket``: what to change in the
-    handshake) or ``send`` (``text``, ``hex`` or ``size`` in bytes, and ``times``).
+    Each of its ``presets`` has a ``label`` and either ``connect`` (``address``, ``protocols``, ``ticket``: what to
+    change in the handshake) or ``send`` (``text``, ``hex`` or ``size`` in bytes, and ``times``).
     """
-    return [*_messages(endpoint), *_handshakes(endpoint), *_limits(endpoint)]
+    policy = endpoint.policy
+    return {
+        "path": endpoint.path,
+        "example": endpoint.example,
+        "authentication": endpoint.authentication,
+        "needs": list(_needs(endpoint)),
+        "subprotocols": policy.subprotocols or (["my-protocol"] if policy.accept_any_subprotocol else []),
+        "message": endpoint.received[0].text if endpoint.received else "hello",
+        "presets": [*_messages(endpoint), *_handshakes(endpoint), *_limits(endpoint)],
+    }
+
+
+def _needs(endpoint: Endpoint) -> Iterator[str]:
+    """Yield what a handshake is refused without, as far as the endpoint's class states it."""
+    if endpoint.authentication == "required":
+        yield "a user: a token, a ticket or a session (401)"
+    parameters = [f"{item.name} ({item.schema.get('type', 'text')})" for item in endpoint.query if item.required]
+    if parameters:
+        yield f"the query parameters {', '.join(parameters)} (400)"
+    if endpoint.policy.subprotocols:
+        yield f"in a browser that offers any subprotocol, one of {', '.join(endpoint.policy.subprotocols)}"
 
 
 def _messages(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
-    if endpoint.client_messages is None:
+    if not endpoint.received:
         yield _send("Empty message", text="")
         return
-    for message in describe_messages(endpoint.client_messages):
-        yield _send(message.tag, text=json.dumps(message.example, ensure_ascii=False))
+    for message in endpoint.received:
+        yield _send(message.tag, text=message.text)
     yield _send("Unknown type", text='{"type": "Unknown"}')
     yield _send("Not JSON", text="hello")
     yield _send("Binary", hex="00 ff")

@@ -1,6 +1,6 @@
 """What the live page of the admin shows, its messages, and what it does with rooms.
 
-The rooms are an app that a project may have removed. They are imported only where they are installed.
+The rooms are an app that a project may have removed.
 """
 
 from __future__ import annotations
@@ -10,12 +10,18 @@ from typing import Annotated, Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 from msgspec import Meta, Struct
 
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.monitoring.counters import all_traffic
+
+HAS_ROOMS = apps.is_installed("realtime.rooms")
+if HAS_ROOMS:
+    from realtime.rooms.models import Room
+    from realtime.rooms.permissions import Refusal
+    from realtime.rooms.services import post_message
 
 __all__ = [
     "Announce",
@@ -29,8 +35,6 @@ __all__ = [
     "Refused",
     "RoomNow",
     "announce",
-    "announcement_length",
-    "has_rooms",
     "overview",
 ]
 
@@ -64,17 +68,17 @@ class ConnectionNow(Struct, frozen=True):
     since: datetime.datetime
 
 
-class Command(Struct, tag_field="type", kw_only=True, frozen=True):
-    """A message of staff."""
+class Tagged(Struct, tag=True, frozen=True):
+    """A message in either direction, tagged by the name of its class."""
 
 
-class Disconnect(Command, tag="Disconnect", frozen=True):
+class Disconnect(Tagged, frozen=True):
     """End a connection with 3003."""
 
     channel: Annotated[str, Meta(max_length=120, examples=["process.1!42"])]
 
 
-class Announce(Command, tag="Announce", frozen=True):
+class Announce(Tagged, frozen=True):
     """Post a message to a room."""
 
     room: str
@@ -84,11 +88,7 @@ class Announce(Command, tag="Announce", frozen=True):
 MonitorCommand = Disconnect | Announce
 
 
-class Event(Struct, tag_field="type", kw_only=True, frozen=True):
-    """A message of the server."""
-
-
-class Overview(Event, tag="Overview", frozen=True):
+class Overview(Tagged, frozen=True):
     """The state of all processes. ``sent`` and ``received`` count the messages of the process that answers."""
 
     at: datetime.datetime
@@ -103,13 +103,13 @@ class Overview(Event, tag="Overview", frozen=True):
     newest: list[ConnectionNow]
 
 
-class Done(Event, tag="Done", frozen=True):
+class Done(Tagged, frozen=True):
     """A command succeeded."""
 
     detail: str
 
 
-class Refused(Event, tag="Refused", frozen=True):
+class Refused(Tagged, frozen=True):
     """A command failed."""
 
     detail: str
@@ -122,65 +122,28 @@ def overview() -> Overview:
     """Return what there is now. Synchronous; at most six queries."""
     now = timezone.now()
     alive = Process.objects.filter(expires_at__gt=now)
-    connections = LiveConnection.objects.filter(process__in=alive.values("pk"))
-    traffic = list(all_traffic())
+    connections = LiveConnection.objects.filter(process__in=alive.values("pk")).order_by()
+    by_endpoint = connections.values_list("endpoint").annotate(total=Count("pk")).order_by("-total", "endpoint")
+    name = f"user__{get_user_model().USERNAME_FIELD}"
+    newest = connections.order_by("-pk").values_list("channel", "endpoint", name, "address", "since")
+    traffic = all_traffic()
     return Overview(
         at=now,
         processes=alive.count(),
         connections=connections.count(),
         users=connections.exclude(user=None).values("user").distinct().count(),
-        stored=_stored(),
+        stored=Room.objects.aggregate(total=Sum("last_seq"))["total"] or 0 if HAS_ROOMS else 0,
         received=sum(endpoint.messages_in for endpoint in traffic),
         sent=sum(endpoint.messages_out for endpoint in traffic),
-        endpoints=_endpoints(connections),
-        rooms=_rooms(),
-        newest=_newest(connections),
+        endpoints=[EndpointNow(*row) for row in by_endpoint[:MAX_ROOMS]],
+        rooms=_rooms() if HAS_ROOMS else [],
+        newest=[ConnectionNow(*row) for row in newest[:MAX_CONNECTIONS]],
     )
 
 
-def _endpoints(connections: QuerySet[LiveConnection]) -> list[EndpointNow]:
-    rows = connections.order_by().values("endpoint").annotate(total=Count("pk")).order_by("-total", "endpoint")
-    return [EndpointNow(row["endpoint"], row["total"]) for row in rows[:MAX_ROOMS]]
-
-
 def _rooms() -> list[RoomNow]:
-    if not has_rooms():
-        return []
-    from realtime.rooms.models import Room
-
     rooms: Any = Room.objects.annotate(total=Count("attendances")).order_by("-total", "-last_seq")
-    return [RoomNow(room.slug, room.total, room.last_seq) for room in rooms[:MAX_ROOMS]]
-
-
-def _newest(connections: QuerySet[LiveConnection]) -> list[ConnectionNow]:
-    name = f"user__{get_user_model().USERNAME_FIELD}"
-    rows = connections.order_by("-pk").values("channel", "endpoint", name, "address", "since")
-    return [
-        ConnectionNow(row["channel"], row["endpoint"], row[name], row["address"], row["since"])
-        for row in rows[:MAX_CONNECTIONS]
-    ]
-
-
-def has_rooms() -> bool:
-    """Return whether the rooms are installed."""
-    return apps.is_installed("realtime.rooms")
-
-
-def announcement_length() -> int:
-    """Return how many characters an announcement may have; 0 without rooms."""
-    if not has_rooms():
-        return 0
-    from realtime.rooms.limits import limits
-
-    return limits().content_length
-
-
-def _stored() -> int:
-    if not has_rooms():
-        return 0
-    from realtime.rooms.models import Room
-
-    return Room.objects.aggregate(total=Sum("last_seq"))["total"] or 0
+    return [RoomNow(*row) for row in rooms.values_list("slug", "total", "last_seq")[:MAX_ROOMS]]
 
 
 def announce(user: Any, slug: str, content: str) -> Done | Refused:
@@ -191,18 +154,12 @@ def announce(user: Any, slug: str, content: str) -> Done | Refused:
         slug: the name of the room.
         content: the message.
     """
-    if not has_rooms():
-        return Refused(detail="This project has no rooms.")
-    from realtime.rooms.models import Room
-    from realtime.rooms.permissions import Refusal
-    from realtime.rooms.services import post_message
-
     if not user.has_perm("rooms.change_room"):
-        return Refused(detail="You may not announce anything.")
-    room = Room.objects.filter(slug=slug).first()
+        return Refused("You may not announce anything.")
+    room = Room.objects.filter(slug=slug).first() if HAS_ROOMS else None
     if room is None:
-        return Refused(detail=f"There is no room {slug[:80]!r}.")
+        return Refused(f"There is no room {slug[:80]!r}.")
     outcome = post_message(room, user, content)
     if isinstance(outcome, Refusal):
-        return Refused(detail=outcome.detail)
-    return Done(detail=f"Announced in {room.slug} as message {outcome.seq}.")
+        return Refused(outcome.detail)
+    return Done(f"Announced in {room.slug} as message {outcome.seq}.")

@@ -3,12 +3,12 @@
 from django.contrib import admin
 from django.urls import path
 
-from realtime.console import reference, views
+from realtime.console import views
 
 __all__ = ["urlpatterns"]
 
 urlpatterns = [
     path("", views.home, name="home"),
-    path("api/docs/", reference.reference, name="reference"),
+    path("api/docs/", views.reference, name="reference"),
     path("admin/live/", admin.site.admin_view(views.live), name="admin-live"),
 ]

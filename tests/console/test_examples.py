@@ -8,7 +8,7 @@ import pytest
 from django.urls import path
 
 from realtime.console.consumers import MonitorConsumer
-from realtime.console.examples import presets_for
+from realtime.console.examples import console_data
 from realtime.endpoints.authenticated import AuthenticatedConsumer
 from realtime.endpoints.echo import EchoConsumer
 from realtime.endpoints.query import QueryConsumer
@@ -18,7 +18,7 @@ from realtime.engine.protocol.policy import MIB, SocketPolicy
 
 def presets(consumer: type) -> dict[str, dict]:
     [endpoint] = describe_endpoints([path("ws/x", consumer.as_asgi())])
-    found = presets_for(endpoint)
+    found = console_data(endpoint)["presets"]
     assert len({preset["label"] for preset in found}) == len(found)
     return {preset["label"]: preset.get("send", preset.get("connect")) for preset in found}
 

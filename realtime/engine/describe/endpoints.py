@@ -96,6 +96,13 @@ class Endpoint:
         return policy_facts(self.policy)
 
     @property
+    def protocol(self) -> str:
+        """Identifies its messages in a page: the paths to one consumer share them. Empty where it has none."""
+        if self.client_messages is None and self.server_messages is None:
+            return ""
+        return f"messages-of-{self.consumer.__name__.removesuffix('Consumer').lower()}"
+
+    @property
     def received(self) -> list[MessageType]:
         """What clients send, by type; empty where any text or binary message will do."""
         return describe_messages(self.client_messages)

@@ -4,7 +4,7 @@ import { byteLength, excerpt, hex, parseHex } from "./format.js";
 import { FrameLog } from "./framelog.js";
 
 /**
- * @typedef {{slug: string, path: string, example: string, authentication: string, needs: string[], subprotocols: string[], message: string, presets: Preset[]}} Endpoint
+ * @typedef {{path: string, example: string, authentication: string, needs: string[], subprotocols: string[], message: string, presets: Preset[]}} Endpoint
  * @typedef {{label: string, connect?: {address?: string, protocols?: string[], ticket?: boolean}, send?: {text?: string, hex?: string, size?: number, times?: number}}} Preset
  * @typedef {Record<string, {name: string, meaning: string, advice: string, next: string}>} CloseCodes
  * @typedef {import("./account.js").Account} Account
