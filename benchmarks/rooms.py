@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
 
 from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, migrated_database
 
@@ -78,8 +77,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from django.contrib.auth.models import AnonymousUser
     from django.test import override_settings
 
-    from realtime.engine.connections.lease import current_lease
-    from realtime.rooms.fanout.hub import current_hub
+    from realtime.rooms.fanout.hub import Hub
     from realtime.rooms.models import Room
     from realtime.rooms.permissions import Person, Standing
     from realtime.rooms.store.message_store import Stored, Write
@@ -87,7 +85,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", anonymous_may_post=True)
     stored = 0
 
-    async def writer(number: int, hub: Any, until: float) -> None:
+    async def writer(number: int, hub: Hub, until: float) -> None:
         nonlocal stored
         person = Person.of(AnonymousUser(), f"{number:032x}")
         loop = asyncio.get_running_loop()
@@ -99,13 +97,10 @@ async def _stored_per_second(writers: int, batch: int) -> float:
             stored += 1
 
     with override_settings(REALTIME_ROOMS={"batch": batch}):
-        hub = current_hub()
+        hub = Hub()
         begin = time.perf_counter()
         await asyncio.gather(*(writer(number, hub, begin + SECONDS) for number in range(writers)))
-        elapsed = time.perf_counter() - begin
-        await hub.close()
-        await current_lease().close()
-    return stored / elapsed
+    return stored / (time.perf_counter() - begin)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import functools
 import logging
 import time
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -31,8 +30,7 @@ from realtime.engine import (
 from realtime.rooms import protocol
 from realtime.rooms.fanout.events import members_group
 from realtime.rooms.fanout.hub import Hub, current_hub
-from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import RoomFanout
+from realtime.rooms.fanout.room import Member
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Refusal, Standing, unknown_room
@@ -54,14 +52,6 @@ class Refused(Exception):
         self.refusal = refusal
 
 
-@dataclass(slots=True)
-class _Seat:
-    """The connection's place in one room."""
-
-    member: Member
-    fanout: RoomFanout
-
-
 class RoomsConsumer(PolicyConsumer):
     """Lets a client join rooms, talk there, and come back without missing anything."""
 
@@ -80,16 +70,15 @@ class RoomsConsumer(PolicyConsumer):
     server_messages = protocol.ServerMessage
 
     _hub: Hub
+    _person: Person
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection = uuid.uuid4().hex
-        self._person = Person.of(self.user, self._connection)
-        self._seats: dict[str, _Seat] = {}
+        #: The connection in each of its rooms, by the room's name.
+        self._members: dict[str, Member] = {}
         self._pending = asyncio.Semaphore(limits().pending_writes)
-        #: By the nonce of a message that waits for the database: when its author gets an error.
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        #: Messages that wait for the database, and whose author has got an error.
+        #: Nonces of messages that wait for the database, and whose author has got an error.
         self._late: set[str] = set()
         self._commands = MessageRate(limits().messages_per_second, time.monotonic(), burst=limits().burst)
 
@@ -122,19 +111,12 @@ class RoomsConsumer(PolicyConsumer):
     async def access_changed(self) -> None:
         """Leave the rooms that the user may no longer be in."""
         self._person = Person.of(self.user, self._connection)
-        for seat in list(self._seats.values()):
-            await self._admit_again(seat)
+        await self._check_rooms()
 
     async def disconnect(self, code: int) -> None:
         """Leave every room; the connection is in no group any more."""
-        for timer in self._timers.values():
-            timer.cancel()
-        seats, self._seats = self._seats, {}
-        for seat in seats.values():
-            seat.fanout.leave(seat.member)
-        for seat in seats.values():
-            await self._hub.leave(seat.fanout, seat.member)
-            await self._hub.depart(seat.fanout.room_id, seat.member)
+        members, self._members = self._members, {}
+        await asyncio.gather(*(self._hub.leave(member) for member in members.values()))
 
     async def _perform(self, command: protocol.ClientMessage) -> None:
         """Do what a message says. This is the one place where a failure becomes an ``Error``."""
@@ -145,7 +127,7 @@ class RoomsConsumer(PolicyConsumer):
                 case protocol.Join():
                     await self._join_room(command.room, command.since)
                 case protocol.Leave():
-                    await self._leave_room(self._seat(command.room))
+                    await self._leave_room(self._member(command.room))
                 case protocol.History():
                     await self._history(command)
                 case protocol.Authenticate():
@@ -161,23 +143,27 @@ class RoomsConsumer(PolicyConsumer):
             return
         await self._send(protocol.Error(code=refusal.code, detail=refusal.detail, ref=command.ref))
 
-    # Join
+    # Join and leave
 
     async def _join_room(self, slug: str, since: Position | None) -> None:
-        if slug not in self._seats and len(self._seats) >= limits().rooms_per_connection:
+        if slug not in self._members and len(self._members) >= limits().rooms_per_connection:
             detail = f"One connection may be in {limits().rooms_per_connection} rooms."
             raise Refused(Refusal("forbidden", detail))
         room, standing = await self._admitted(slug)
-        former = self._seats.get(slug)
+        member = Member(self._connection, self._person, standing, room.access_version, self.send_nowait, self._expelled)
+        await self._hub.enter(room, member)
+        former = self._members.get(slug)
         if former is not None:
-            former.fanout.leave(former.member)
-        seat = await self._take_seat(room, standing)
+            former.fanout.leave(former)
+        self._members[slug] = member
         try:
-            await self._welcome(seat, since)
+            await self.join(members_group(slug))
+            await self._hub.attend(member)
+            await self._welcome(member, since)
         except BaseException:
-            if self._seats.get(slug) is seat:
-                del self._seats[slug]
-                await self._depart(seat)
+            if self._is_in(member):
+                del self._members[slug]
+                await self._depart(member)
             raise
 
     async def _admitted(self, slug: str) -> tuple[Room, Standing]:
@@ -186,81 +172,62 @@ class RoomsConsumer(PolicyConsumer):
             raise Refused(admitted)
         return admitted
 
-    async def _take_seat(self, room: Room, standing: Standing) -> _Seat:
-        member = Member(
-            self._connection,
-            self._person,
-            standing,
-            room.access_version,
-            send=self.send_nowait,
-            expel=functools.partial(self._expelled, room.slug),
-            capacity=limits().held,
-        )
-        fanout = await self._hub.enter(room, member)
-        seat = self._seats[room.slug] = _Seat(member, fanout)
-        return seat
-
-    async def _welcome(self, seat: _Seat, since: Position | None) -> None:
-        member, fanout = seat.member, seat.fanout
-        await self.join(members_group(fanout.slug))
-        await self._hub.attend(fanout.room_id, member)
+    async def _welcome(self, member: Member, since: Position | None) -> None:
         try:
-            await fanout.load_presence()
-            snapshot = await self._hub.reader.run(read_snapshot, fanout.room_id, since)
+            await member.fanout.load_presence()
+            snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
             while snapshot.room.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
-                room, standing = await self._admitted(fanout.slug)
-                member.renew(standing, room.access_version)
-                snapshot = await self._hub.reader.run(read_snapshot, fanout.room_id, since)
+                await self._admit_again(member)
+                snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
         except Room.DoesNotExist:
-            raise Refused(unknown_room(fanout.slug)) from None
-        if self._seats.get(fanout.slug) is not seat:
+            raise Refused(unknown_room(member.room.slug)) from None
+        if not self._is_in(member):
             return  # expelled while joining; the client has got its Left
-        seq = snapshot.room.last_seq
-        fanout.begin(seq)
         joined = protocol.Joined(
-            room=fanout.slug,
+            room=member.room.slug,
             epoch=str(snapshot.room.epoch),
-            seq=seq,
-            members=sorted({*fanout.names, self._person.name}),
+            seq=snapshot.room.last_seq,
+            members=member.fanout.names_for(member),
             recovered=snapshot.recovered,
             messages=snapshot.messages,
         )
-        member.is_announced = True
         await self._send(joined)
-        await fanout.settle(member, seq)
+        await member.fanout.settle(member, joined.seq)
 
-    # Leave
+    async def _admit_again(self, member: Member) -> None:
+        room, member.standing = await self._admitted(member.room.slug)
+        member.access_version = room.access_version
 
-    async def _leave_room(self, seat: _Seat) -> None:
-        del self._seats[seat.fanout.slug]
-        seat.fanout.leave(seat.member)
-        await self._depart(seat)
-        await self._send(protocol.Left(room=seat.fanout.slug))
+    async def _leave_room(self, member: Member) -> None:
+        del self._members[member.room.slug]
+        await self._depart(member)
+        await self._send(protocol.Left(room=member.room.slug))
 
-    async def _depart(self, seat: _Seat) -> None:
-        await self._hub.leave(seat.fanout, seat.member)
-        await self.leave(members_group(seat.fanout.slug))
-        await self._hub.depart(seat.fanout.room_id, seat.member)
-
-    def _expelled(self, slug: str) -> None:
+    def _expelled(self, member: Member) -> None:
         """The fan-out has removed this connection from a room."""
-        seat = self._seats.pop(slug, None)
-        if seat is not None:
-            self._queue(protocol.Left(room=slug))
-            self._hub.spawn(self._depart(seat))
+        if self._is_in(member):
+            del self._members[member.room.slug]
+            self._queue(protocol.Left(room=member.room.slug))
+            self._hub.spawn(self._depart(member))
+
+    async def _depart(self, member: Member) -> None:
+        await self._hub.leave(member)
+        await self.leave(members_group(member.room.slug))
+
+    def _is_in(self, member: Member) -> bool:
+        return self._members.get(member.room.slug) is member
 
     # Chat
 
     async def _chat(self, command: protocol.Post) -> None:
-        seat = self._seat(command.room)
-        member = seat.member
+        member = self._member(command.room)
         problem = check_content(command.content)
         if problem is not None:
             raise Refused(problem)
         write = Write(
-            room_id=seat.fanout.room_id,
-            slug=seat.fanout.slug,
+            room_id=member.room.pk,
+            slug=member.room.slug,
             person=self._person,
             content=command.content,
             ref=command.ref,
@@ -268,34 +235,33 @@ class RoomsConsumer(PolicyConsumer):
             standing=member.standing,
             access_version=member.access_version,
         )
+        loop = asyncio.get_running_loop()
         try:
             # While earlier messages are late, another one does not wait.
             async with asyncio.timeout(0 if self._late else limits().write_timeout):
                 await self._pending.acquire()
+                timer = loop.call_later(limits().write_timeout, self._report_late, write)
                 try:
-                    await self._hub.write(write, functools.partial(self._written, write))
+                    await self._hub.write(write, functools.partial(self._written, write, timer))
                 except BaseException:
+                    timer.cancel()
                     self._pending.release()
                     raise
         except TimeoutError:
             raise Refused(NOT_STORED_YET) from None
-        loop = asyncio.get_running_loop()
-        self._timers[write.nonce] = loop.call_later(limits().write_timeout, self._report_late, write)
 
     def _report_late(self, write: Write) -> None:
         """Answer a message that is not stored in time. Sent again, it gets the Ack of what was stored meanwhile."""
-        del self._timers[write.nonce]
         self._late.add(write.nonce)
         self._answer(write, NOT_STORED_YET)
 
-    def _written(self, write: Write, outcome: Outcome) -> None:
+    def _written(self, write: Write, timer: asyncio.TimerHandle, outcome: Outcome) -> None:
         self._pending.release()
-        timer = self._timers.pop(write.nonce, None)
-        if timer is None:  # each message has one answer
-            self._late.discard(write.nonce)
-            return
         timer.cancel()
-        self._answer(write, outcome)
+        if write.nonce in self._late:  # each message has one answer
+            self._late.remove(write.nonce)
+        else:
+            self._answer(write, outcome)
 
     def _answer(self, write: Write, outcome: Outcome) -> None:
         if isinstance(outcome, Stored):
@@ -306,8 +272,8 @@ class RoomsConsumer(PolicyConsumer):
     # History, Authenticate
 
     async def _history(self, command: protocol.History) -> None:
-        room = self._seat(command.room).fanout
-        messages = await self._hub.reader.run(read_before, room.room_id, room.slug, command.before, command.limit)
+        room = self._member(command.room).room
+        messages = await self._hub.reader.run(read_before, room.pk, room.slug, command.before, command.limit)
         await self._send(protocol.Page(room=room.slug, messages=messages))
 
     async def _authenticate(self, token: str) -> None:
@@ -329,43 +295,32 @@ class RoomsConsumer(PolicyConsumer):
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))
         if was_anonymous:
-            for seat in list(self._seats.values()):
-                await self._admit_again(seat)
+            await self._check_rooms()
 
-    async def _admit_again(self, seat: _Seat) -> None:
-        """Read what the person may do in a room, and leave it if they may not be there any more.
+    async def _check_rooms(self) -> None:
+        """Read what the person may do in each room, and leave those in which they may not be any more.
 
         Where an anonymous user has signed in, the others see the anonymous one go and the user come.
         """
-        member, fanout = seat.member, seat.fanout
-        admitted: tuple[Room, Standing] | None
-        try:
-            admitted = await self._admitted(fanout.slug)
-        except Refused:
-            admitted = None
-        if self._seats.get(fanout.slug) is not seat:
-            return
-        if admitted is None:
-            await self._leave_room(seat)
-            return
-        is_another = member.person.key != self._person.key
-        if is_another:
-            await self._hub.depart(fanout.room_id, member)
-        member.person = self._person
-        room, standing = admitted
-        member.renew(standing, room.access_version)
-        if is_another:
-            await self._hub.attend(fanout.room_id, member)
+        for member in list(self._members.values()):
+            try:
+                await self._admit_again(member)
+            except Refused:
+                if self._is_in(member):
+                    await self._leave_room(member)
+            else:
+                if self._is_in(member):
+                    await self._hub.change_person(member, self._person)
 
-    def _seat(self, slug: str | None) -> _Seat:
-        if slug is None and len(self._seats) > 1:
-            detail = f"room: needed, you are in {', '.join(sorted(self._seats))}."
+    def _member(self, slug: str | None) -> Member:
+        if slug is None and len(self._members) > 1:
+            detail = f"room: needed, you are in {', '.join(sorted(self._members))}."
             raise Refused(Refusal("invalid_message", detail))
-        seat = next(iter(self._seats.values()), None) if slug is None else self._seats.get(slug)
-        if seat is None:
+        member = next(iter(self._members.values()), None) if slug is None else self._members.get(slug)
+        if member is None:
             detail = "Join a room first." if slug is None else f"You are not in {slug[:80]!r}."
             raise Refused(Refusal("not_joined", detail))
-        return seat
+        return member
 
     async def _send(self, event: protocol.Event) -> None:
         await self.send_message(Message.text(protocol.encode(event)))

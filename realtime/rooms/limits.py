@@ -47,7 +47,7 @@ class Limits:
         batch: messages stored in one transaction; longer ones would hold the locks of their rooms too long.
         queue: messages of the process that may wait for the database, before senders wait.
         outgoing: batches that may wait to be published. Beyond it, other processes find them in the database.
-        held: messages that a fan-out, or a member that is joining, keeps while it waits for an earlier one.
+        held: messages that a fan-out keeps while it waits for an earlier one, and news that wait while a member joins.
         tail_check: seconds between two looks at the database for messages whose publication was lost.
         grace: seconds that an overtaken message may be late before it is read from the database.
     """

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 import pytest
+from django.test import override_settings
 
 from realtime.rooms.fanout.batcher import Batcher
 
@@ -36,14 +37,11 @@ class Store:
         return [f"stored {item}" for item in items]
 
 
-def gather(
-    store: Store, *, size: int = 10, capacity: int = 100
-) -> tuple[Batcher[int, str], list[str], Callable[[str], None]]:
+def gather(store: Store, **limits: int) -> tuple[Batcher[int, str], list[str], Callable[[str], None]]:
     """Return a batcher, its outcomes, and where it puts them."""
     outcomes: list[str] = []
-    batcher: Batcher[int, str] = Batcher(
-        "batch", store, failed=lambda item: f"failed {item}", size=size, capacity=capacity
-    )
+    with override_settings(REALTIME_ROOMS=limits):
+        batcher: Batcher[int, str] = Batcher("batch", store, failed=lambda item: f"failed {item}")
     return batcher, outcomes, outcomes.append
 
 
@@ -53,22 +51,24 @@ async def test_what_comes_while_a_batch_is_stored_is_the_next_batch() -> None:
     store.hold()
     await batcher.submit(1, done)
     await asyncio.sleep(0)
-    for item in (2, 3, 4):
+    for item in (2, 3):
         await batcher.submit(item, done)
+    last = asyncio.create_task(batcher.perform(4))
+    await asyncio.sleep(0)
     store.release()
-    await batcher.drain()
+    assert await last == "stored 4"
     assert store.batches == [[1], [2, 3, 4]]
-    assert outcomes == [f"stored {item}" for item in (1, 2, 3, 4)]
+    assert outcomes == [f"stored {item}" for item in (1, 2, 3)]
 
 
 async def test_a_batch_has_a_largest_size() -> None:
     store = Store()
-    batcher, outcomes, done = gather(store, size=2)
-    for item in range(5):
+    batcher, outcomes, done = gather(store, batch=2)
+    for item in range(4):
         await batcher.submit(item, done)
-    await batcher.drain()
+    await batcher.perform(4)
     assert store.batches == [[0, 1], [2, 3], [4]]
-    assert len(outcomes) == 5
+    assert len(outcomes) == 4
 
 
 async def test_a_batch_that_fails_tells_each_of_its_items_and_the_next_goes_on(
@@ -86,7 +86,7 @@ async def test_a_batch_that_fails_tells_each_of_its_items_and_the_next_goes_on(
 
 async def test_a_full_queue_makes_its_sender_wait() -> None:
     store = Store()
-    batcher, outcomes, done = gather(store, capacity=2)
+    batcher, outcomes, done = gather(store, queue=2)
     store.hold()
     await batcher.submit(0, done)
     await asyncio.sleep(0)
@@ -97,7 +97,7 @@ async def test_a_full_queue_makes_its_sender_wait() -> None:
     assert not late.done()
     store.release()
     await late
-    await batcher.drain()
+    await batcher.perform(4)
     assert outcomes == [f"stored {item}" for item in range(4)]
 
 
@@ -109,5 +109,5 @@ async def test_an_item_is_stored_when_its_sender_has_gone() -> None:
     await asyncio.sleep(0)
     sender.cancel()
     store.release()
-    await batcher.drain()
-    assert store.batches == [[1]]
+    await batcher.perform(2)
+    assert store.batches == [[1, 2]]

@@ -14,10 +14,9 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from realtime.engine import SharedMessage
-from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import RoomFanout
+from realtime.rooms.fanout.room import Member, RoomFanout
 from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person, Standing
+from realtime.rooms.permissions import Person, Standing, standing_from
 from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import Entry, Tail, read_access, read_between, read_tail
 
@@ -95,10 +94,12 @@ class FakeRoom:
         return self._between(1, slug, after, self.last_seq)
 
     def _between(self, _: int, slug: str, after: int, upto: int) -> Tail:
-        return Tail({seq: e for seq, e in self.entries.items() if after < seq <= upto}, upto, self.last_seq)
+        return Tail([e for seq, e in self.entries.items() if after < seq <= upto], upto, self.last_seq)
 
-    def _access(self, _: int, users: Any) -> tuple[Room, dict[int, str]]:
-        return self.row, dict(self.roles)
+    def _access(self, _: int, people: set[Person]) -> tuple[Room, dict[str, Standing]]:
+        return self.row, {
+            person.key: standing_from(person.user, self.roles.get(person.user_id or 0)) for person in people
+        }
 
     def _presence(self, _: int) -> tuple[int, dict[str, str]]:
         return self.presence_version, dict(self.roster)
@@ -115,13 +116,13 @@ class Listener:
         self.is_out = False
         self._news = asyncio.Event()
         person = Person(f"key-{name}", name, user or AnonymousUser())
-        self.member = Member(name, person, standing, 1, send=self._send, expel=self._expel, capacity=50)
+        self.member = Member(name, person, standing, fanout.room.access_version, self._send, self._expelled)
 
     def _send(self, shared: SharedMessage) -> None:
         self.got.append(json.loads(shared.text or ""))
         self._news.set()
 
-    def _expel(self) -> None:
+    def _expelled(self, _: Member) -> None:
         self.is_out = True
         self._news.set()
 
@@ -133,9 +134,8 @@ class Listener:
     async def join(self, at: int) -> None:
         """Join with everything up to number ``at`` in ``Joined``."""
         self.fanout.enter(self.member)
-        self.fanout.begin(at)
         await self.fanout.load_presence()
-        self.member.is_announced = True
+        self.fanout.names_for(self.member)
         await self.fanout.settle(self.member, at)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -254,7 +254,7 @@ async def test_a_member_ahead_of_the_fanout_gets_nothing_twice(
     assert ann.seqs == [1, 2, 3]
 
 
-async def test_a_member_whose_history_is_older_than_the_fanout_gets_the_difference(
+async def test_members_whose_histories_end_at_different_messages_get_the_rest_of_each(
     fanout: RoomFanout, room: FakeRoom
 ) -> None:
     slow = Listener(fanout, "slow")
@@ -265,11 +265,11 @@ async def test_a_member_whose_history_is_older_than_the_fanout_gets_the_differen
     await quick.join(5)
     await fanout.settle(slow.member, 2)
     fanout.offer([room.say()], 1)
-    assert slow.seqs == [3, 4, 5, 6]
+    await slow.until(lambda: slow.seqs == [3, 4, 5, 6])
     assert quick.seqs == [6]
 
 
-async def test_a_member_that_cannot_hold_everything_reads_it_later(
+async def test_what_is_passed_on_while_a_member_joins_is_read_for_it(
     ann: Listener, fanout: RoomFanout, room: FakeRoom
 ) -> None:
     late = Listener(fanout, "late")
@@ -300,6 +300,7 @@ async def test_a_member_that_is_put_out_while_joining_gets_nothing_of_what_was_h
     fanout.enter(late.member)
     fanout.offer([room.say()], 1)
     room.closings += 1
+    room.access_version += 1
     fanout.compare(room.row)
     await late.until(lambda: late.is_out)
     await fanout.settle(late.member, 0)
@@ -329,12 +330,14 @@ async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(an
 
 async def test_a_stranger_goes_when_the_room_is_closed_to_strangers(ann: Listener, room: FakeRoom) -> None:
     room.anonymous_may_read = False
+    room.access_version += 1
     ann.fanout.recheck()
     await ann.until(lambda: ann.is_out)
 
 
 async def test_everybody_goes_when_a_room_is_closed(ann: Listener, room: FakeRoom) -> None:
     room.closings += 1
+    room.access_version += 1
     ann.fanout.compare(room.row)
     await ann.until(lambda: ann.is_out)
 
@@ -351,7 +354,7 @@ async def test_who_comes_and_goes_is_told_once_to_everybody_else(ann: Listener, 
         ann.fanout.offer_transition(transition)
     told = [(message["user"], message["state"]) for message in ann.got]
     assert told == [("bob", "joined"), ("carol", "joined"), ("bob", "left")]
-    assert ann.fanout.names == ["carol"]
+    assert ann.fanout.names_for(ann.member) == ["ann", "carol"]
 
 
 async def test_lost_comings_and_goings_are_made_good_from_the_database(ann: Listener, room: FakeRoom) -> None:
@@ -359,7 +362,7 @@ async def test_lost_comings_and_goings_are_made_good_from_the_database(ann: List
     room.come("carol")
     room.go("bob")
     ann.fanout.compare(room.row)
-    await ann.until(lambda: ann.fanout.names == ["carol"])
+    await ann.until(lambda: ann.fanout.names_for(ann.member) == ["ann", "carol"])
     told = [(message["user"], message["state"]) for message in ann.got]
     assert told == [("bob", "joined"), ("bob", "left"), ("carol", "joined")]
 

@@ -1,6 +1,7 @@
 """Gathers what many connections want to store into few transactions.
 
-While one batch is being stored, the next one fills. A single item is stored at once.
+While one batch is being stored, the next one fills. A single item is stored at once. ``limits()`` says how many items
+are in one batch, and how many may wait.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from realtime.engine.monitoring.tracing import Carrier, batch_span, current_trace
+from realtime.rooms.limits import limits
 
 __all__ = ["Batcher"]
 
@@ -33,8 +35,6 @@ class Batcher(Generic[Item, Result]):
         name: of the spans of its batches.
         store: stores a batch and returns one result for each item, in the same order.
         failed: the result of an item whose batch could not be stored.
-        size: items in one batch at most.
-        capacity: items that may wait; then ``submit`` waits.
     """
 
     def __init__(
@@ -43,14 +43,12 @@ class Batcher(Generic[Item, Result]):
         store: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
         failed: Callable[[Item], Result],
-        size: int,
-        capacity: int,
     ) -> None:
         self._name = name
         self._store = store
         self._failed = failed
-        self._size = size
-        self._capacity = capacity
+        self._size = limits().batch
+        self._capacity = limits().queue
         self._waiting: collections.deque[Waiting[Item, Result]] = collections.deque()
         self._room = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -75,11 +73,6 @@ class Batcher(Generic[Item, Result]):
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         await self.submit(item, lambda value: None if result.done() else result.set_result(value))
         return await result
-
-    async def drain(self) -> None:
-        """Wait until nothing is queued or being stored."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         try:

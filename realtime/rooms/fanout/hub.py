@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import contextvars
 import functools
 import logging
@@ -27,10 +26,10 @@ from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
 from realtime.rooms.fanout import events
 from realtime.rooms.fanout.batcher import Batcher
-from realtime.rooms.fanout.members import Member
-from realtime.rooms.fanout.room import RoomFanout
+from realtime.rooms.fanout.room import Member, RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
+from realtime.rooms.permissions import Person
 from realtime.rooms.protocol import PresenceState
 from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
 from realtime.rooms.store.presence import (
@@ -69,6 +68,7 @@ class Hub:
 
     Attributes:
         reader: database threads for reading.
+        fanouts: the fan-outs of the rooms in which this process has members, by the primary key of the room.
     """
 
     def __init__(self) -> None:
@@ -77,24 +77,17 @@ class Hub:
         self._lease = current_lease()
         self._origin = self._lease.process.hex
         self._writes: Batcher[Write, Outcome] = Batcher(
-            "store room messages",
-            self._store_writes,
-            failed=lambda _: NOT_STORED,
-            size=limits().batch,
-            capacity=limits().queue,
+            "store room messages", self._store_writes, failed=lambda _: NOT_STORED
         )
         self._changes: Batcher[Change, None] = Batcher(
-            "store room presence",
-            self._store_changes,
-            failed=self._doubt_presence,
-            size=limits().batch,
-            capacity=limits().queue,
+            "store room presence", self._store_changes, failed=self._doubt_presence
         )
-        self._fanouts: dict[int, RoomFanout] = {}
-        self._present: dict[tuple[int, str], Change] = {}
+        self.fanouts: dict[int, RoomFanout] = {}
         self._doubts = 0
-        self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque()
-        self._dropped = 0
+        #: When Redis hangs, the oldest are dropped: other processes read them from the database.
+        self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque(
+            maxlen=limits().outgoing
+        )
         self._publishing: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._delivery: ConsumerMailbox | None = None
@@ -103,44 +96,56 @@ class Hub:
         self._watching: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
-    # Feeds
+    # Members
 
-    @property
-    def fanouts(self) -> list[RoomFanout]:
-        """The fan-outs of the rooms in which this process has members."""
-        return list(self._fanouts.values())
-
-    async def enter(self, room: Room, member: Member) -> RoomFanout:
-        """Begin to hold for a member what happens in a room, and return the room's fanout."""
+    async def enter(self, room: Room, member: Member) -> None:
+        """Let a member into the fan-out of a room."""
         async with self._opening:
             await self._start()
-            fanout = self._fanouts.get(room.pk)
+            fanout = self.fanouts.get(room.pk)
             if fanout is None:
                 await self._layer.group_add(events.fanout_group(room.pk), self._channel)
-                fanout = self._fanouts[room.pk] = RoomFanout(room, self.reader)
+                fanout = self.fanouts[room.pk] = RoomFanout(room, self.reader)
             fanout.enter(member)
-        return fanout
 
-    async def leave(self, fanout: RoomFanout, member: Member) -> None:
-        """Stop passing anything to a member; a fan-out without members ends."""
+    async def attend(self, member: Member) -> None:
+        """Store that a member is in its room. The others learn it if its user was not there before."""
+        await self._changes.perform(self._change(member, JOINED))
+
+    async def change_person(self, member: Member, person: Person) -> None:
+        """Let a member be ``person``. Where that is another one, the others see the one go and the other come."""
+        before = self._change(member, LEFT)
+        member.person = person
+        if before.key != person.key:
+            await self._changes.perform(before)
+            await self.attend(member)
+
+    async def leave(self, member: Member) -> None:
+        """Stop passing anything to a member, and store that it has gone; a fan-out without members ends."""
+        fanout = member.fanout
         fanout.leave(member)
+        await self._changes.perform(self._change(member, LEFT))
         async with self._opening:
-            if fanout.members or self._fanouts.get(fanout.room_id) is not fanout:
+            if fanout.members or self.fanouts.get(fanout.room.pk) is not fanout:
                 return
-            del self._fanouts[fanout.room_id]
+            del self.fanouts[fanout.room.pk]
             fanout.close()
-            await self._layer.group_discard(events.fanout_group(fanout.room_id), self._channel)
-            if not self._fanouts:
+            await self._layer.group_discard(events.fanout_group(fanout.room.pk), self._channel)
+            if not self.fanouts:
                 await self._stop()
+
+    def _change(self, member: Member, state: PresenceState) -> Change:
+        person = member.person
+        return Change(member.fanout.room.pk, self._lease.process, member.connection, person.key, person.name, state)
 
     # Writing
 
     async def write(self, write: Write, done: Callable[[Outcome], None]) -> None:
         """Store a message; ``done`` is called with the outcome once it is passed on to the members of this process."""
-        await self._writes.submit(write, functools.partial(self._written, write, done))
+        await self._writes.submit(write, functools.partial(self._written, write.room_id, done))
 
-    def _written(self, write: Write, done: Callable[[Outcome], None], outcome: Outcome) -> None:
-        fanout = self._fanouts.get(write.room_id)
+    def _written(self, room_id: int, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+        fanout = self.fanouts.get(room_id)
         if isinstance(outcome, Stored) and fanout is not None:
             fanout.acknowledge(outcome.seq, functools.partial(done, outcome))
         else:
@@ -156,28 +161,13 @@ class Hub:
                 stored.setdefault(write.room_id, []).append(entry)
                 versions[write.room_id] = outcome.access_version
         for room_id, entries in stored.items():
-            fanout = self._fanouts.get(room_id)
+            fanout = self.fanouts.get(room_id)
             if fanout is not None:
                 fanout.offer(entries, versions[room_id])
             self._publish(room_id, events.messages(room_id, versions[room_id], entries, self._origin))
         return outcomes
 
     # Presence
-
-    async def attend(self, room_id: int, member: Member) -> None:
-        """Store that a member's connection is in a room. The others learn it if its user was not there before."""
-        change = self._change(room_id, member, JOINED)
-        self._present[room_id, member.connection] = change
-        await self._changes.perform(change)
-
-    async def depart(self, room_id: int, member: Member) -> None:
-        """Store that a member's connection is no longer in a room."""
-        self._present.pop((room_id, member.connection), None)
-        await self._changes.perform(self._change(room_id, member, LEFT))
-
-    def _change(self, room_id: int, member: Member, state: PresenceState) -> Change:
-        person = member.person
-        return Change(room_id, self._lease.process, member.connection, person.key, person.name, state)
 
     async def _store_changes(self, changes: Sequence[Change]) -> Sequence[None]:
         self._tell_transitions(await self._storing.run(store_changes, changes))
@@ -191,7 +181,7 @@ class Hub:
         for transition in transitions:
             if transition is None:
                 continue
-            fanout = self._fanouts.get(transition.room_id)
+            fanout = self.fanouts.get(transition.room_id)
             if fanout is not None:
                 fanout.offer_transition(transition)
             published.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
@@ -201,11 +191,8 @@ class Hub:
     # To other processes
 
     def _publish(self, room_id: int, news: Iterable[events.Event]) -> None:
-        """Queue events, which are sent one after the other. When Redis hangs, the oldest are dropped and counted."""
+        """Queue events, which are sent one after the other."""
         self._outgoing.append((room_id, news, current_trace()))
-        if len(self._outgoing) > limits().outgoing:
-            self._outgoing.popleft()
-            self._dropped += 1
         if self._publishing is None:
             self._publishing = asyncio.create_task(self._publish_all(), context=contextvars.Context())
 
@@ -217,9 +204,6 @@ class Hub:
                     await events.publish(room_id, news)
         finally:
             self._publishing = None
-        if self._dropped:
-            logger.warning("%d publications were dropped; other processes read them from the database", self._dropped)
-            self._dropped = 0
 
     # From other processes
 
@@ -227,7 +211,7 @@ class Hub:
         if event["type"] == "layer.resynchronise":
             await self._survive(self._compare())
             return
-        fanout = self._fanouts.get(event.get("room", 0))
+        fanout = self.fanouts.get(event.get("room", 0))
         if fanout is None or event.get("origin") == self._origin:
             return
         match event["type"]:
@@ -255,6 +239,8 @@ class Hub:
                 trace_mail(self._handle), asyncio.Lock(), self._handling_failed, contextvars.Context()
             )
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
+            for room_id in self.fanouts:
+                await self._layer.group_add(events.fanout_group(room_id), self._channel)
         if self._watching is None:
             await self._lease.acquire(self._doubt_presence)
             self._watching = asyncio.create_task(self._watch(), context=contextvars.Context())
@@ -271,12 +257,9 @@ class Hub:
 
     async def _reopen(self) -> None:
         async with self._opening:
-            if not self._fanouts or self._delivery is not None:
-                return
-            await self._start()
-            for room_id in self._fanouts:
-                await self._layer.group_add(events.fanout_group(room_id), self._channel)
-        await self._compare()
+            if self.fanouts:
+                await self._start()
+        await self._survive(self._compare())
 
     async def _watch(self) -> None:
         """Look for lost messages, for members of processes that have ended, and for rows that were not written."""
@@ -297,12 +280,12 @@ class Hub:
             logger.warning("the rooms could not be compared with the database, the next round will: %s", error)
 
     async def _compare(self) -> None:
-        ids = list(self._fanouts)
+        ids = list(self.fanouts)
         for start in range(0, len(ids), ROOMS_PER_QUERY):
             chunk = ids[start : start + ROOMS_PER_QUERY]
             rooms = await self.reader.run(Room.objects.in_bulk, chunk)
-            for room_id in self._fanouts.keys() & set(chunk):
-                self._fanouts[room_id].compare(rooms.get(room_id))
+            for room_id in self.fanouts.keys() & set(chunk):
+                self.fanouts[room_id].compare(rooms.get(room_id))
 
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)
@@ -311,7 +294,7 @@ class Hub:
 
     async def _reconcile(self) -> None:
         """Make the rows of this process equal to its members."""
-        present = list(self._present.values())
+        present = [self._change(member, JOINED) for fanout in self.fanouts.values() for member in fanout.members]
         self._tell_transitions(await self._storing.run(reconcile, self._lease.process, present))
         self._doubts -= 1
 
@@ -321,28 +304,12 @@ class Hub:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def close(self) -> None:
-        """Store what waits, end the tasks and close the database connections. For tests and management commands."""
-        await self._writes.drain()
-        await self._changes.drain()
-        while waiting := [*self._background, *([self._publishing] if self._publishing else [])]:
-            await asyncio.wait(waiting)
-        async with self._opening:
-            for fanout in self._fanouts.values():
-                fanout.close()
-            self._fanouts.clear()
-            await self._stop()
-        for threads in (self.reader, self._storing):
-            await asyncio.to_thread(threads.close)
-        with contextlib.suppress(KeyError):
-            del _hubs[asyncio.get_running_loop()]
-
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
 
 
 def _fanouts() -> list[RoomFanout]:
-    return [fanout for hub in list(_hubs.values()) for fanout in hub.fanouts]
+    return [fanout for hub in list(_hubs.values()) for fanout in list(hub.fanouts.values())]
 
 
 Gauge("rooms_active", "Rooms with members in this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 __all__ = ["ReorderBuffer"]
@@ -10,78 +12,60 @@ T = TypeVar("T")
 
 
 class ReorderBuffer(Generic[T]):
-    """Takes numbered items in any order, with repeats and gaps, and gives each once, in order.
+    """Takes numbered items in any order, with repeats and gaps, and has each once, in order, in ``ready``.
 
     Numbers go up by one. What is missing arrives late, or comes by ``fill()`` from a complete source.
 
     Args:
-        capacity: items that are kept while an earlier one is missing. When there are more, all are forgotten;
-            ``is_behind`` stays true, so that they are read from the complete source.
+        last: the number before the first item.
+        capacity: items that wait in ``ready``, or while an earlier one is missing. When there are more, they are
+            forgotten; ``is_behind`` stays true, so that they are read from the complete source.
+
+    Attributes:
+        ready: the items in order, to be taken from the left.
+        last: everything up to this number is in ``ready``, or was.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, last: int, capacity: int) -> None:
+        self.ready: collections.deque[T] = collections.deque()
+        self.last = last
         self._capacity = capacity
         self._held: dict[int, T] = {}
-        self._last: int | None = None
-        self._target = 0
-
-    @property
-    def last(self) -> int | None:
-        """The number up to which everything was taken; None before ``start()``."""
-        return self._last
+        self._newest = last
 
     @property
     def is_behind(self) -> bool:
-        """Whether something is known to exist that was not taken yet."""
-        return self._last is not None and self._target > self._last
-
-    def start(self, last: int) -> None:
-        """Begin after number ``last``; what was offered before and has a higher number is kept."""
-        self._last = last
-        self._drop_repeats()
-
-    def offer(self, number: int, item: T) -> None:
-        """Add an item; a repeat is dropped."""
-        self._target = max(self._target, number)
-        if self._last is not None and number <= self._last:
-            return
-        self._held.setdefault(number, item)
-        if len(self._held) > self._capacity:
-            self._held.clear()
+        """Whether something is known to exist that has not come."""
+        return self._newest > self.last
 
     def expect(self, number: int) -> None:
         """Take note that items up to ``number`` exist."""
-        self._target = max(self._target, number)
+        self._newest = max(self._newest, number)
 
-    def take(self) -> list[tuple[int, T]]:
-        """Return what can be given now: the next items without a gap."""
-        taken: list[tuple[int, T]] = []
-        if self._last is None:
-            return taken
-        while self._last + 1 in self._held:
-            self._last += 1
-            taken.append((self._last, self._held.pop(self._last)))
-        return taken
+    def offer(self, number: int, item: T) -> None:
+        """Add an item; a repeat is dropped."""
+        self._newest = max(self._newest, number)
+        if number <= self.last or len(self.ready) >= self._capacity:
+            return
+        self._held.setdefault(number, item)
+        self._advance()
+        if len(self._held) > self._capacity:
+            self._held.clear()
 
-    def fill(self, items: dict[int, T], upto: int) -> list[tuple[int, T]]:
-        """Add what a complete source has up to a number, and return what can be given now.
+    def fill(self, items: Iterable[T], upto: int) -> None:
+        """Add what a complete source has.
 
         Args:
-            items: everything that the source has after ``last``.
+            items: everything that there is after ``last`` and not after ``upto``, in order.
             upto: numbers up to this one that are not among ``items`` do not exist (any more).
-
-        Raises:
-            RuntimeError: before ``start()``.
         """
-        if self._last is None:
-            raise RuntimeError("a buffer is filled only after its start")
-        taken = [(number, items[number]) for number in sorted(items) if self._last < number <= upto]
-        self._target = max(self._target, upto)
-        self._last = max(self._last, upto)
-        self._drop_repeats()
-        return taken + self.take()
+        self.ready.extend(items)
+        self.expect(upto)
+        self.last = max(self.last, upto)
+        self._held = {number: item for number, item in self._held.items() if number > self.last}
+        self._advance()
 
-    def _drop_repeats(self) -> None:
-        last = self._last or 0
-        for number in [number for number in self._held if number <= last]:
-            del self._held[number]
+    def _advance(self) -> None:
+        while self.last + 1 in self._held:
+            self.last += 1
+            self.ready.append(self._held.pop(self.last))

@@ -10,66 +10,100 @@ are read again before the message is passed on.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextvars
-import enum
 import logging
+import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import DatabaseThreads, SharedMessage
-from realtime.rooms.fanout.members import Member, MemberList
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
-from realtime.rooms.permissions import Action, Standing, decide, standing_from
+from realtime.rooms.permissions import Action, Person, Standing, decide
 from realtime.rooms.protocol import Presence, encode
-from realtime.rooms.store.presence import Transition, read_presence
+from realtime.rooms.store.presence import JOINED, LEFT, Transition, read_presence
 from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
 
-__all__ = ["RoomFanout"]
+__all__ = ["Member", "RoomFanout"]
 
 logger = logging.getLogger("realtime.rooms")
 
 #: Messages handed to members before the event loop gets a turn: a few milliseconds.
 SENDS_PER_TURN = 1000
 
+#: Before every version: what has to be read first.
+UNREAD = -1
 
-class _Need(enum.Flag):
-    """What has to be read from the database."""
 
-    MESSAGES = enum.auto()
-    PRESENCE = enum.auto()
-    ACCESS = enum.auto()
+@dataclass(slots=True, eq=False)
+class Member:
+    """One connection in one room.
+
+    Args:
+        connection: identity of the connection.
+        person: who it is.
+        standing: what the person is to the room.
+        access_version: the room's when the standing was looked up.
+        send: queues a message for the connection, without waiting.
+        expelled: called with the member when the person may not be here any longer.
+    """
+
+    connection: str
+    person: Person
+    standing: Standing
+    access_version: int
+    send: Callable[[SharedMessage], None]
+    expelled: Callable[[Member], None]
+    #: Set by ``RoomFanout.enter()``.
+    fanout: RoomFanout = field(init=False)
+    #: Every message after this number is for the member; none is while it joins.
+    position: float = math.inf
+    #: What has no number, and waits until the member has joined.
+    held: list[SharedMessage] = field(default_factory=list)
+
+    @property
+    def room(self) -> Room:
+        """The room, as of the fan-out's last look at its memberships."""
+        return self.fanout.room
+
+    def notify(self, shared: SharedMessage) -> None:
+        """Send something that has no number; a member that reads its ``Joined`` too slowly misses it."""
+        if self.position < math.inf:
+            self.send(shared)
+        elif len(self.held) < limits().held:
+            self.held.append(shared)
 
 
 class RoomFanout:
-    """Passes on what happens in a room.
+    """Passes on what happens in a room, from the moment at which ``room`` was read.
 
     Args:
         room: the room. When its counter of closings goes up, every member is expelled.
         reader: where database reads run.
+
+    Attributes:
+        room: the room as of the last look at its memberships.
     """
 
     def __init__(self, room: Room, reader: DatabaseThreads) -> None:
-        self.room_id: int = room.pk
-        self.slug = room.slug
+        self.room = room
         self._reader = reader
-        self._closings = room.closings
         self._loop = asyncio.get_running_loop()
         self._members: dict[str, Member] = {}
-        self._messages: ReorderBuffer[Entry] = ReorderBuffer(limits().held)
-        self._presence = MemberList(self.room_id)
-        self._outbox: collections.deque[tuple[int, Entry]] = collections.deque()
+        self._messages: ReorderBuffer[Entry] = ReorderBuffer(room.last_seq, limits().held)
         #: Every message up to this number has been passed on.
-        self._passed = 0
-        self._acknowledgements: dict[int, list[Callable[[], None]]] = {}
-        self._access_seen = self._access_needed = 0
-        self._needs = _Need(0)
-        self._mending: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._passed = room.last_seq
         self._passing_later: asyncio.Handle | None = None
+        self._acknowledgements: dict[int, list[Callable[[], None]]] = {}
+        #: Who is in the room, in every process: names by key.
+        self._names: dict[str, str] = {}
+        self._transitions: ReorderBuffer[Transition] = ReorderBuffer(UNREAD, limits().held)
+        #: Nothing is passed on until memberships were read that are as new as what is needed.
+        self._access_read = self._access_needed = room.access_version
+        self._mending: asyncio.Task[None] | None = None
 
     # Members
 
@@ -78,56 +112,47 @@ class RoomFanout:
         """Everybody whom this process has in the room."""
         return list(self._members.values())
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the people in the room, in every process, each once."""
-        return self._presence.names
-
     def enter(self, member: Member) -> None:
-        """Begin to hold for a member what happens from now on."""
+        """Let a member in. It gets nothing before ``settle()``."""
+        member.fanout = self
         self._members[member.connection] = member
-        if self._messages.last is not None:
-            member.covered_from = self._passed
-        if len(self._members) == 1:
-            self._access_seen = member.access_version
-        newest = max(member.access_version, self._access_seen)
-        self._access_seen = min(member.access_version, self._access_seen)
-        self._require_access(newest)
-
-    def begin(self, seq: int) -> None:
-        """Begin after message ``seq``, unless the fan-out runs already."""
-        if self._messages.last is not None:
-            return
-        self._messages.start(seq)
-        self._passed = seq
-        for member in self._members.values():
-            member.covered_from = seq
-        self._advance()
+        self._access_read = min(self._access_read, member.access_version)
+        self._access_needed = max(self._access_needed, member.access_version)
+        self._mend_if_behind()
 
     async def load_presence(self) -> None:
-        """Read who is in the room, unless that is known."""
-        if not self._presence.is_known:
+        """Read who is in the room, unless that is known.
+
+        Raises:
+            Room.DoesNotExist: if the room is gone.
+        """
+        if self._transitions.last == UNREAD:
             await self._read_presence()
 
+    def names_for(self, member: Member) -> list[str]:
+        """Return the names of everybody in the room, in any process; changes from now on are news for the member."""
+        member.held.clear()
+        return sorted({*self._names.values(), member.person.name})
+
     async def settle(self, member: Member, position: int) -> None:
-        """Make a member live whose ``Joined`` has been sent.
+        """Send a member what was passed on since its ``Joined``, and let it take part from then on.
 
         Args:
-            member: the member.
+            member: the member, whose ``Joined`` has been sent.
             position: everything up to this number was in its ``Joined``.
         """
-        member.position = position
-        while member.covered_from is not None and member.position < member.covered_from:
-            tail = await self._reader.run(read_between, self.room_id, self.slug, member.position, member.covered_from)
-            if not self._has(member):
-                return  # expelled while reading
-            for entry in tail.entries.values():
-                if entry.connection != member.connection:
-                    member.send(SharedMessage(text=entry.text))
-            member.position = tail.upto
+        while self._has(member) and position < self._passed:
+            tail = await self._reader.run(read_between, self.room.pk, self.room.slug, position, self._passed)
+            if self._has(member):  # not expelled while reading
+                for entry in tail.entries:
+                    if entry.connection != member.connection:
+                        member.send(SharedMessage(text=entry.text))
+                position = tail.upto
         if self._has(member):
-            member.release()
-            self._make_live(member)
+            member.position = position
+            held, member.held = member.held, []
+            for shared in held:
+                member.send(shared)
 
     def leave(self, member: Member) -> None:
         """Stop passing anything to a member."""
@@ -136,15 +161,11 @@ class RoomFanout:
 
     def close(self) -> None:
         """Stop for good. What waits for an acknowledgement is acknowledged."""
-        for timer in (self._timer, self._passing_later):
-            if timer is not None:
-                timer.cancel()
+        if self._passing_later is not None:
+            self._passing_later.cancel()
         if self._mending is not None:
             self._mending.cancel()
-        waiting, self._acknowledgements = self._acknowledgements, {}
-        for seq in sorted(waiting):
-            for acknowledge in waiting[seq]:
-                acknowledge()
+        self._acknowledge(math.inf)
 
     # News
 
@@ -152,13 +173,15 @@ class RoomFanout:
         """Take messages that were stored; in any order, repeated or not."""
         for entry in entries:
             self._messages.offer(entry.seq, entry)
-        self._require_access(access_version)
-        self._advance()
+        self._access_needed = max(self._access_needed, access_version)
+        self._pass_on()
+        self._mend_if_behind()
 
     def offer_transition(self, transition: Transition) -> None:
         """Take the news that a user has come or gone; in any order, repeated or not."""
-        self._tell(self._presence.offer(transition))
-        self._watch_for_gaps()
+        self._transitions.offer(transition.version, transition)
+        self._pass_on_transitions()
+        self._mend_if_behind()
 
     def pass_notice(self, text: str) -> None:
         """Pass an encoded message without a number to every member."""
@@ -168,7 +191,8 @@ class RoomFanout:
 
     def recheck(self) -> None:
         """Read settings and memberships again, and expel members who may not be here."""
-        self._need(_Need.ACCESS)
+        self._access_read = UNREAD
+        self._mend_if_behind()
 
     def compare(self, room: Room | None) -> None:
         """Compare with the room's counters, and read what was missed. None: the room is gone."""
@@ -176,11 +200,9 @@ class RoomFanout:
             self._expel_everybody()
             return
         self._messages.expect(room.last_seq)
-        self._presence.expect(room.presence_version)
-        self._require_access(room.access_version)
-        if room.closings > self._closings:
-            self._need(_Need.ACCESS)
-        self._watch_for_gaps()
+        self._transitions.expect(room.presence_version)
+        self._access_needed = max(self._access_needed, room.access_version)
+        self._mend_if_behind()
 
     def acknowledge(self, seq: int, acknowledge: Callable[[], None]) -> None:
         """Call ``acknowledge`` when every message up to ``seq`` has been passed on.
@@ -194,162 +216,130 @@ class RoomFanout:
 
     # Passing on
 
-    def _advance(self) -> None:
-        if self._access_seen >= self._access_needed:
-            self._outbox.extend(self._messages.take())
-            self._pass_on()
-        self._watch_for_gaps()
-
     def _pass_on(self) -> None:
-        if self._passing_later is not None:
+        if self._passing_later is not None or self._access_read < self._access_needed:
             return
-        sends = 0
-        while self._outbox:
-            seq, entry = self._outbox.popleft()
+        ready, sends = self._messages.ready, 0
+        while ready:
+            if sends > SENDS_PER_TURN:
+                self._passing_later = self._loop.call_soon(self._pass_on_later)
+                break
+            entry = ready.popleft()
             shared = SharedMessage(text=entry.text)
             for member in self._members.values():
-                if not member.is_live:
-                    member.hold(entry, shared)
-                elif member.connection != entry.connection:
+                if member.position < entry.seq and member.connection != entry.connection:
                     member.send(shared)
-            self._has_passed(seq)
+            self._passed = entry.seq
             sends += 1 + len(self._members)
-            if self._outbox and sends > SENDS_PER_TURN:
-                self._passing_later = self._loop.call_soon(self._pass_on_later)
-                return
-        if self._messages.last is not None:
-            self._has_passed(self._messages.last)
+        else:
+            self._passed = self._messages.last
+        if self._acknowledgements:
+            self._acknowledge(self._passed)
 
     def _pass_on_later(self) -> None:
         self._passing_later = None
         self._pass_on()
 
-    def _has_passed(self, seq: int) -> None:
-        self._passed = seq
-        if not self._acknowledgements:
-            return
-        for number in sorted(number for number in self._acknowledgements if number <= seq):
-            for acknowledge in self._acknowledgements.pop(number):
+    def _acknowledge(self, upto: float) -> None:
+        for seq in sorted(seq for seq in self._acknowledgements if seq <= upto):
+            for acknowledge in self._acknowledgements.pop(seq):
                 acknowledge()
 
-    def _has(self, member: Member) -> bool:
-        return self._members.get(member.connection) is member
-
-    def _make_live(self, member: Member) -> None:
-        """Make a member live, now or when the fan-out has caught up with what the member has."""
-        if not self._has(member):
-            return
-        if self._passed < member.position:
-            self.acknowledge(member.position, lambda: self._make_live(member))
-            return
-        member.release()
-        member.is_live = True
-
-    def _tell(self, transitions: Iterable[Transition]) -> None:
+    def _pass_on_transitions(self) -> None:
         """Tell everybody else who has come and gone."""
-        for transition in transitions:
-            event = Presence(room=self.slug, user=transition.name, state=transition.state)
+        while self._transitions.ready:
+            transition = self._transitions.ready.popleft()
+            has_come = transition.state == JOINED
+            if has_come == (transition.key in self._names):
+                continue
+            if has_come:
+                self._names[transition.key] = transition.name
+            else:
+                del self._names[transition.key]
+            event = Presence(room=self.room.slug, user=transition.name, state=transition.state)
             shared = SharedMessage(text=encode(event))
             for member in self._members.values():
                 if member.person.key != transition.key:
                     member.notify(shared)
 
-    # Mending
-
-    def _watch_for_gaps(self) -> None:
-        if self._timer is None and (self._messages.is_behind or self._presence.is_behind):
-            self._timer = self._loop.call_later(limits().grace, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._needs:
-            self._need(self._needs)
-        if self._messages.is_behind:
-            self._need(_Need.MESSAGES)
-        if self._presence.is_behind:
-            self._need(_Need.PRESENCE)
-
-    def _require_access(self, version: int) -> None:
-        """Pass on nothing until memberships were read that are at least as new as ``version``."""
-        self._access_needed = max(self._access_needed, version)
-        if self._access_seen < self._access_needed:
-            self._need(_Need.ACCESS)
-
-    def _need(self, need: _Need) -> None:
-        self._needs |= need
-        if self._mending is None:
-            self._mending = self._loop.create_task(self._mend(), context=contextvars.Context())
-
-    async def _mend(self) -> None:
-        needs = _Need(0)
-        try:
-            while self._needs:
-                needs, self._needs = self._needs, _Need(0)
-                if _Need.MESSAGES in needs:
-                    await self._read_messages()
-                if _Need.ACCESS in needs:
-                    await self._read_access()
-                if _Need.PRESENCE in needs:
-                    await self._read_presence()
-        except Room.DoesNotExist:
-            self._expel_everybody()
-        except (DatabaseError, InterfaceError) as error:
-            logger.warning("room %s cannot be read, its members wait: %s", self.slug, error)
-            self._retry_later(needs)
-        finally:
-            self._mending = None
-
-    def _retry_later(self, needs: _Need) -> None:
-        self._needs |= needs
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(limits().tail_check, self._look)
-
-    async def _read_messages(self) -> None:
-        """Read what is missing. Memberships are read after it: they are then at least as new as each message."""
-        if self._messages.last is None:
-            return
-        tail = await self._reader.run(read_tail, self.room_id, self.slug, self._messages.last)
-        await self._read_access()
-        self._outbox.extend(self._messages.fill(tail.entries, tail.upto))
-        self._messages.expect(tail.last_seq)
-        self._pass_on()
-        if self._messages.is_behind:
-            self._needs |= _Need.MESSAGES
-
-    async def _read_access(self) -> None:
-        members = self.members
-        users = {member.person.user_id for member in members}
-        room, roles = await self._reader.run(read_access, self.room_id, [user for user in users if user is not None])
-        if room.closings > self._closings:
-            self._closings = room.closings
-            self._expel_everybody()
-        for member in members:
-            self._check(member, room, roles)
-        self._access_needed = max(self._access_needed, room.access_version)
-        # A member who has come meanwhile may have been admitted before the change.
-        self._access_seen = min([room.access_version, *(member.access_version for member in self.members)])
-        if self._access_seen < self._access_needed:
-            self._needs |= _Need.ACCESS
-        self._advance()
-
-    def _check(self, member: Member, room: Room, roles: dict[int, str]) -> None:
-        user_id = member.person.user_id
-        if member.access_version > room.access_version:
-            return  # admitted after the room was read
-        standing = standing_from(member.person.user, roles.get(user_id) if user_id is not None else None)
-        was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
-        if was_removed or decide(standing, room, Action.READ) is not None:
-            self._expel(member)
-        member.renew(standing, room.access_version)
-
-    async def _read_presence(self) -> None:
-        self._tell(self._presence.correct(*await self._reader.run(read_presence, self.room_id)))
-
-    def _expel(self, member: Member) -> None:
-        self.leave(member)
-        member.expel()
+    def _has(self, member: Member) -> bool:
+        return self._members.get(member.connection) is member
 
     def _expel_everybody(self) -> None:
         for member in self.members:
             self._expel(member)
+
+    def _expel(self, member: Member) -> None:
+        self.leave(member)
+        member.expelled(member)
+
+    # Mending
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._access_read < self._access_needed or self._messages.is_behind or self._transitions.is_behind
+
+    def _mend_if_behind(self) -> None:
+        if self._mending is None and self._is_behind:
+            self._mending = self._loop.create_task(self._mend(), context=contextvars.Context())
+
+    async def _mend(self) -> None:
+        try:
+            if self._access_read >= self._access_needed:
+                await asyncio.sleep(limits().grace)  # What was overtaken may still come.
+            while self._is_behind:
+                try:
+                    await self._read_what_is_missing()
+                except (DatabaseError, InterfaceError) as error:
+                    logger.warning("room %s cannot be read, its members wait: %s", self.room.slug, error)
+                    await asyncio.sleep(limits().tail_check)
+        except Room.DoesNotExist:
+            self._expel_everybody()
+        finally:
+            self._mending = None
+
+    async def _read_what_is_missing(self) -> None:
+        if self._messages.is_behind:
+            tail = await self._reader.run(read_tail, self.room.pk, self.room.slug, self._messages.last)
+            missing = [entry for entry in tail.entries if entry.seq > self._messages.last]
+            self._messages.fill(missing, tail.upto)
+            self._messages.expect(tail.last_seq)
+            if missing:
+                # Memberships that are read after these messages are at least as new as each of them.
+                self._access_read = UNREAD
+        if self._access_read < self._access_needed:
+            await self._read_access()
+        self._pass_on()
+        if self._transitions.is_behind:
+            await self._read_presence()
+
+    async def _read_access(self) -> None:
+        people = {member.person for member in self._members.values()}
+        room, standings = await self._reader.run(read_access, self.room.pk, people)
+        if room.closings > self.room.closings:
+            self._expel_everybody()
+        self.room = room
+        for member in self.members:
+            # Not one who has been admitted or has signed in meanwhile.
+            if member.access_version < room.access_version and member.person.key in standings:
+                self._check(member, standings[member.person.key])
+        self._access_needed = max(self._access_needed, room.access_version)
+        # A member who has come meanwhile may have been admitted before the change.
+        self._access_read = min([room.access_version, *(member.access_version for member in self.members)])
+
+    def _check(self, member: Member, standing: Standing) -> None:
+        was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
+        member.standing, member.access_version = standing, self.room.access_version
+        if was_removed or decide(standing, self.room, Action.READ) is not None:
+            self._expel(member)
+
+    async def _read_presence(self) -> None:
+        version, names = await self._reader.run(read_presence, self.room.pk)
+        if self._transitions.last == UNREAD:
+            self._names = dict(names)
+        if version >= self._transitions.last:
+            gone = [(key, name) for key, name in self._names.items() if key not in names]
+            news = [Transition(self.room.pk, version, key, name, LEFT) for key, name in gone]
+            news += [Transition(self.room.pk, version, key, name, JOINED) for key, name in names.items()]
+            self._transitions.fill(news, version)
+            self._pass_on_transitions()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import QuerySet
 
 from realtime.rooms.limits import limits
-from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.rooms.models import Room, RoomMessage
+from realtime.rooms.permissions import Person, Standing, standing_from
 from realtime.rooms.protocol import Chat, Position, encode
 
 #: Messages that are read at once to fill a gap.
@@ -56,12 +57,12 @@ class Tail:
     """Messages after a number.
 
     Args:
-        entries: by number; hidden messages are missing.
+        entries: in order; hidden messages are missing.
         upto: the number up to which ``entries`` are complete.
         last_seq: the room's newest number.
     """
 
-    entries: dict[int, Entry]
+    entries: list[Entry]
     upto: int
     last_seq: int
 
@@ -96,7 +97,7 @@ def read_before(room_id: int, slug: str, before: int | None, limit: int) -> list
 def read_between(room_id: int, slug: str, after: int, upto: int) -> Tail:
     """Return a page of the messages with numbers over ``after`` and not over ``upto``."""
     rows = list(_visible(room_id).filter(seq__gt=after, seq__lte=upto).order_by("seq")[:TAIL_PAGE])
-    entries = {row.seq: Entry(row.seq, encode(_chat(slug, row)), row.connection) for row in rows}
+    entries = [Entry(row.seq, encode(_chat(slug, row)), row.connection) for row in rows]
     return Tail(entries, upto if len(rows) < TAIL_PAGE else rows[-1].seq, upto)
 
 
@@ -109,15 +110,16 @@ def read_tail(room_id: int, slug: str, after: int) -> Tail:
     return read_between(room_id, slug, after, Room.objects.only("last_seq").get(pk=room_id).last_seq)
 
 
-def read_access(room_id: int, user_ids: Collection[int]) -> tuple[Room, dict[int, str]]:
-    """Return a room and the roles of some users, as of its ``access_version`` or later.
+def read_access(room_id: int, people: Collection[Person]) -> tuple[Room, dict[str, Standing]]:
+    """Return a room and what people are to it, by their key, as of its ``access_version`` or later.
 
     Raises:
         Room.DoesNotExist: if there is no such room.
     """
     room = Room.objects.get(pk=room_id)
-    memberships = Membership.objects.filter(room_id=room_id, user_id__in=user_ids).values_list("user_id", "role")
-    return room, dict(memberships)
+    user_ids = [person.user_id for person in people if person.user_id is not None]
+    roles: Any = dict(room.memberships.filter(user_id__in=user_ids).values_list("user_id", "role"))
+    return room, {person.key: standing_from(person.user, roles.get(person.user_id)) for person in people}
 
 
 def _can_resume(room: Room, since: Position) -> bool:
