@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -216,8 +216,7 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _PROBLEM = re.compile(
     r"^(Object missing required field `(?P<missing>[^`]*)`|(?P<problem>.*?))( - at `\$\.(?P<path>[^`]*)`)?$", re.DOTALL
 )
-_CLIENT_MESSAGES = (Join, Post, Leave, History, Authenticate, Ping)
-_TYPES = ", ".join(sorted(t.__struct_config__.tag for t in _CLIENT_MESSAGES))  # type: ignore[misc]
+_TYPES = ", ".join(sorted(message.__struct_config__.tag for message in get_args(ClientMessage)))
 
 
 class _Reference(Struct):

@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from realtime.rooms import protocol
-from realtime.rooms.fanout.events import messages, notice, publish_from_thread
+from realtime.rooms.fanout.events import messages, notice, publish_on_commit
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (
     Action,
@@ -154,8 +154,7 @@ def post_message(room: Room, user: AnyUser, content: str, ref: str | None = None
     outcome = store_writes([write])[0]
     if isinstance(outcome, Stored) and not outcome.is_repeat:
         entry = Entry(outcome.seq, outcome.text, "")
-        events = messages(room.pk, outcome.access_version, [entry], origin="")
-        transaction.on_commit(functools.partial(publish_from_thread, room.pk, events))
+        publish_on_commit(room.pk, messages(room.pk, outcome.access_version, [entry]))
     return outcome
 
 
@@ -165,8 +164,8 @@ def set_hidden(rows: QuerySet[RoomMessage], hidden: bool) -> int:
     RoomMessage.objects.filter(pk__in=[row.pk for row in changed]).update(is_hidden=hidden)
     if hidden:
         for row in changed:
-            event = notice(row.room_id, protocol.encode(protocol.Hidden(room=row.room.slug, seq=row.seq)))
-            transaction.on_commit(functools.partial(publish_from_thread, row.room_id, [event]))
+            text = protocol.encode(protocol.Hidden(room=row.room.slug, seq=row.seq))
+            publish_on_commit(row.room_id, [notice(row.room_id, text)])
     return len(changed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
@@ -90,6 +90,7 @@ def test_what_nobody_takes_is_bounded_and_still_known_to_exist() -> None:
     assert take(buffer) == [4, 5]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 10), st.randoms(use_true_random=False))
 def test_whatever_is_lost_repeated_or_reordered_everything_comes_out_once(
     count: int, capacity: int, chance: random.Random

@@ -275,9 +275,41 @@ async def test_what_is_passed_on_while_a_member_joins_is_read_for_it(
     late = Listener(fanout, "late")
     fanout.enter(late.member)
     fanout.offer([room.say() for _ in range(120)], 1)
+    room.failures = 1
     await fanout.settle(late.member, 0)
     await late.until(lambda: len(late.seqs) >= 120)  # the fanout gives the event loop a turn every few milliseconds
     assert late.seqs == list(range(1, 121))
+
+
+async def test_messages_that_come_while_a_member_reads_what_it_missed_are_neither_lost_nor_doubled(
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
+) -> None:
+    late = Listener(fanout, "late")
+    fanout.enter(late.member)
+    fanout.offer([room.say()], 1)
+    room.meanwhile = lambda kind: (
+        fanout.offer([room.say()], 1) if kind == "read_between" and room.last_seq < 5 else None
+    )
+    await fanout.settle(late.member, 0)
+    fanout.offer([room.say("late"), room.say()], 1)
+    assert late.seqs == [1, 2, 3, 4, 5, 7]
+    assert ann.seqs == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_what_has_no_number_comes_after_joined_and_only_if_joined_does_not_tell_it(
+    ann: Listener, fanout: RoomFanout, room: FakeRoom
+) -> None:
+    late = Listener(fanout, "late")
+    fanout.enter(late.member)
+    fanout.offer_transition(room.come("bob"))
+    assert fanout.names_for(late.member) == ["bob", "late"]
+    fanout.offer_transition(room.come("carol"))
+    fanout.pass_notice('{"type": "Hidden"}')
+    assert late.got == []
+    await fanout.settle(late.member, 0)
+    fanout.offer_transition(room.go("bob"))
+    told = [(message["type"], message.get("user"), message.get("state")) for message in late.got]
+    assert told == [("Presence", "carol", "joined"), ("Hidden", None, None), ("Presence", "bob", "left")]
 
 
 async def test_nothing_said_after_a_removal_reaches_the_removed_member(fanout: RoomFanout, room: FakeRoom) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
+from django.db import transaction
 from redis.exceptions import RedisError
 
 from realtime.rooms.store.presence import Transition
@@ -27,7 +28,7 @@ __all__ = [
     "presence",
     "publish",
     "publish_change",
-    "publish_from_thread",
+    "publish_on_commit",
 ]
 
 logger = logging.getLogger("realtime.rooms")
@@ -48,7 +49,7 @@ def fanout_group(room_id: int) -> str:
     return f"room-fanout.{room_id}"
 
 
-def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin: str) -> list[Event]:
+def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin: str = "") -> list[Event]:
     """Return the events that publish stored messages.
 
     Args:
@@ -86,9 +87,7 @@ def notice(room_id: int, text: str) -> Event:
 
 async def publish(room_id: int, events: Iterable[Event]) -> None:
     """Send events to a room's fan-outs. When this fails, nothing stored is lost: they notice and read it."""
-    layer = get_channel_layer()
-    if layer is None:
-        return
+    layer: Any = get_channel_layer()
     try:
         for event in events:
             await layer.group_send(fanout_group(room_id), event)
@@ -96,11 +95,11 @@ async def publish(room_id: int, events: Iterable[Event]) -> None:
         logger.warning("an event of room %d could not be published, its members get it later: %s", room_id, error)
 
 
-def publish_from_thread(room_id: int, events: Iterable[Event]) -> None:
-    """Call ``publish()`` from synchronous code."""
-    async_to_sync(publish)(room_id, list(events))
+def publish_on_commit(room_id: int, events: Iterable[Event]) -> None:
+    """Send events from synchronous code, once what they are about is committed."""
+    transaction.on_commit(lambda: async_to_sync(publish)(room_id, events))
 
 
 def publish_change(room_id: int, **_: Any) -> None:
     """Have the processes with members in a room read its settings and memberships again."""
-    publish_from_thread(room_id, [{"type": "room.changed", "room": room_id}])
+    publish_on_commit(room_id, [{"type": "room.changed", "room": room_id}])

@@ -142,7 +142,11 @@ class RoomFanout:
             position: everything up to this number was in its ``Joined``.
         """
         while self._has(member) and position < self._passed:
-            tail = await self._reader.run(read_between, self.room.pk, self.room.slug, position, self._passed)
+            try:
+                tail = await self._reader.run(read_between, self.room.pk, self.room.slug, position, self._passed)
+            except (DatabaseError, InterfaceError) as error:
+                await self._wait_for_database(error)
+                continue
             if self._has(member):  # not expelled while reading
                 for entry in tail.entries:
                     if entry.connection != member.connection:
@@ -291,12 +295,15 @@ class RoomFanout:
                 try:
                     await self._read_what_is_missing()
                 except (DatabaseError, InterfaceError) as error:
-                    logger.warning("room %s cannot be read, its members wait: %s", self.room.slug, error)
-                    await asyncio.sleep(limits().tail_check)
+                    await self._wait_for_database(error)
         except Room.DoesNotExist:
             self._expel_everybody()
         finally:
             self._mending = None
+
+    async def _wait_for_database(self, error: Exception) -> None:
+        logger.warning("room %s cannot be read, its members wait: %s", self.room.slug, error)
+        await asyncio.sleep(limits().tail_check)
 
     async def _read_what_is_missing(self) -> None:
         if self._messages.is_behind:
