@@ -174,12 +174,12 @@ class RoomsConsumer(PolicyConsumer):
 
     async def _welcome(self, member: Member, since: Position | None) -> None:
         try:
-            await member.fanout.load_presence()
             snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
             while snapshot.room.access_version > member.access_version:
                 # Something has changed since this person was admitted: what was said after it may not be for them.
                 await self._admit_again(member)
                 snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
+            names = await member.fanout.names_for(member)
         except Room.DoesNotExist:
             raise Refused(unknown_room(member.room.slug)) from None
         if not self._is_in(member):
@@ -188,7 +188,7 @@ class RoomsConsumer(PolicyConsumer):
             room=member.room.slug,
             epoch=str(snapshot.room.epoch),
             seq=snapshot.room.last_seq,
-            members=member.fanout.names_for(member),
+            members=names,
             recovered=snapshot.recovered,
             messages=snapshot.messages,
         )
@@ -225,9 +225,10 @@ class RoomsConsumer(PolicyConsumer):
         problem = check_content(command.content)
         if problem is not None:
             raise Refused(problem)
+        room = member.room
         write = Write(
-            room_id=member.room.pk,
-            slug=member.room.slug,
+            room_id=room.pk,
+            slug=room.slug,
             person=self._person,
             content=command.content,
             ref=command.ref,

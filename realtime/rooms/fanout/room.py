@@ -120,17 +120,14 @@ class RoomFanout:
         self._access_needed = max(self._access_needed, member.access_version)
         self._mend_if_behind()
 
-    async def load_presence(self) -> None:
-        """Read who is in the room, unless that is known.
+    async def names_for(self, member: Member) -> list[str]:
+        """Return the names of everybody in the room, in any process; changes from now on are news for the member.
 
         Raises:
             Room.DoesNotExist: if the room is gone.
         """
         if self._transitions.last == UNREAD:
             await self._read_presence()
-
-    def names_for(self, member: Member) -> list[str]:
-        """Return the names of everybody in the room, in any process; changes from now on are news for the member."""
         member.held.clear()
         return sorted({*self._names.values(), member.person.name})
 
@@ -165,10 +162,9 @@ class RoomFanout:
 
     def close(self) -> None:
         """Stop for good. What waits for an acknowledgement is acknowledged."""
-        if self._passing_later is not None:
-            self._passing_later.cancel()
-        if self._mending is not None:
-            self._mending.cancel()
+        for waiting in (self._passing_later, self._mending):
+            if waiting is not None:
+                waiting.cancel()
         self._acknowledge(math.inf)
 
     # News
