@@ -163,8 +163,11 @@ class RoomsConsumer(PolicyConsumer):
         except BaseException:
             if self._is_in(member):
                 del self._members[slug]
-                await self._depart(member)
             raise
+        finally:
+            # One that was expelled meanwhile may have been put on the list of those present since.
+            if not self._is_in(member):
+                await self._depart(member)
 
     async def _admitted(self, slug: str) -> tuple[Room, Standing]:
         admitted = await self._hub.reader.run(admit, self._person.user, slug, self.client_network)
