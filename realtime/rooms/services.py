@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import datetime
-import functools
 import math
 import uuid
 from typing import Any
