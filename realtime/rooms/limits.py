@@ -15,8 +15,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-__all__ = ["MAX_PAGE", "MAX_REF", "MAX_SLUG", "ROOM_CREATION", "Limits", "limits"]
-
 #: ``room.<slug>`` has to be a channel-layer group name, of fewer than 100 characters.
 MAX_SLUG = 64
 

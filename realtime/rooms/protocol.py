@@ -12,33 +12,6 @@ from msgspec import Meta, Struct
 from realtime.engine import InvalidMessage
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
-__all__ = [
-    "Ack",
-    "Authenticate",
-    "Authenticated",
-    "Chat",
-    "ClientMessage",
-    "Error",
-    "ErrorCode",
-    "Hidden",
-    "History",
-    "Join",
-    "Joined",
-    "Leave",
-    "Left",
-    "Page",
-    "Ping",
-    "Pong",
-    "Position",
-    "Post",
-    "Presence",
-    "PresenceState",
-    "ServerMessage",
-    "decode",
-    "encode",
-    "read_ref",
-]
-
 #: No database of this project counts further (BIGINT).
 MAX_SEQ = 2**63 - 1
 

@@ -16,8 +16,6 @@ from typing import Generic, TypeVar
 from realtime.engine.monitoring.tracing import Carrier, batch_span, current_trace
 from realtime.rooms.limits import limits
 
-__all__ = ["Batcher"]
-
 logger = logging.getLogger("realtime.rooms")
 
 Item = TypeVar("Item")

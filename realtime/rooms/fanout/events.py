@@ -20,17 +20,6 @@ from redis.exceptions import RedisError
 from realtime.rooms.store.presence import Transition
 from realtime.rooms.store.selectors import Entry
 
-__all__ = [
-    "fanout_group",
-    "members_group",
-    "messages",
-    "notice",
-    "presence",
-    "publish",
-    "publish_change",
-    "publish_on_commit",
-]
-
 logger = logging.getLogger("realtime.rooms")
 
 #: Messages in one event: at the longest they stay under two megabytes.

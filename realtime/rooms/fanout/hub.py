@@ -43,8 +43,6 @@ from realtime.rooms.store.presence import (
 )
 from realtime.rooms.store.selectors import Entry
 
-__all__ = ["Hub", "current_hub"]
-
 logger = logging.getLogger("realtime.rooms")
 
 #: Reads wait for the database, not for the processor; on SQLite more would only queue up.

@@ -6,8 +6,6 @@ import collections
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-__all__ = ["ReorderBuffer"]
-
 T = TypeVar("T")
 
 

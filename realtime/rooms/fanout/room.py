@@ -27,8 +27,6 @@ from realtime.rooms.protocol import Presence, encode
 from realtime.rooms.store.presence import JOINED, LEFT, Transition, read_presence
 from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
 
-__all__ = ["Member", "RoomFanout"]
-
 logger = logging.getLogger("realtime.rooms")
 
 #: Messages handed to members before the event loop gets a turn: a few milliseconds.
