@@ -17,11 +17,11 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.channel_queue import ChannelMessage, Subscription
 from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
 from realtime.engine.layer.options import LayerOptions, Statistics, Timing
 from realtime.engine.layer.redis.broker import RedisBroker
+from realtime.engine.layer.subscription import ChannelMessage, Subscription
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
 

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from realtime.engine.layer.channel_queue import ChannelQueue
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.options import Statistics
+from realtime.engine.layer.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ Done = concurrent.futures.Future[None]
 
 @dataclass(slots=True)
 class _FanOut:
-    members: Sequence[ChannelQueue]
-    messages: list[tuple[GroupMessage, ChannelQueue | None, Done]] = field(default_factory=list)
+    members: Sequence[Subscription]
+    messages: list[tuple[GroupMessage, Subscription | None, Done]] = field(default_factory=list)
     position: int = 0
 
 
@@ -54,7 +54,7 @@ class Deliverer:
         self._loop = loop
         self._statistics = statistics
         self._queue: deque[_FanOut] = deque()
-        self._foreign: deque[tuple[Sequence[ChannelQueue], GroupMessage, ChannelQueue | None, Done]] = deque()
+        self._foreign: deque[tuple[Sequence[Subscription], GroupMessage, Subscription | None, Done]] = deque()
         self._pending = 0
         self._spent = 0
         self._has_turn_coming = False
@@ -66,9 +66,9 @@ class Deliverer:
 
     def deliver(
         self,
-        members: Sequence[ChannelQueue],
+        members: Sequence[Subscription],
         message: GroupMessage,
-        excluded: ChannelQueue | None = None,
+        excluded: Subscription | None = None,
         done: Done | None = None,
     ) -> Done | None:
         """Deliver, in the loop's own thread, to a list of members that does not change any more.
@@ -92,7 +92,7 @@ class Deliverer:
         return done
 
     def deliver_threadsafe(
-        self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None = None
+        self, members: Sequence[Subscription], message: GroupMessage, excluded: Subscription | None = None
     ) -> Done | None:
         """Deliver from any other thread or loop; raises ``RuntimeError`` if the loop has been closed.
 
@@ -109,7 +109,7 @@ class Deliverer:
         if self.deliver(members, message, excluded, done) is None:
             _settle(done)
 
-    def _hand_out(self, members: Sequence[ChannelQueue], message: GroupMessage, excluded: ChannelQueue | None) -> None:
+    def _hand_out(self, members: Sequence[Subscription], message: GroupMessage, excluded: Subscription | None) -> None:
         shared, passed_over = message.shared, 0
         for member in members:
             if member is excluded:

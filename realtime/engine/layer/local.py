@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from realtime.engine.layer.channel_queue import ChannelMessage, ChannelQueue, ReaderQueue, Subscription
 from realtime.engine.layer.fanout import Deliverer
 from realtime.engine.layer.group_message import GroupMessage
 from realtime.engine.layer.options import LayerOptions
+from realtime.engine.layer.subscription import ChannelMessage, Subscription
 
 #: Seconds that a sender waits for another thread's event loop that does not keep up.
 OTHER_LOOP_TIMEOUT = 5.0
@@ -17,7 +17,7 @@ OTHER_LOOP_TIMEOUT = 5.0
 RESYNCHRONISED_PER_ITERATION = 1000
 
 #: The members of a group by the event loop in which they are reached; None: any.
-Audience = dict[asyncio.AbstractEventLoop | None, list[ChannelQueue]]
+Audience = dict[asyncio.AbstractEventLoop | None, list[Subscription]]
 
 
 class LocalMembers:
@@ -31,9 +31,9 @@ class LocalMembers:
         self.on_deserted: Callable[[str], None] = lambda group: None
         self._options = options
         self._lock = options.lock
-        self._channels: dict[str, ChannelQueue] = {}
-        self._groups: dict[str, dict[ChannelQueue, None]] = {}
-        self._groups_of: dict[ChannelQueue, set[str]] = {}
+        self._channels: dict[str, Subscription] = {}
+        self._groups: dict[str, dict[Subscription, None]] = {}
+        self._groups_of: dict[Subscription, set[str]] = {}
         self._audiences: dict[str, Audience] = {}
         self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
         self._next_sweep = 0.0
@@ -52,28 +52,22 @@ class LocalMembers:
 
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
         """Give a channel, its messages and its memberships to a consumer of the running event loop."""
-        subscription = Subscription(channel, self._options, wake=wake, close=self._forget, resynchronise=resynchronise)
         with self._lock:
-            former = self._channels.get(channel)
-            if former is not None and former.loop is not None:
+            subscription = self._channel(channel)
+            if subscription.loop is not None:
                 raise ValueError(f"channel {channel} is attached already")
-            self._channels[channel] = subscription
-            if former is not None:
-                for group in tuple(self._groups_of.get(former, ())):
-                    self.add(group, channel)
-                    self._leave(group, former)
-                while former:
-                    subscription.post(former.get_nowait())
+            for group in self._groups_of.get(subscription, ()):
+                self._audiences.pop(group, None)  # it is reached in its consumer's loop from now on
+            subscription.attach(wake, self._forget, resynchronise=resynchronise)
         return subscription
 
     async def receive(self, channel: str) -> ChannelMessage:
         """Wait for the oldest message of a channel that is not attached."""
         with self._lock:
-            match self._channel(channel):
-                case ReaderQueue() as queue:
-                    queue.readers += 1
-                case _:
-                    raise RuntimeError(f"channel {channel} is attached: its consumer takes the messages")
+            queue = self._channel(channel)
+            if queue.loop is not None:
+                raise RuntimeError(f"channel {channel} is attached: its consumer takes the messages")
+            queue.readers += 1
         kept_for = self._options.group_expiry
         try:
             return await queue.get()
@@ -183,13 +177,13 @@ class LocalMembers:
 
     # All below are called under the lock.
 
-    def _channel(self, channel: str) -> ChannelQueue:
+    def _channel(self, channel: str) -> Subscription:
         member = self._channels.get(channel)
         if member is None:
-            member = self._channels[channel] = ReaderQueue(channel, self._options)
+            member = self._channels[channel] = Subscription(channel, self._options)
         return member
 
-    def _leave(self, group: str, member: ChannelQueue) -> None:
+    def _leave(self, group: str, member: Subscription) -> None:
         members = self._groups.get(group, {})
         if member not in members:
             return
@@ -203,15 +197,15 @@ class LocalMembers:
             del self._groups[group]
             self.on_deserted(group)
 
-    def _forget(self, member: ChannelQueue) -> None:
+    def _forget(self, member: Subscription) -> None:
         with self._lock:
             if self._channels.get(member.name) is member:
                 del self._channels[member.name]
             for group in tuple(self._groups_of.get(member, ())):
                 self._leave(group, member)
 
-    def _free_if_idle(self, member: ChannelQueue) -> None:
-        if isinstance(member, ReaderQueue) and not member.readers:
+    def _free_if_idle(self, member: Subscription) -> None:
+        if member.loop is None and not member.readers:
             in_use = member or member in self._groups_of
             if not in_use or self._options.clock() >= member.kept_until:
                 self._forget(member)
