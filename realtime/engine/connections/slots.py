@@ -26,6 +26,7 @@ from redis.exceptions import RedisError
 
 from realtime.engine.connections.lease import DURATION, RENEWAL
 from realtime.engine.handshake.addresses import client_address, limited_network
+from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.protocol.errors import HandshakeRejected
 
@@ -276,5 +277,5 @@ def _current_slots() -> HeldSlots:
         config = settings.CHANNEL_LAYERS.get("default", {}).get("CONFIG", {})
         hosts: Sequence[Any] = config.get("hosts", ())
         prefix = config.get("prefix", "realtime")
-        _by_loop[loop] = SharedSlots(Hosts(hosts, TIMEOUT)[0], prefix=prefix) if hosts else HeldSlots()
+        _by_loop[loop] = SharedSlots(Hosts(hosts, Timing(connect=TIMEOUT))[0], prefix=prefix) if hosts else HeldSlots()
     return _by_loop[loop]

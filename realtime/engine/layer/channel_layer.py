@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import secrets
-import threading
 import time
-import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
+from realtime.engine.layer.group_message import GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
-from realtime.engine.layer.options import LayerOptions, Statistics, Timing
+from realtime.engine.layer.options import PROCESS_ID_LENGTH, LayerOptions, Timing
 from realtime.engine.layer.redis.broker import RedisBroker
 from realtime.engine.layer.subscription import ChannelMessage, Subscription
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
 
 __all__ = ["FanoutChannelLayer"]
-
-#: Length of a process id in hexadecimal digits: 64 bits, so that no two processes ever share one.
-PROCESS_ID_LENGTH = 16
 
 
 class FanoutChannelLayer(BaseChannelLayer):
@@ -47,7 +42,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         channel_capacity: other capacities by channel name, as globs or compiled patterns.
         serializer_format: how messages are written for other processes, ``msgpack`` or ``json``.
         symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
-        timing: how long to wait for Redis.
+        timing: how long to wait for Redis, in seconds: ``connect``, ``command``, ``silence``, ``linger``.
     """
 
     extensions = ("groups", "flush")
@@ -63,35 +58,35 @@ class FanoutChannelLayer(BaseChannelLayer):
         channel_capacity: Mapping[Any, int] | None = None,
         serializer_format: str = "msgpack",
         symmetric_encryption_keys: list[str | bytes] | None = None,
-        timing: Timing | Mapping[str, float] | None = None,
+        timing: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(
             expiry=expiry, capacity=capacity, channel_capacity=self.compile_capacities(channel_capacity or {})
         )
         self.group_expiry = group_expiry
         self._hosts = hosts
-        self._options = LayerOptions(
+        self._encoding = serializer_format, symmetric_encryption_keys
+        self._new_options = functools.partial(
+            LayerOptions,
             prefix=prefix,
             expiry=expiry,
             group_expiry=group_expiry,
             capacity_of=self.get_capacity,
-            timing=timing if isinstance(timing, Timing) else Timing(**(timing or {})),
+            timing=Timing(**(timing or {})),
         )
-        self._encoding = serializer_format, symmetric_encryption_keys
         self._start()
         _layers.add(self)
 
     def _start(self) -> None:
         """Begin without members: at the start, and in a forked process, whose parent keeps them."""
-        self.statistics = Statistics()
-        self._process = uuid.uuid4().hex[:PROCESS_ID_LENGTH]
-        options = replace(self._options, process=self._process, statistics=self.statistics, lock=threading.RLock())
-        self._local = LocalMembers(options)
+        options = self._new_options()
+        self.statistics = options.statistics
+        self.local = LocalMembers(options)
+        self._process = options.process
         self._numbers: dict[str, itertools.count[int]] = {}
         self._broker: RedisBroker | None = None
         if self._hosts is not None:
-            codec = Codec(self._process, *self._encoding, self.expiry)
-            self._broker = RedisBroker(self._hosts, options, codec, self._local)
+            self._broker = RedisBroker(self._hosts, options, self.local, *self._encoding)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel of this process.
@@ -117,7 +112,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         self.require_valid_channel_name(channel_name)
         self._listen(channel_name)
-        return self._local.attach(channel_name, wake, resynchronise=resynchronise)
+        return self.local.attach(channel_name, wake, resynchronise=resynchronise)
 
     async def send(self, channel: str, message: ChannelMessage) -> None:
         """Send a message to one channel.
@@ -129,11 +124,11 @@ class FanoutChannelLayer(BaseChannelLayer):
         assert isinstance(message, dict), "message is not a dict"
         assert "__asgi_channel__" not in message, "__asgi_channel__ is a reserved key"
         self.require_valid_channel_name(channel)
-        self._local.sweep()
+        self.local.sweep()
         owner = self._owner(channel)
         with _sending("send", channel, message) as trace:
             if self._broker is None or owner == self._process:
-                if not self._local.post(channel, GroupMessage(message, trace).copy()):
+                if not self.local.post(channel, GroupMessage(message, trace).copy()):
                     raise ChannelFull(channel)
                 self.statistics.delivered += 1
                 return
@@ -153,11 +148,11 @@ class FanoutChannelLayer(BaseChannelLayer):
             UpstreamUnavailable: if it is a named channel and Redis has not been reached since the process started.
         """
         self.require_valid_channel_name(channel)
-        self._local.sweep()
+        self.local.sweep()
         if self._broker is not None and self._owner(channel) is None:
             return await self._broker.named.receive(channel)
         self._listen(channel)
-        return await self._local.receive(channel)
+        return await self.local.receive(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Put a channel into a group; harmless if it is in it.
@@ -172,10 +167,10 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
-        self._local.sweep()
+        self.local.sweep()
         owner = self._owner(channel)
         if self._broker is None:
-            self._local.add(group, channel)
+            self.local.add(group, channel)
         elif owner is None:
             await self._broker.named.add(group, channel)
         elif owner == self._process:
@@ -193,7 +188,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         self.require_valid_channel_name(channel)
         owner = self._owner(channel)
         if self._broker is None or owner == self._process:
-            self._local.discard(group, channel)
+            self.local.discard(group, channel)
         elif owner is None:
             await self._broker.named.discard(group, channel)
         else:
@@ -213,16 +208,16 @@ class FanoutChannelLayer(BaseChannelLayer):
         """
         assert isinstance(message, dict), "message is not a dict"
         self.require_valid_group_name(group)
-        self._local.sweep()
+        self.local.sweep()
         start = time.perf_counter()
         with _sending("group_send", group, message) as trace:
             group_message = GroupMessage(message, trace)
             if self._broker is None:
-                await self._local.deliver(group, group_message)
+                await self.local.deliver(group, group_message)
             else:
                 # Encoded first: a value that others could not read is an error before any member has got the message.
                 payload = self._broker.codec.encode(RemoteMessage(Kind.GROUP, group, message, trace))
-                await self._local.deliver(group, group_message)
+                await self.local.deliver(group, group_message)
                 await self._broker.publish(self._broker.named.group_key(group), payload)
         BROADCAST_SECONDS.observe(time.perf_counter() - start)
 
@@ -245,7 +240,7 @@ class FanoutChannelLayer(BaseChannelLayer):
 
     async def flush(self) -> None:
         """Forget all groups and all messages, those in Redis too; attached channels stay attached."""
-        self._local.clear()
+        self.local.clear()
         self._numbers.clear()
         if self._broker is not None:
             await self._broker.flush()
@@ -254,14 +249,6 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Close the connections of this event loop; the next use of the layer opens them again."""
         if self._broker is not None:
             await self._broker.close()
-
-    def groups(self) -> list[str]:
-        """Return the names of the groups that have members in this process."""
-        return self._local.groups()
-
-    def channels(self) -> int:
-        """Return how many channels of this process are in use."""
-        return len(self._local)
 
     def _listen(self, channel: str) -> None:
         if self._broker is not None:

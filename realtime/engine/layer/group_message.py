@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import enum
+import logging
 from typing import Any, NamedTuple
 
 from channels_redis.serializers import registry
 
+from realtime.engine.layer.options import LayerOptions
 from realtime.engine.monitoring.tracing import Carrier, TracedMessage
 from realtime.engine.protocol.messages import SharedMessage
+
+logger = logging.getLogger(__name__)
 
 #: The ASGI event that goes straight to the members' connections.
 SEND_TYPE = "websocket.send"
@@ -70,10 +74,6 @@ def private_copy(value: Any) -> Any:
     return copy.deepcopy(value)
 
 
-class UndecodableMessage(ValueError):
-    """Bytes from Redis that no process of this version, with these keys, can have sent."""
-
-
 class Kind(enum.IntEnum):
     """What the process that receives a message does with it."""
 
@@ -98,18 +98,18 @@ class Codec:
     The id stands in front so that a process recognises its own messages, which are delivered already, undecoded.
 
     Args:
-        process: the id of this process; all ids have the same length.
+        options: has the id of this process, and the seconds after which an encrypted message is refused.
         serializer: a format of ``channels_redis.serializers.registry``.
         symmetric_encryption_keys: keys for encryption, the first one for sending, all for receiving.
-        expiry: seconds after which an encrypted message is refused.
     """
 
     def __init__(
-        self, process: str, serializer: str, symmetric_encryption_keys: list[str | bytes] | None, expiry: float
+        self, options: LayerOptions, serializer: str, symmetric_encryption_keys: list[str | bytes] | None
     ) -> None:
-        self._process = process.encode()
+        self._process = options.process.encode()
+        self._statistics = options.statistics
         self._serializer = registry.get_serializer(
-            serializer, symmetric_encryption_keys=symmetric_encryption_keys, expiry=int(expiry)
+            serializer, symmetric_encryption_keys=symmetric_encryption_keys, expiry=int(options.expiry)
         )
 
     def is_own(self, data: bytes) -> bool:
@@ -122,11 +122,13 @@ class Codec:
         body: bytes = self._serializer.serialize([int(kind), *rest])
         return self._process + body
 
-    def decode(self, data: bytes) -> RemoteMessage:
-        """Return the message in ``data``; raises ``UndecodableMessage`` if there is none."""
+    def decode(self, data: bytes) -> RemoteMessage | None:
+        """Return the message in ``data``; None for bytes that no process with these options can have sent."""
         try:
             kind, target, content, trace = self._serializer.deserialize(data[len(self._process) :])
             return RemoteMessage(Kind(kind), target, content, trace)
-        except Exception as error:
+        except Exception:
             # Serializers and encryption raise errors of their own, without a common base.
-            raise UndecodableMessage(f"{len(data)} bytes: {error!r}") from error
+            self._statistics.undecodable += 1
+            logger.exception("A message of %d bytes from another process is lost: it could not be decoded.", len(data))
+            return None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+
+#: Length of a process id in hexadecimal digits: 64 bits, so that no two processes ever share one.
+PROCESS_ID_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,12 @@ class Statistics:
 class LayerOptions:
     """The options of ``FanoutChannelLayer`` that several of its parts need, with what they share."""
 
-    process: str = ""  # the id of this process
     prefix: str = "realtime"
     expiry: float = 60
     group_expiry: float = 86400
     capacity_of: Callable[[str], int] = lambda channel: 100
     timing: Timing = Timing()
+    process: str = field(default_factory=lambda: secrets.token_hex(PROCESS_ID_LENGTH // 2))
     statistics: Statistics = field(default_factory=Statistics)
     clock: Callable[[], float] = time.monotonic
     #: Guards channels, queues and groups, from any thread; it is held for a few instructions.

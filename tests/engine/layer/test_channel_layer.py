@@ -198,10 +198,10 @@ async def test_a_consumer_that_was_cancelled_is_taken_out_of_its_groups_after_th
     await asyncio.sleep(0)
     receiving.cancel()
     await asyncio.wait([receiving])
-    assert layer.groups() == ["group"]
+    assert layer.local.groups() == ["group"]
     await asyncio.sleep(0.15)  # the expiry itself, by the real clock
     await layer.group_send("elsewhere", MARK)
-    assert layer.groups() == []
+    assert layer.local.groups() == []
 
 
 async def test_a_channel_that_is_being_read_stays_in_its_groups_for_ever(layers, taken):
@@ -233,8 +233,8 @@ async def test_channels_and_groups_leave_nothing_behind(layers, attach):
     await layer.receive(channel)
     await layer.group_add("group", channel)
     await layer.group_discard("group", channel)
-    assert layer.groups() == []
-    assert layer.channels() == 0
+    assert layer.local.groups() == []
+    assert len(layer.local) == 0
 
 
 async def test_a_layer_that_nobody_uses_is_freed():
@@ -250,5 +250,5 @@ async def test_a_forked_process_is_another_process_without_members(layers, attac
     await attach(layer, "group")
     channel = await layer.new_channel()
     layer_module.start_in_forked_process()
-    assert layer.groups() == []
+    assert layer.local.groups() == []
     assert (await layer.new_channel()).split("!")[0] != channel.split("!")[0]

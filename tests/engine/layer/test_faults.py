@@ -9,7 +9,6 @@ import time
 import pytest
 
 from realtime.engine.layer import RESYNCHRONISE, FanoutChannelLayer
-from realtime.engine.layer.options import Timing
 from realtime.engine.protocol.errors import UpstreamUnavailable
 from realtime.engine.testing.server import RedisProcess, free_port
 
@@ -19,7 +18,7 @@ MARK = {"type": "mark"}
 RECOVERY = 5
 
 #: Notices a server that hangs in a fraction of a second.
-IMPATIENT = Timing(connect=0.5, command=0.5, silence=0.2)
+IMPATIENT = {"connect": 0.5, "command": 0.5, "silence": 0.2}
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ async def test_members_are_told_after_client_kill_type_pubsub(redis_server, proc
 
 async def test_no_message_is_lost_after_client_kill_type_normal(redis_server, process, attach, until):
     # On a loaded machine an answer may take longer than the impatient timing allows.
-    here, there = process(Timing()), process(Timing())
+    here, there = process(None), process(None)
     member = await attach(there, "group", resynchronise=True)
     await attach(here, "group")
     for number in range(5):
@@ -207,7 +206,7 @@ async def test_a_start_without_redis_is_a_clear_error_and_no_hang(layers, caplog
             ):
                 with pytest.raises(UpstreamUnavailable, match=f"redis://127.0.0.1:{port}/0 cannot be reached"):
                     await call()
-    assert layer.groups() == []
+    assert layer.local.groups() == []
     assert f"127.0.0.1:{port}" in caplog.text
     assert "secret" not in caplog.text
 

@@ -14,9 +14,9 @@ from realtime.engine.layer.group_message import (
     GroupMessage,
     Kind,
     RemoteMessage,
-    UndecodableMessage,
     private_copy,
 )
+from realtime.engine.layer.options import LayerOptions
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
@@ -91,27 +91,27 @@ def test_only_a_websocket_send_message_knows_exclude():
     assert other.copy() == {"type": "rooms.event", "exclude": "chan"}
 
 
-HERE, THERE = "a" * 16, "b" * 16
+HERE, THERE = LayerOptions(process="a" * 16), LayerOptions(process="b" * 16)
 
 
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
 @pytest.mark.parametrize("keys", [None, ["one", "two"]])
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_remote_message_is_read_as_it_was_written(serializer, keys, kind):
-    here, there = (Codec(process, serializer, keys, 60) for process in (HERE, THERE))
+    here, there = (Codec(process, serializer, keys) for process in (HERE, THERE))
     data = here.encode(RemoteMessage(kind, "target", {"type": "event", "text": "ü", "list": [1, None]}))
     assert there.decode(data) == RemoteMessage(kind, "target", {"type": "event", "text": "ü", "list": [1, None]})
 
 
 def test_a_process_knows_its_own_messages_without_decoding_them():
-    here, there = Codec(HERE, "msgpack", None, 60), Codec(THERE, "msgpack", None, 60)
+    here, there = Codec(HERE, "msgpack", None), Codec(THERE, "msgpack", None)
     data = here.encode(RemoteMessage(Kind.GROUP, "group", {"type": "event"}))
     assert here.is_own(data)
     assert not there.is_own(data)
 
 
 def test_a_message_encrypted_with_an_older_key_is_read():
-    old, new = Codec(HERE, "msgpack", ["old"], 60), Codec(THERE, "msgpack", ["new", "old"], 60)
+    old, new = Codec(HERE, "msgpack", ["old"]), Codec(THERE, "msgpack", ["new", "old"])
     assert new.decode(old.encode(RemoteMessage(Kind.GROUP, "group", {"type": "event"}))).content == {"type": "event"}
 
 
@@ -128,11 +128,11 @@ def test_a_message_encrypted_with_an_older_key_is_read():
     ],
 )
 def test_what_is_no_message_is_refused(body):
-    with pytest.raises(UndecodableMessage):
-        Codec(HERE, "msgpack", None, 60).decode(THERE.encode() + body)
+    options = LayerOptions()
+    assert Codec(options, "msgpack", None).decode(THERE.process.encode() + body) is None
+    assert options.statistics.undecodable == 1
 
 
 def test_a_message_encrypted_with_another_key_is_refused():
-    data = Codec(HERE, "msgpack", ["one"], 60).encode(RemoteMessage(Kind.GROUP, "group", {}))
-    with pytest.raises(UndecodableMessage):
-        Codec(THERE, "msgpack", ["two"], 60).decode(data)
+    data = Codec(HERE, "msgpack", ["one"]).encode(RemoteMessage(Kind.GROUP, "group", {}))
+    assert Codec(THERE, "msgpack", ["two"]).decode(data) is None

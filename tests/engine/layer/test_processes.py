@@ -11,6 +11,7 @@ import pytest
 from channels.exceptions import ChannelFull
 
 from realtime.engine.layer.group_message import Codec, Kind, RemoteMessage
+from realtime.engine.layer.options import LayerOptions
 from realtime.engine.testing.server import PROJECT_ROOT
 
 MARK = {"type": "mark"}
@@ -82,13 +83,13 @@ async def test_a_channel_of_another_process_is_added_to_a_group_and_taken_out(ma
     here, there = make_process(), make_process()
     member = await attach(there)
     await here.group_add("group", member.channel_name)
-    await until(lambda: "group" in there.groups())
+    await until(lambda: "group" in there.local.groups())
     await there.group_send("group", {"type": "in"})
     assert (await member.next_mail())["type"] == "in"
     await here.group_discard("group", member.channel_name)
     await here.send(member.channel_name, MARK)
     assert await member.next_mail() == MARK
-    assert there.groups() == []
+    assert there.local.groups() == []
 
 
 async def test_a_channel_of_another_process_is_neither_attached_nor_received_from(make_process):
@@ -294,7 +295,7 @@ async def test_a_script_that_only_sends_is_heard_and_ends_without_a_warning(laye
 async def test_foreign_bytes_on_a_group_are_harmless(make_process, attach, caplog):
     here = make_process(prefix="foreign")
     member = await attach(here, "group")
-    codec = Codec("f" * 16, "msgpack", None, 60)
+    codec = Codec(LayerOptions(process="f" * 16), "msgpack", None)
     await here.next_number("any")
     sender = make_process(prefix="foreign")
     for payload in (

@@ -56,7 +56,7 @@ async def test_stock_consumers_hear_each_other_in_order(layer, consumers):
     assert [await second.receive_from(timeout=10) for _ in range(3)] == ["one", "two", "three"]
     await first.disconnect(timeout=10)
     await second.disconnect(timeout=10)
-    assert layer.groups() == []
+    assert layer.local.groups() == []
 
 
 @pytest.mark.django_db(transaction=True)
@@ -70,12 +70,12 @@ async def test_a_consumer_that_forgets_to_leave_is_taken_out_of_its_groups(make_
             await self.accept()
 
     communicator = await connected(Forgetful)
-    assert layer.groups() == ["chat"]
+    assert layer.local.groups() == ["chat"]
     await communicator.disconnect(timeout=10)
 
     await asyncio.sleep(0.1)  # longer than the expiry, by the real clock
     await layer.group_send("elsewhere", {"type": "mark"})
-    assert layer.groups() == []
+    assert layer.local.groups() == []
 
 
 @pytest.mark.django_db(transaction=True)

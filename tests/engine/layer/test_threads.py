@@ -120,7 +120,7 @@ async def test_members_whose_loop_has_ended_are_forgotten(layers, attach):
         (await attach(layer, "group")).accept()
 
     await asyncio.to_thread(asyncio.run, forgetful())
-    assert layer.channels() == 2
+    assert len(layer.local) == 2
     await layer.group_send("group", MARK)
     assert await here.next_mail() == MARK
-    assert layer.channels() == 1
+    assert len(layer.local) == 1

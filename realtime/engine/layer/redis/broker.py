@@ -9,7 +9,7 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
+from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.local import LocalMembers
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host, Hosts
@@ -41,12 +41,19 @@ class RedisBroker:
         members: the members of this process.
     """
 
-    def __init__(self, hosts: Sequence[Any], options: LayerOptions, codec: Codec, members: LocalMembers) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[Any],
+        options: LayerOptions,
+        members: LocalMembers,
+        serializer: str,
+        symmetric_encryption_keys: list[str | bytes] | None,
+    ) -> None:
         self._options = options
-        self.codec = codec
         self._members = members
-        self._hosts = Hosts(hosts, options.timing.connect)
-        self.named = NamedChannels(self._hosts, options, codec, self._settle)
+        self._hosts = Hosts(hosts, options.timing)
+        self.codec = Codec(options, serializer, symmetric_encryption_keys)
+        self.named = NamedChannels(self._hosts, options, self.codec, self._settle)
         self._lock = threading.Lock()
         self._connections: _Connections | None = None
         self._highest: dict[str, int] = {}
@@ -107,17 +114,14 @@ class RedisBroker:
 
     async def next_number(self, name: str, *, step: int = 1) -> int:
         key = f"{self._options.prefix}:number:{name}"
-        host = self._hosts.of(key)
-        async with host.reached_within(self._options.timing.command):
-            number = int(await host.client().execute_command("EVAL", _COUNT, 1, key, self._highest.get(name, 0), step))
+        number = int(await self._hosts.of(key).execute("EVAL", _COUNT, 1, key, self._highest.get(name, 0), step))
         self._highest[name] = max(number, self._highest.get(name, 0))
         return number
 
     async def check(self) -> None:
         """Ping every server."""
         for host in self._hosts:
-            async with host.reached_within(self._options.timing.command):
-                await host.client().ping()
+            await host.execute("PING")
 
     async def flush(self) -> None:
         """Delete everything that the layer keeps in Redis."""
@@ -190,13 +194,7 @@ class RedisBroker:
         await self._members.resynchronise()
 
     async def _on_message(self, data: bytes) -> None:
-        if self.codec.is_own(data):
-            return
-        try:
-            message = self.codec.decode(data)
-        except UndecodableMessage:
-            self._options.statistics.undecodable += 1
-            logger.exception("A message from another process is lost: it could not be decoded.")
+        if self.codec.is_own(data) or (message := self.codec.decode(data)) is None:
             return
         self._options.statistics.received += 1
         try:

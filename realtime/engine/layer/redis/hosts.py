@@ -13,6 +13,7 @@ from channels_redis.utils import create_pool, decode_hosts
 from redis.asyncio import ConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from realtime.engine.layer.options import Timing
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
 __all__ = ["Host", "Hosts"]
@@ -30,11 +31,12 @@ class Host:
     Args:
         config: a host as ``channels_redis.utils.decode_hosts`` returns it: keyword arguments of a redis-py connection,
             or ``address`` with a URL (``redis://``, ``rediss://``, ``unix://``), or ``sentinels`` and ``master_name``.
-        connect_timeout: in seconds.
+        timing: how long to wait for the server.
     """
 
-    def __init__(self, config: dict[str, Any], connect_timeout: float) -> None:
-        self._config = {**CONNECTION_DEFAULTS, "socket_connect_timeout": connect_timeout, **config}
+    def __init__(self, config: dict[str, Any], timing: Timing) -> None:
+        self._config = {**CONNECTION_DEFAULTS, "socket_connect_timeout": timing.connect, **config}
+        self._timing = timing
         self._clients: dict[asyncio.AbstractEventLoop, tuple[Redis, asyncio.Task[None]]] = {}
 
     def pool(self) -> ConnectionPool:
@@ -45,20 +47,34 @@ class Host:
     def client(self) -> Redis:
         """Return the client of the running event loop; its connections are closed together with the loop."""
         loop = asyncio.get_running_loop()
-        client, closing = self._clients.get(loop, (None, None))
-        if client is None or closing is None or closing.done():
+        entry = self._clients.get(loop)
+        if entry is None or entry[1].done():
             for other in [other for other in list(self._clients) if other.is_closed()]:
                 self._clients.pop(other, None)
             client = Redis.from_pool(self.pool())
-            self._clients[loop] = client, loop.create_task(_close_at_the_end(client), name="realtime-layer-client")
-        return client
+            entry = client, loop.create_task(_close_at_the_end(client), name="realtime-layer-client")
+            self._clients[loop] = entry
+        return entry[0]
+
+    async def execute(self, *command: Any, server_waits: float = 0.0) -> Any:
+        """Send a command from the running event loop and return the answer.
+
+        Args:
+            command: the name and the arguments.
+            server_waits: seconds that the server may take beyond the usual time for the answer.
+
+        Raises:
+            UpstreamUnavailable: as ``reached_within()``.
+        """
+        async with self.reached_within(self._timing.command + server_waits):
+            return await self.client().execute_command(*command)
 
     async def close_client(self) -> None:
         """Close the connections of the running event loop's client."""
-        _, closing = self._clients.pop(asyncio.get_running_loop(), (None, None))
-        if closing is not None:
-            closing.cancel()
-            await asyncio.wait([closing])
+        entry = self._clients.pop(asyncio.get_running_loop(), None)
+        if entry is not None:
+            entry[1].cancel()
+            await asyncio.wait([entry[1]])
 
     def __str__(self) -> str:
         """Return the server's address without its password."""
@@ -89,8 +105,8 @@ class Host:
 class Hosts(list[Host]):
     """The Redis servers of a layer, given as for channels_redis; each name belongs to one of them."""
 
-    def __init__(self, hosts: Sequence[Any], connect_timeout: float) -> None:
-        super().__init__(Host(config, connect_timeout) for config in decode_hosts(hosts))
+    def __init__(self, hosts: Sequence[Any], timing: Timing) -> None:
+        super().__init__(Host(config, timing) for config in decode_hosts(hosts))
 
     def shard(self, name: str) -> int:
         """Return the index of the server that ``name`` belongs to, the same in every process."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage, UndecodableMessage
+from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.protocol.errors import UpstreamUnavailable
@@ -85,12 +85,14 @@ class NamedChannels:
         """Put a channel into a group."""
         await self._settle()
         await self._keep(channel)
-        await self._run(self.group_key(group), "SADD", self.group_key(group), channel)
+        key = self.group_key(group)
+        await self._hosts.of(key).execute("SADD", key, channel)
 
     async def discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group, if it is in it."""
         await self._settle()
-        await self._run(self.group_key(group), "SREM", self.group_key(group), channel)
+        key = self.group_key(group)
+        await self._hosts.of(key).execute("SREM", key, channel)
 
     async def push(self, message: RemoteMessage) -> bool:
         """Put a message behind the others. Returns whether there was room."""
@@ -103,7 +105,7 @@ class NamedChannels:
         for channel in channels:
             pushed = await self._push(channel, payload, self._key(channel), self._readers_key(channel))
             if pushed < 0:
-                await self._run(group_key, "SREM", group_key, channel)
+                await self._hosts.of(group_key).execute("SREM", group_key, channel)
             elif pushed:
                 self._overflowing.discard(channel)
             else:
@@ -115,9 +117,13 @@ class NamedChannels:
     async def receive(self, channel: str) -> dict[str, Any]:
         """Take the oldest message, waiting for it through outages."""
         while True:
+            request = self._start(self._pop(channel))
             try:
-                entry = await self._request(channel)
+                entry = await asyncio.shield(request)
                 self._was_reached = True
+            except asyncio.CancelledError:
+                self._start(self._put_back(channel, request))
+                raise
             except UpstreamUnavailable as error:
                 if not self._was_reached:
                     raise
@@ -128,16 +134,6 @@ class NamedChannels:
             if message is not None:
                 return message
 
-    async def _request(self, channel: str) -> bytes | None:
-        """Ask for a message; the answer to a receiver that was cancelled meanwhile goes back into the channel."""
-        request = self._start(self._pop(channel))
-        try:
-            entry: bytes | None = await asyncio.shield(request)
-        except asyncio.CancelledError:
-            self._start(self._put_back(channel, request))
-            raise
-        return entry
-
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine, name="realtime-layer-named-channel")
         self._tasks.add(task)
@@ -145,10 +141,11 @@ class NamedChannels:
         return task
 
     async def _put_back(self, channel: str, request: asyncio.Task[Any]) -> None:
+        """Return the answer to a request whose receiver was cancelled to the channel."""
         try:
             entry = await request
             if entry is not None:
-                await self._run(channel, "LPUSH", self._key(channel), entry)
+                await self._hosts.of(channel).execute("LPUSH", self._key(channel), entry)
         except UpstreamUnavailable as error:
             logger.warning("A message of channel %s may be lost: its receiver was cancelled, and %s", channel, error)
 
@@ -156,38 +153,27 @@ class NamedChannels:
         if time.monotonic() >= self._renewal_due.get(channel, 0):
             await self._keep(channel, "XX")
             self._renewal_due[channel] = time.monotonic() + self._options.group_expiry / RENEWALS
-        key = self._key(channel)
-        host = self._hosts.of(channel)
-        async with host.reached_within(self._options.timing.command + BLOCK):
-            await host.client().eval(_DROP_EXPIRED, 1, key)
-            reply: Any = await host.client().blpop([key], timeout=BLOCK)
+        key, host = self._key(channel), self._hosts.of(channel)
+        await host.execute("EVAL", _DROP_EXPIRED, 1, key)
+        reply = await host.execute("BLPOP", key, BLOCK, server_waits=BLOCK)
         return None if reply is None else bytes(reply[1])
 
     def _open(self, channel: str, entry: bytes) -> dict[str, Any] | None:
         """Return the message in an entry; None where it cannot be read, or excludes this channel."""
-        try:
-            kind, _, content, trace = self._codec.decode(entry[DEADLINE_LENGTH:])
-        except UndecodableMessage:
-            self._options.statistics.undecodable += 1
-            logger.exception("A message of channel %s is lost: it could not be decoded.", channel)
+        remote = self._codec.decode(entry[DEADLINE_LENGTH:])
+        if remote is None:
             return None
-        message = GroupMessage(content, trace)
-        return None if kind is Kind.GROUP and message.exclude == channel else message.copy()
+        message = GroupMessage(remote.content, remote.trace)
+        return None if remote.kind is Kind.GROUP and message.exclude == channel else message.copy()
 
     async def _push(self, channel: str, payload: bytes, *keys: str) -> int:
         limits = [self._options.capacity_of(channel), int(self._options.expiry * 1000)]
-        return int(await self._run(channel, "EVAL", _PUSH, len(keys), *keys, payload, *limits))
+        return int(await self._hosts.of(channel).execute("EVAL", _PUSH, len(keys), *keys, payload, *limits))
 
     async def _keep(self, channel: str, *condition: str) -> None:
         """Let the memberships of a channel last for ``group_expiry`` from now."""
         expiry_ms = int(self._options.group_expiry * 1000)
-        await self._run(channel, "SET", self._readers_key(channel), 1, "PX", expiry_ms, *condition)
-
-    async def _run(self, name: str, *command: Any) -> Any:
-        """Run a command on the server that ``name``, a channel or the key of a group, belongs to."""
-        host = self._hosts.of(name)
-        async with host.reached_within(self._options.timing.command):
-            return await host.client().execute_command(*command)
+        await self._hosts.of(channel).execute("SET", self._readers_key(channel), 1, "PX", expiry_ms, *condition)
 
     def _key(self, channel: str) -> str:
         return f"{self._options.prefix}:work:{channel}"

@@ -66,8 +66,8 @@ class Publisher:
         self.statistics = options.statistics
         self._expiry = options.expiry
         self._timeout = options.timing.command
-        self._pool = host.pool()
-        self._connection: Any = None
+        self._pool = host.pool()  # a connection by Sentinel refers to it weakly
+        self._connection: Any = self._pool.make_connection()
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
@@ -112,7 +112,7 @@ class Publisher:
                     self._timeout = LAST_TIMEOUT
                     await self._publish_next()
             finally:
-                await self._pool.aclose()
+                await self._connection.disconnect(nowait=True)
 
     def _put(self, channel: str, payload: bytes) -> bool:
         with self._lock:
@@ -191,10 +191,8 @@ class Publisher:
     async def _send(self, batch: list[tuple[str, bytes]]) -> tuple[list[ResponseError], dict[str, list[str]]]:
         """Publish in one round trip; return what the server refused, and the named channels of each group."""
         connection = self._connection
-        if connection is None:
-            connection = self._connection = await self._pool.get_connection()
         # Every answer has been read: what there is to read is the end of the connection.
-        elif connection.is_connected and await connection.can_read():
+        if connection.is_connected and await connection.can_read():
             await connection.disconnect(nowait=True)
         if not connection.is_connected:
             await connection.connect()  # not left to sending, which would not ask Sentinel for the server

@@ -13,7 +13,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from redis.asyncio import ConnectionPool
 from redis.exceptions import RedisError
 
 from realtime.engine.layer.options import LayerOptions
@@ -59,14 +58,14 @@ class Subscriber:
         self._host = host
         self._statistics = options.statistics
         self._timing = options.timing
-        self._wanted = set(wanted)
         self._is_deserted = is_deserted
         self._on_message = on_message
         self._on_back = on_back
         self._loop = asyncio.get_running_loop()
-        self._connection: Any = None
-        self._confirmed: set[str] = set()
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._pool = host.pool()  # a connection by Sentinel refers to it weakly
+        self._connection: Any = self._pool.make_connection()
+        #: The wanted names. A future is done when the name is subscribed, and when the connection is lost.
+        self._names: dict[str, asyncio.Future[None]] = {name: self._loop.create_future() for name in wanted}
         self._leaving: dict[str, float] = {}
         self._failure: UpstreamUnavailable | None = None
         self._was_up = False
@@ -77,34 +76,35 @@ class Subscriber:
         A name that is subscribed already costs nothing. During an outage this returns at once. It raises
         ``UpstreamUnavailable`` if the server has not been reached since the start of the process.
         """
-        self._wanted.add(name)
         self._leaving.pop(name, None)
-        if name in self._confirmed:
-            return
+        subscribed = self._names.get(name)
+        is_new = subscribed is None
+        if subscribed is None:
+            subscribed = self._names[name] = self._loop.create_future()
         if not self._was_up:
             await self.tried.wait()
             if self._failure is not None:
-                self._wanted.discard(name)
+                if is_new:
+                    del self._names[name]
                 raise self._failure
-        if not self.up.is_set() or name in self._confirmed:
+        if subscribed.done() or not self.up.is_set():
             return
         try:
             async with asyncio.timeout(self._timing.command):
-                if name not in self._waiting:
-                    self._waiting[name] = self._loop.create_future()
+                if is_new:
                     await self._send("SUBSCRIBE", name)
-                await asyncio.shield(self._waiting[name])
+                await asyncio.shield(subscribed)
         except TimeoutError:
             # What is published from now on may be missed. With a new connection the loss is reported.
             logger.warning("Redis at %s did not confirm a subscription; connecting again.", self._host)
-            await self._disconnect()
+            await self._connection.disconnect(nowait=True)
 
     def unsubscribe(self, name: str) -> None:
         """Unsubscribe from ``name`` some seconds later, if it is deserted then.
 
         A new member may have joined before this call, which comes from another thread or a later turn of the loop.
         """
-        if name in self._wanted:
+        if name in self._names:
             self._leaving.pop(name, None)  # kept in the order of the deadlines
             self._leaving[name] = self._loop.time() + self._timing.linger
 
@@ -112,42 +112,40 @@ class Subscriber:
         """Keep the connection up until cancelled."""
         attempt = 0
         while True:
-            pool = self._host.pool()
             try:
-                await self._session(pool)
+                await self._session()
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
                 attempt = 0 if self.up.is_set() else attempt
                 self._report(UpstreamUnavailable(str(self._host), error))
             finally:
                 self.up.clear()
                 # A confirmation cannot come any more: the loss is reported at the next connection.
-                self._confirmed.clear()
-                for future in self._waiting.values():
-                    future.set_result(None)
-                self._waiting.clear()
-                await self._disconnect()
-                self._connection = None
-                await pool.aclose()
+                for subscribed in self._names.values():
+                    _finish(subscribed)
+                await self._connection.disconnect(nowait=True)
             delay = BACK_OFF[min(attempt, len(BACK_OFF) - 1)]
             attempt += 1
             # Spread, so that a hundred processes do not come at the same instant.
             await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311
 
-    async def _session(self, pool: ConnectionPool) -> None:
+    async def _session(self) -> None:
         """Connect, subscribe and read until the connection is lost."""
         async with asyncio.timeout(self._timing.connect):
-            self._connection = await pool.get_connection()
-            names = sorted(self._wanted)
+            await self._connection.connect()
+            names = list(self._names)
+            for name in names:
+                if self._names[name].done():
+                    self._names[name] = self._loop.create_future()
             for start in range(0, len(names), NAMES_PER_COMMAND):
                 await self._send("SUBSCRIBE", *names[start : start + NAMES_PER_COMMAND])
-            while not self._confirmed.issuperset(names):
+            while names and not self._names[names[-1]].done():  # the confirmations come in the order of the names
                 await self._handle(await self._connection.read_response(disconnect_on_error=False))
         self._statistics.connects += 1
         self._failure = None
         was_up, self._was_up = self._was_up, True
         self.up.set()
         self.tried.set()
-        for name in self._wanted - self._confirmed:  # wanted while the list was on its way
+        for name in self._names.keys() - names:  # wanted while the list was on its way
             await self._send("SUBSCRIBE", name)
         if was_up:
             logger.warning("Redis at %s is back.", self._host)
@@ -180,31 +178,27 @@ class Subscriber:
             case [b"message", _, payload]:
                 await self._on_message(payload)
             case [b"subscribe", name, _]:
-                channel = name.decode()
-                self._confirmed.add(channel)
-                waiting = self._waiting.pop(channel, None)
-                if waiting is not None:
-                    waiting.set_result(None)
+                subscribed = self._names.get(name.decode())
+                if subscribed is not None:
+                    _finish(subscribed)
 
     async def _leave_deserted(self) -> None:
         names = []
         while self._leaving and next(iter(self._leaving.values())) <= self._loop.time():
             name = next(iter(self._leaving))
             del self._leaving[name]
-            if not self._is_deserted(name):
-                continue
-            self._wanted.discard(name)
-            self._confirmed.discard(name)
-            names.append(name)
+            if self._is_deserted(name):
+                self._names.pop(name, None)
+                names.append(name)
         if names:
             await self._send("UNSUBSCRIBE", *names)
 
     async def _send(self, *command: str) -> None:
         """Write a command, if the connection is there: ``send_command`` would open a lost one again."""
-        connection = self._connection
-        if connection is not None and connection.is_connected:
-            await connection.send_command(*command, check_health=False)
+        if self._connection.is_connected:
+            await self._connection.send_command(*command, check_health=False)
 
-    async def _disconnect(self) -> None:
-        if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

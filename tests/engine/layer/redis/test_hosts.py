@@ -10,6 +10,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Hosts
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
@@ -17,7 +18,7 @@ SENTINEL = {"sentinels": [("127.0.0.1", 26379)], "master_name": "main", "db": 3}
 
 
 def one(host):
-    return Hosts([host], 2.0)[0]
+    return Hosts([host], Timing())[0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_tls_unix_sockets_and_sentinel_get_connections_of_their_kind():
 
 def test_a_single_string_is_no_list_of_hosts():
     with pytest.raises(ValueError, match="list of Redis hosts"):
-        Hosts("redis://redis.example/0", 2.0)
+        Hosts("redis://redis.example/0", Timing())
 
 
 @pytest.mark.parametrize(
@@ -83,10 +84,11 @@ def test_a_host_is_named_without_its_password(host, name):
 
 
 def test_every_process_finds_a_name_on_the_same_server():
-    hosts = Hosts(["redis://a/0", "redis://b/0", "redis://c/0"], 2.0)
+    hosts = Hosts(["redis://a/0", "redis://b/0", "redis://c/0"], Timing())
     names = [f"group{number}" for number in range(300)]
     shards = [hosts.shard(name) for name in names]
-    assert shards == [Hosts(["redis://a/0", "redis://b/0", "redis://c/0"], 2.0).shard(name) for name in names]
+    again = Hosts(["redis://a/0", "redis://b/0", "redis://c/0"], Timing())
+    assert shards == [again.shard(name) for name in names]
     assert all(shards.count(shard) > 60 for shard in range(3))
 
 

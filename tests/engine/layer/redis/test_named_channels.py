@@ -29,7 +29,7 @@ async def test_work_that_cannot_be_read_is_counted_and_the_worker_goes_on(make_p
     await other.send("work", {"type": "readable"})
     assert await taken(worker, "work") == {"type": "readable"}
     assert worker.statistics.undecodable == 1
-    assert "A message of channel work is lost" in caplog.text
+    assert "from another process is lost" in caplog.text
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ async def no_members(name, payload, channels):
 
 def new_publisher(url, gate, *, expiry, timeout):
     options = LayerOptions(expiry=expiry, timing=Timing(command=timeout))
-    return Publisher(Hosts([url], 2.0)[0], options, gate.wait, no_members)
+    return Publisher(Hosts([url], options.timing)[0], options, gate.wait, no_members)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ class Heard:
         options = LayerOptions(timing=Timing(connect=1, command=1, silence=0.1, linger=linger))
         self.statistics = options.statistics
         self.subscriber = Subscriber(
-            Hosts([url], 2.0)[0],
+            Hosts([url], options.timing)[0],
             options,
             wanted,
             is_deserted=lambda name: name not in self.has_members,
