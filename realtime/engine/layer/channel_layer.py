@@ -15,15 +15,13 @@ from typing import Any
 from channels.exceptions import ChannelFull
 from channels.layers import BaseChannelLayer
 
-from realtime.engine.layer.group_message import GroupMessage, Kind, RemoteMessage
+from realtime.engine.layer.group_message import GroupMessage, Kind
 from realtime.engine.layer.local import LocalMembers
 from realtime.engine.layer.options import PROCESS_ID_LENGTH, LayerOptions, Timing
 from realtime.engine.layer.redis.broker import RedisBroker
 from realtime.engine.layer.subscription import ChannelMessage, Subscription
 from realtime.engine.monitoring.counters import BROADCAST_SECONDS
 from realtime.engine.monitoring.tracing import TRACING, Carrier
-
-__all__ = ["FanoutChannelLayer"]
 
 
 class FanoutChannelLayer(BaseChannelLayer):
@@ -132,10 +130,10 @@ class FanoutChannelLayer(BaseChannelLayer):
                     raise ChannelFull(channel)
                 self.statistics.delivered += 1
                 return
-            remote = RemoteMessage(Kind.CHANNEL, channel, message, trace)
             if owner is not None:
-                await self._broker.send_to_process(owner, remote)
-            elif not await self._broker.named.push(remote):
+                payload = self._broker.codec.encode(Kind.CHANNEL, channel, message, trace)
+                await self._broker.send_to_process(owner, payload)
+            elif not await self._broker.named.push(channel, message, trace):
                 self.statistics.dropped += 1
                 raise ChannelFull(channel)
 
@@ -176,7 +174,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         elif owner == self._process:
             await self._broker.join(group, channel)
         else:
-            await self._broker.send_to_process(owner, RemoteMessage(Kind.ADD, channel, group))
+            await self._broker.send_to_process(owner, self._broker.codec.encode(Kind.ADD, channel, group))
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Take a channel out of a group; harmless if it is not in it.
@@ -192,7 +190,7 @@ class FanoutChannelLayer(BaseChannelLayer):
         elif owner is None:
             await self._broker.named.discard(group, channel)
         else:
-            await self._broker.send_to_process(owner, RemoteMessage(Kind.DISCARD, channel, group))
+            await self._broker.send_to_process(owner, self._broker.codec.encode(Kind.DISCARD, channel, group))
 
     async def group_send(self, group: str, message: ChannelMessage) -> None:
         """Send a message to every channel of a group; a full queue loses it, and the layer's statistics count that.
@@ -216,7 +214,7 @@ class FanoutChannelLayer(BaseChannelLayer):
                 await self.local.deliver(group, group_message)
             else:
                 # Encoded first: a value that others could not read is an error before any member has got the message.
-                payload = self._broker.codec.encode(RemoteMessage(Kind.GROUP, group, message, trace))
+                payload = self._broker.codec.encode(Kind.GROUP, group, message, trace)
                 await self.local.deliver(group, group_message)
                 await self._broker.publish(self._broker.named.group_key(group), payload)
         BROADCAST_SECONDS.observe(time.perf_counter() - start)

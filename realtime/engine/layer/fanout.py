@@ -107,7 +107,7 @@ class Deliverer:
     def _deliver_foreign(self) -> None:
         members, message, excluded, done = self._foreign.popleft()
         if self.deliver(members, message, excluded, done) is None:
-            _settle(done)
+            finish(done)
 
     def _hand_out(self, members: Sequence[Subscription], message: GroupMessage, excluded: Subscription | None) -> None:
         shared, passed_over = message.shared, 0
@@ -147,11 +147,12 @@ class Deliverer:
             if fan_out.position >= len(fan_out.members):
                 self._queue.popleft()
                 for *_, done in fan_out.messages:
-                    _settle(done)
+                    finish(done)
         if self._queue:
             self._come_back()
 
 
-def _settle(done: Done) -> None:
+def finish(done: Done) -> None:
+    """Wake the sender that waits for ``done``, in whichever event loop."""
     if done.set_running_or_notify_cancel():  # a sender that gave up has cancelled it
         done.set_result(None)

@@ -89,7 +89,7 @@ class RemoteMessage(NamedTuple):
     kind: Kind
     target: str
     content: Any
-    trace: Carrier | None = None
+    trace: Carrier | None
 
 
 class Codec:
@@ -116,10 +116,9 @@ class Codec:
         """Return whether this process has sent ``data``."""
         return data.startswith(self._process)
 
-    def encode(self, message: RemoteMessage) -> bytes:
+    def encode(self, kind: Kind, target: str, content: Any, trace: Carrier | None = None) -> bytes:
         """Return the bytes of a message; raises what the serializer raises for a value that it does not know."""
-        kind, *rest = message
-        body: bytes = self._serializer.serialize([int(kind), *rest])
+        body: bytes = self._serializer.serialize([int(kind), target, content, trace])
         return self._process + body
 
     def decode(self, data: bytes) -> RemoteMessage | None:

@@ -24,16 +24,13 @@ class LocalMembers:
     """The channels and groups of one process, from any thread and event loop.
 
     An audience is made once and kept until its group changes: a fan-out neither sorts the members nor holds the lock.
-    ``on_deserted`` is called with each group that has lost its last member.
     """
 
     def __init__(self, options: LayerOptions) -> None:
-        self.on_deserted: Callable[[str], None] = lambda group: None
         self._options = options
         self._lock = options.lock
         self._channels: dict[str, Subscription] = {}
         self._groups: dict[str, dict[Subscription, None]] = {}
-        self._groups_of: dict[Subscription, set[str]] = {}
         self._audiences: dict[str, Audience] = {}
         self._deliverers: dict[asyncio.AbstractEventLoop, Deliverer] = {}
         self._next_sweep = 0.0
@@ -42,12 +39,10 @@ class LocalMembers:
         return len(self._channels)
 
     def groups(self) -> list[str]:
-        """Return the names of the groups that have members here."""
         with self._lock:
             return list(self._groups)
 
     def has_members(self, group: str) -> bool:
-        """Return whether a group has members here."""
         return group in self._groups
 
     def attach(self, channel: str, wake: Callable[[], None], *, resynchronise: bool) -> Subscription:
@@ -56,7 +51,7 @@ class LocalMembers:
             subscription = self._channel(channel)
             if subscription.loop is not None:
                 raise ValueError(f"channel {channel} is attached already")
-            for group in self._groups_of.get(subscription, ()):
+            for group in subscription.groups or ():
                 self._audiences.pop(group, None)  # it is reached in its consumer's loop from now on
             subscription.attach(wake, self._forget, resynchronise=resynchronise)
         return subscription
@@ -87,17 +82,16 @@ class LocalMembers:
             return self._channel(channel).post(message)
 
     def add(self, group: str, channel: str) -> None:
-        """Put a channel into a group."""
         with self._lock:
             member = self._channel(channel)
             members = self._groups.setdefault(group, {})
             if member not in members:
                 members[member] = None
-                self._groups_of.setdefault(member, set()).add(group)
+                member.groups = member.groups or set()
+                member.groups.add(group)
                 self._audiences.pop(group, None)
 
     def discard(self, group: str, channel: str) -> None:
-        """Take a channel out of a group, if it is in it."""
         with self._lock:
             member = self._channels.get(channel)
             if member is not None:
@@ -161,8 +155,7 @@ class LocalMembers:
         """Forget all groups and all messages; channels that are attached or read stay so."""
         with self._lock:
             for member in list(self._channels.values()):
-                for group in tuple(self._groups_of.get(member, ())):
-                    self._leave(group, member)
+                self._leave_all(member)
                 member.clear()
                 self._free_if_idle(member)
 
@@ -184,28 +177,26 @@ class LocalMembers:
         return member
 
     def _leave(self, group: str, member: Subscription) -> None:
-        members = self._groups.get(group, {})
-        if member not in members:
-            return
-        del members[member]
-        self._audiences.pop(group, None)
-        groups = self._groups_of[member]
-        groups.discard(group)
-        if not groups:
-            del self._groups_of[member]
-        if not members:
-            del self._groups[group]
-            self.on_deserted(group)
+        if member.groups and group in member.groups:
+            member.groups.remove(group)
+            self._audiences.pop(group, None)
+            members = self._groups[group]
+            del members[member]
+            if not members:
+                del self._groups[group]
+
+    def _leave_all(self, member: Subscription) -> None:
+        for group in tuple(member.groups or ()):
+            self._leave(group, member)
 
     def _forget(self, member: Subscription) -> None:
         with self._lock:
             if self._channels.get(member.name) is member:
                 del self._channels[member.name]
-            for group in tuple(self._groups_of.get(member, ())):
-                self._leave(group, member)
+            self._leave_all(member)
 
     def _free_if_idle(self, member: Subscription) -> None:
         if member.loop is None and not member.readers:
-            in_use = member or member in self._groups_of
+            in_use = member or member.groups
             if not in_use or self._options.clock() >= member.kept_until:
                 self._forget(member)

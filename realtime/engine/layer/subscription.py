@@ -31,6 +31,7 @@ class Subscription:
 
     Attributes:
         direct: takes ``websocket.send`` messages straight to the connection; None where they wait in the queue.
+        groups: the groups that it is in, or None; ``LocalMembers`` changes them.
         loop: the event loop of the consumer; None where the channel is not attached and any loop may ``receive()``.
         readers: how many ``receive()`` calls are under way.
         kept_until: when the channel leaves its groups unless it is attached or read, on the layer's clock.
@@ -46,6 +47,7 @@ class Subscription:
         "_wake",
         "capacity",
         "direct",
+        "groups",
         "is_closed",
         "kept_until",
         "loop",
@@ -60,6 +62,7 @@ class Subscription:
         self.name = name
         self.capacity = options.capacity_of(name)
         self.direct: Callable[[SharedMessage], None] | None = None
+        self.groups: set[str] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.readers = 0
         self.kept_until = options.clock() + options.group_expiry
@@ -72,13 +75,7 @@ class Subscription:
         self._waiters: tuple[asyncio.Future[None], ...] = ()
 
     def attach(self, wake: Callable[[], None], close: Callable[[Subscription], None], *, resynchronise: bool) -> None:
-        """Give the channel to a consumer of the running event loop.
-
-        Args:
-            wake: called there when a message is put into the empty queue.
-            close: called when the consumer has closed the subscription.
-            resynchronise: put one ``layer.resynchronise`` behind the last message that fitted, beyond the capacity.
-        """
+        """Give the channel to a consumer of the running event loop; ``close`` is called when it has closed this."""
         self.loop = asyncio.get_running_loop()
         self._wake, self._close, self._resynchronise = wake, close, resynchronise
         if self:
@@ -108,7 +105,7 @@ class Subscription:
         return False
 
     def resynchronise(self) -> None:
-        """Report that messages may be missing to a consumer that handles that; the capacity does not count here."""
+        """Report to a consumer that handles it, beyond the capacity, that it may miss messages from here on."""
         if self._resynchronise and not self.is_closed:
             with self._options.lock:
                 self._options.statistics.resynchronised += 1
@@ -121,7 +118,8 @@ class Subscription:
                 raise LookupError(f"the queue of channel {self.name} is empty")
             _, message = self._messages.popleft()
             if not self._messages:
-                self.clear()
+                self._messages = None
+                self._overflowing = False
             return message
 
     async def get(self) -> ChannelMessage:
@@ -167,7 +165,7 @@ class Subscription:
         if self._messages is not None:
             self._messages.append((deadline, message))
             return
-        self._messages = deque([(deadline, message)])
+        self._messages = deque(((deadline, message),))
         if self.loop is not None:
             _call_in(self.loop, self._wake)
             return

@@ -116,8 +116,6 @@ def close_connections_of_requests() -> None:
     server process of PostgreSQL until Python's garbage collector closes it.
     """
     # Not that of Django's test client, whose requests share the connection of their test.
-    request_finished.connect(_close_all, sender=ASGIHandler, dispatch_uid="realtime.database")
-
-
-def _close_all(**_: Any) -> None:
-    connections.close_all()
+    request_finished.connect(
+        lambda **_: connections.close_all(), sender=ASGIHandler, weak=False, dispatch_uid="realtime.database"
+    )

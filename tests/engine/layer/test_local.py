@@ -16,12 +16,7 @@ GROUPS, CHANNELS = "GHI", "abcd"
 
 
 class Members(LocalMembers):
-    """The members of a process, and which groups have lost their last one."""
-
-    def __init__(self):
-        super().__init__(LayerOptions())
-        self.deserted = []
-        self.on_deserted = self.deserted.append
+    """The members of a process, by their names."""
 
     def names(self, group):
         return [member.name for audience in self.audience(group).values() for member in audience]
@@ -34,7 +29,7 @@ class Members(LocalMembers):
 
 @pytest.fixture
 def members():
-    return Members()
+    return Members(LayerOptions())
 
 
 def test_members_are_listed_in_the_order_in_which_they_came(members):
@@ -43,33 +38,33 @@ def test_members_are_listed_in_the_order_in_which_they_came(members):
     assert members.names("group") == ["c", "a", "b"]
 
 
-def test_a_group_is_deserted_when_its_last_member_leaves(members):
+def test_a_group_has_members_until_the_last_one_leaves(members):
     members.add("group", "a")
     members.add("group", "b")
     members.discard("group", "a")
-    assert members.deserted == []
+    assert members.has_members("group")
     members.discard("group", "b")
-    assert members.deserted == ["group"]
+    assert not members.has_members("group")
 
 
-def test_who_is_not_a_member_cannot_be_the_last_to_leave(members):
+def test_a_channel_that_is_no_member_cannot_be_the_last_to_leave(members):
     members.discard("group", "a")
     members.add("group", "b")
     members.add("other", "a")
     members.discard("group", "a")
     assert members.names("group") == ["b"]
-    assert members.deserted == []
+    assert members.groups() == ["group", "other"]
 
 
-def test_leaving_all_groups_tells_which_are_deserted(members):
+def test_a_channel_leaves_all_its_groups(members):
     members.add("alone", "a")
     members.add("shared", "a")
     members.add("shared", "b")
     members.leave_all("a")
-    assert members.deserted == ["alone"]
+    assert members.groups() == ["shared"]
     assert members.names("shared") == ["b"]
     members.leave_all("a")
-    assert members.deserted == ["alone"]
+    assert members.groups() == ["shared"]
 
 
 def test_a_list_of_members_stays_as_it_was_while_the_group_changes(members):
@@ -91,11 +86,11 @@ def test_a_deserted_group_leaves_nothing_behind(members):
     assert members.names("group") == []
 
 
-def test_clear_reports_every_group_as_deserted_and_frees_the_channels(members):
+def test_clear_ends_all_memberships_and_frees_the_channels(members):
     members.add("group", "a")
     members.add("other", "a")
     members.clear()
-    assert sorted(members.deserted) == ["group", "other"]
+    assert members.groups() == []
     assert len(members) == 0
 
 
@@ -113,7 +108,7 @@ async def test_a_channel_that_is_read_goes_on_being_read_after_clear(members):
     )
 )
 def test_both_directions_always_agree(steps):
-    members = Members()
+    members = Members(LayerOptions())
     model = set()
     for step, group, channel in steps:
         if step == "add":
@@ -126,7 +121,7 @@ def test_both_directions_always_agree(steps):
             members.leave_all(channel)
             model = {pair for pair in model if pair[1] != channel}
         assert {(name, channel) for name in GROUPS for channel in members.names(name)} == model
-        assert {(g, member.name) for member, groups in members._groups_of.items() for g in groups} == model
+        assert {(g, name) for name, member in members._channels.items() for g in member.groups or ()} == model
         assert set(members.groups()) == {name for name, _ in model}
         assert len(members) == len({name for _, name in model})
 

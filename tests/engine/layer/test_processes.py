@@ -10,7 +10,7 @@ import sys
 import pytest
 from channels.exceptions import ChannelFull
 
-from realtime.engine.layer.group_message import Codec, Kind, RemoteMessage
+from realtime.engine.layer.group_message import Codec, Kind
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.testing.server import PROJECT_ROOT
 
@@ -303,7 +303,7 @@ async def test_foreign_bytes_on_a_group_are_harmless(make_process, attach, caplo
         b"x",
         b"f" * 16,
         b"f" * 16 + b"\xc1",
-        codec.encode(RemoteMessage(Kind.GROUP, "group", "no dict")),
+        codec.encode(Kind.GROUP, "group", "no dict"),
     ):
         await sender._broker.publish("foreign:group:group", payload)
     await sender.group_send("group", MARK)

@@ -58,7 +58,6 @@ class RedisBroker:
         self._connections: _Connections | None = None
         self._highest: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        members.on_deserted = self._leave
 
     async def ready(self) -> None:
         """Listen to the other processes; return when the first attempt to connect has succeeded or failed."""
@@ -92,9 +91,9 @@ class RedisBroker:
             self._members.discard(group, channel)
             raise
 
-    async def send_to_process(self, process: str, message: RemoteMessage) -> None:
-        """Send a message to a process, for one of its channels."""
-        await self.publish(f"{self._options.prefix}:process:{process}", self.codec.encode(message))
+    async def send_to_process(self, process: str, payload: bytes) -> None:
+        """Send an encoded message to a process, for one of its channels."""
+        await self.publish(f"{self._options.prefix}:process:{process}", payload)
 
     async def publish(self, name: str, payload: bytes) -> None:
         """Send bytes to the processes that are subscribed to a name, and to its named channels.
@@ -148,7 +147,7 @@ class RedisBroker:
             host,
             self._options,
             [name for name in names if self._hosts.of(name) is host],
-            is_deserted=lambda name: not self._members.has_members(self.named.group_of(name)),
+            is_deserted=lambda name: name != own and not self._members.has_members(self.named.group_of(name)),
             on_message=self._on_message,
             on_back=self._on_back,
         )
@@ -166,15 +165,6 @@ class RedisBroker:
             there.result()
         else:
             logger.warning("The event loop that listens to the other processes is blocked; a subscription is late.")
-
-    def _leave(self, group: str) -> None:
-        """Unsubscribe from ``group`` some time later, if it has no members then."""
-        connections = self._alive
-        if connections is not None:
-            name = self.named.group_key(group)
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                subscriber = connections.subscribers[self._hosts.shard(name)]
-                connections.loop.call_soon_threadsafe(subscriber.unsubscribe, name)
 
     async def _settle(self) -> None:
         """Let what this process has sent to groups before reach their named channels first.
@@ -224,8 +214,7 @@ class _Connections:
 
     def __init__(self, pairs: list[tuple[Subscriber, Publisher]]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.subscribers = [subscriber for subscriber, _ in pairs]
-        self.publishers = [publisher for _, publisher in pairs]
+        self.subscribers, self.publishers = zip(*pairs, strict=True)
         self.task = self.loop.create_task(self._run(), name="realtime-layer")
         self.task.add_done_callback(_log_failure)
 

@@ -16,8 +16,6 @@ from redis.exceptions import RedisError
 from realtime.engine.layer.options import Timing
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
-__all__ = ["Host", "Hosts"]
-
 #: An idle connection of redis-py 8 has a read timeout of 5 s, as long as its blocking pops wait: it would be killed
 #: while it waits for a message. Nothing here waits without a timeout of its own, so that the socket needs none.
 #: RESP2: with RESP3 a pool does not notice that an idle connection was closed by the server, and the next command
@@ -31,7 +29,6 @@ class Host:
     Args:
         config: a host as ``channels_redis.utils.decode_hosts`` returns it: keyword arguments of a redis-py connection,
             or ``address`` with a URL (``redis://``, ``rediss://``, ``unix://``), or ``sentinels`` and ``master_name``.
-        timing: how long to wait for the server.
     """
 
     def __init__(self, config: dict[str, Any], timing: Timing) -> None:
@@ -57,15 +54,7 @@ class Host:
         return entry[0]
 
     async def execute(self, *command: Any, server_waits: float = 0.0) -> Any:
-        """Send a command from the running event loop and return the answer.
-
-        Args:
-            command: the name and the arguments.
-            server_waits: seconds that the server may take beyond the usual time for the answer.
-
-        Raises:
-            UpstreamUnavailable: as ``reached_within()``.
-        """
+        """Send a command and return the answer; the server itself may wait for so many seconds before it gives one."""
         async with self.reached_within(self._timing.command + server_waits):
             return await self.client().execute_command(*command)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
-from realtime.engine.layer.group_message import Codec, GroupMessage, Kind, RemoteMessage
+from realtime.engine.layer.group_message import Codec, GroupMessage, Kind
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Hosts
+from realtime.engine.monitoring.tracing import Carrier
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
@@ -20,9 +20,6 @@ BLOCK = 2.0
 
 #: Seconds before a worker asks again a server that it could not reach.
 BACK_OFF = 1.0
-
-#: How often a channel that is read renews its memberships within the time that they last.
-RENEWALS = 4
 
 #: Every entry begins with its deadline in milliseconds, so that the server can drop it unread.
 DEADLINE_LENGTH = 14
@@ -37,19 +34,18 @@ while head and tonumber(string.sub(head, 1, 14)) <= now do
 end
 """
 
+#: Before a channel is read: its memberships last longer, and what has expired is gone.
+_PREPARE = f"redis.call('PEXPIRE', KEYS[2], ARGV[1]) {_DROP_EXPIRED}"
+
 #: Returns 1, 0 for a full channel, and -1 for a member of a group whose second key says that nobody reads it.
-_PUSH = (
-    """
+_PUSH = f"""
 if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
-"""
-    + _DROP_EXPIRED
-    + """
+{_DROP_EXPIRED}
 if redis.call('LLEN', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('RPUSH', KEYS[1], string.format('%014d', now + ARGV[3]) .. ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1
 """
-)
 
 
 class NamedChannels:
@@ -68,8 +64,8 @@ class NamedChannels:
         self._options = options
         self._codec = codec
         self._settle = settle
-        self._renewal_due: dict[str, float] = {}
         self._overflowing: set[str] = set()
+        self._group_expiry_ms = int(options.group_expiry * 1000)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._was_reached = False
 
@@ -78,27 +74,24 @@ class NamedChannels:
         return f"{self._options.prefix}:group:{group}"
 
     def group_of(self, key: str) -> str:
-        """Return the group that ``key`` belongs to."""
         return key.removeprefix(self.group_key(""))
 
     async def add(self, group: str, channel: str) -> None:
-        """Put a channel into a group."""
         await self._settle()
-        await self._keep(channel)
+        await self._hosts.of(channel).execute("SET", self._readers_key(channel), 1, "PX", self._group_expiry_ms)
         key = self.group_key(group)
         await self._hosts.of(key).execute("SADD", key, channel)
 
     async def discard(self, group: str, channel: str) -> None:
-        """Take a channel out of a group, if it is in it."""
         await self._settle()
         key = self.group_key(group)
         await self._hosts.of(key).execute("SREM", key, channel)
 
-    async def push(self, message: RemoteMessage) -> bool:
+    async def push(self, channel: str, message: dict[str, Any], trace: Carrier | None) -> bool:
         """Put a message behind the others. Returns whether there was room."""
         await self._settle()
-        channel = message.target
-        return bool(await self._push(channel, self._codec.encode(message), self._key(channel)))
+        payload = self._codec.encode(Kind.CHANNEL, channel, message, trace)
+        return bool(await self._push(channel, payload, self._key(channel)))
 
     async def push_to_members(self, group_key: str, payload: bytes, channels: Iterable[str]) -> None:
         """Put a message to a group into its named channels; one that has no room loses it."""
@@ -150,11 +143,8 @@ class NamedChannels:
             logger.warning("A message of channel %s may be lost: its receiver was cancelled, and %s", channel, error)
 
     async def _pop(self, channel: str) -> bytes | None:
-        if time.monotonic() >= self._renewal_due.get(channel, 0):
-            await self._keep(channel, "XX")
-            self._renewal_due[channel] = time.monotonic() + self._options.group_expiry / RENEWALS
         key, host = self._key(channel), self._hosts.of(channel)
-        await host.execute("EVAL", _DROP_EXPIRED, 1, key)
+        await host.execute("EVAL", _PREPARE, 2, key, self._readers_key(channel), self._group_expiry_ms)
         reply = await host.execute("BLPOP", key, BLOCK, server_waits=BLOCK)
         return None if reply is None else bytes(reply[1])
 
@@ -169,11 +159,6 @@ class NamedChannels:
     async def _push(self, channel: str, payload: bytes, *keys: str) -> int:
         limits = [self._options.capacity_of(channel), int(self._options.expiry * 1000)]
         return int(await self._hosts.of(channel).execute("EVAL", _PUSH, len(keys), *keys, payload, *limits))
-
-    async def _keep(self, channel: str, *condition: str) -> None:
-        """Let the memberships of a channel last for ``group_expiry`` from now."""
-        expiry_ms = int(self._options.group_expiry * 1000)
-        await self._hosts.of(channel).execute("SET", self._readers_key(channel), 1, "PX", expiry_ms, *condition)
 
     def _key(self, channel: str) -> str:
         return f"{self._options.prefix}:work:{channel}"

@@ -7,15 +7,16 @@ hang a consumer. During an outage messages wait here, for as long as the layer's
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from concurrent.futures import Future
+from typing import Any
 
 from redis.exceptions import ResponseError
 
+from realtime.engine.layer.fanout import Done, finish
 from realtime.engine.layer.options import LayerOptions
 from realtime.engine.layer.redis.hosts import Host
 from realtime.engine.protocol.errors import UpstreamUnavailable
@@ -33,17 +34,6 @@ BACK_OFF = 0.1
 
 #: Seconds that a stopping process gives to what is still waiting.
 LAST_TIMEOUT = 0.5
-
-Future = concurrent.futures.Future[None]
-
-
-class _Waiting(NamedTuple):
-    """A message that waits, or with ``done`` the mark behind what was published before it."""
-
-    deadline: float
-    channel: str = ""
-    payload: bytes = b""
-    done: Future | None = None
 
 
 class Publisher:
@@ -70,7 +60,8 @@ class Publisher:
         self._connection: Any = self._pool.make_connection()
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._waiting: deque[_Waiting] = deque()
+        #: Messages with the time until which they may wait, and behind them what ``settle()`` waits for.
+        self._waiting: deque[tuple[float, str, bytes] | Done] = deque()
         self._bytes = 0
         self._has_messages = asyncio.Event()
         self._is_idle = True
@@ -92,8 +83,8 @@ class Publisher:
         with self._lock:
             if self._is_idle:
                 return
-            done = Future()
-            self._waiting.append(_Waiting(float("inf"), done=done))
+            done = Done()
+            self._waiting.append(done)
         self._wake()
         await asyncio.wait([asyncio.wrap_future(done)], timeout=self._timeout)
 
@@ -119,7 +110,7 @@ class Publisher:
             # The one message that is larger than the limit goes too.
             if self._waiting and self._bytes + len(payload) > MAX_WAITING_BYTES:
                 return False
-            self._waiting.append(_Waiting(self._loop.time() + self._expiry, channel, payload))
+            self._waiting.append((self._loop.time() + self._expiry, channel, payload))
             self._bytes += len(payload)
             self._is_idle = False
             is_first = len(self._waiting) == 1
@@ -142,24 +133,25 @@ class Publisher:
             with self._lock:
                 self._is_idle = not self._waiting
             for mark in marks:
-                if mark.set_running_or_notify_cancel():
-                    mark.set_result(None)
+                finish(mark)
 
-    def _take(self) -> tuple[list[tuple[str, bytes]], list[Future]]:
+    def _take(self) -> tuple[list[tuple[str, bytes]], list[Done]]:
         now = self._loop.time()
         batch: list[tuple[str, bytes]] = []
         marks = []
         expired = 0
         with self._lock:
             while self._waiting and len(batch) < BATCH:
-                message = self._waiting.popleft()
-                self._bytes -= len(message.payload)
-                if message.done is not None:
-                    marks.append(message.done)
-                elif message.deadline <= now:
+                waiting = self._waiting.popleft()
+                if isinstance(waiting, Future):
+                    marks.append(waiting)
+                    continue
+                deadline, channel, payload = waiting
+                self._bytes -= len(payload)
+                if deadline <= now:
                     expired += 1
                 else:
-                    batch.append((message.channel, message.payload))
+                    batch.append((channel, payload))
             if not self._waiting:
                 self._has_messages.clear()
         if expired:

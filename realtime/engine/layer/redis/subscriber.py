@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -34,7 +35,7 @@ class Subscriber:
 
     Args:
         wanted: the names to subscribe to from the start.
-        is_deserted: whether a name that is about to be unsubscribed still has no members.
+        is_deserted: whether a name has no members in this process.
         on_message: called with each message's payload; the next one is read when it returns.
         on_back: called when every wanted name is subscribed again after the connection was lost.
 
@@ -66,7 +67,8 @@ class Subscriber:
         self._connection: Any = self._pool.make_connection()
         #: The wanted names. A future is done when the name is subscribed, and when the connection is lost.
         self._names: dict[str, asyncio.Future[None]] = {name: self._loop.create_future() for name in wanted}
-        self._leaving: dict[str, float] = {}
+        self._deserted: set[str] = set()
+        self._next_sweep = 0.0
         self._failure: UpstreamUnavailable | None = None
         self._was_up = False
 
@@ -76,7 +78,7 @@ class Subscriber:
         A name that is subscribed already costs nothing. During an outage this returns at once. It raises
         ``UpstreamUnavailable`` if the server has not been reached since the start of the process.
         """
-        self._leaving.pop(name, None)
+        self._deserted.discard(name)
         subscribed = self._names.get(name)
         is_new = subscribed is None
         if subscribed is None:
@@ -98,15 +100,6 @@ class Subscriber:
             # What is published from now on may be missed. With a new connection the loss is reported.
             logger.warning("Redis at %s did not confirm a subscription; connecting again.", self._host)
             await self._connection.disconnect(nowait=True)
-
-    def unsubscribe(self, name: str) -> None:
-        """Unsubscribe from ``name`` some seconds later, if it is deserted then.
-
-        A new member may have joined before this call, which comes from another thread or a later turn of the loop.
-        """
-        if name in self._names:
-            self._leaving.pop(name, None)  # kept in the order of the deadlines
-            self._leaving[name] = self._loop.time() + self._timing.linger
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -163,7 +156,8 @@ class Subscriber:
         self.tried.set()
 
     async def _read(self) -> Any:
-        await self._leave_deserted()
+        if time.monotonic() >= self._next_sweep:
+            await self._leave_deserted()
         silence = self._timing.silence
         response = await self._connection.read_response(timeout=silence, disconnect_on_error=False)
         if response is None:
@@ -183,13 +177,13 @@ class Subscriber:
                     _finish(subscribed)
 
     async def _leave_deserted(self) -> None:
-        names = []
-        while self._leaving and next(iter(self._leaving.values())) <= self._loop.time():
-            name = next(iter(self._leaving))
-            del self._leaving[name]
-            if self._is_deserted(name):
-                self._names.pop(name, None)
-                names.append(name)
+        """Unsubscribe from the names that were deserted the last time and that nobody has joined since."""
+        self._next_sweep = time.monotonic() + self._timing.linger
+        deserted = {name for name in self._names if self._is_deserted(name)}
+        names = deserted & self._deserted
+        self._deserted = deserted - names
+        for name in names:
+            del self._names[name]
         if names:
             await self._send("UNSUBSCRIBE", *names)
 
