@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-__all__ = ["EngineConfig"]
-
 
 class EngineConfig(AppConfig):
     """Registers the system checks, installs the wire into Daphne, and prepares tracing and database connections."""

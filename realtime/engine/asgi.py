@@ -8,8 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.core import asgi
 
-__all__ = ["get_asgi_application"]
-
 
 def get_asgi_application() -> Any:
     """Load the apps, the routes and the views, and return the application for the server."""

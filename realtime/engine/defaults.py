@@ -11,8 +11,6 @@ import subprocess
 import tempfile
 from typing import Any
 
-__all__ = ["database_settings", "hosts_of_this_machine"]
-
 #: Addresses of documentation networks. A UDP socket "connected" there sends nothing, and has this machine's address.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
 

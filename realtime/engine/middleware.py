@@ -18,8 +18,6 @@ from realtime.engine.monitoring.health import healthz, readyz
 from realtime.engine.monitoring.metrics import metrics
 from realtime.engine.protocol.http import CONTENT_TYPE, problem_body
 
-__all__ = ["ContentSecurityPolicyMiddleware", "MonitorMiddleware", "ProblemMiddleware", "SessionMiddleware"]
-
 logger = logging.getLogger("realtime.http")
 
 API_PREFIX = "/api/"

@@ -18,8 +18,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["PARTS", "REQUIREMENTS", "UpgradeRefused", "main", "upgrade"]
-
 #: The folders that are replaced as a whole, relative to the project.
 PARTS = ("realtime/engine", "tests/engine")
 

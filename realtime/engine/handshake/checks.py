@@ -13,8 +13,6 @@ from django.urls.exceptions import Resolver404
 from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.policy import SocketPolicy
 
-__all__ = ["check_deployment", "check_policies", "check_processes", "check_routes"]
-
 #: A value that each of Django's path converters matches, to try one route's path on another.
 SAMPLE_VALUES = {
     "int": "7",

@@ -5,17 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 
-__all__ = [
-    "BROADCAST_SECONDS",
-    "HANDLER_SECONDS",
-    "LOOP_LAG_SECONDS",
-    "UNROUTED",
-    "Histogram",
-    "Traffic",
-    "all_traffic",
-    "traffic_of",
-]
-
 #: The endpoint of a handshake that no route has been found for.
 UNROUTED = "none"
 

@@ -22,21 +22,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = [
-    "ACCESS",
-    "CONNECTION_ID",
-    "CONTEXT",
-    "JsonFormatter",
-    "KeyValueFormatter",
-    "TextFormatter",
-    "WithoutQuery",
-    "event",
-    "log_action",
-    "log_refusal",
-    "redact",
-    "without_query",
-]
-
 #: One line for each request and connection.
 ACCESS = logging.getLogger("realtime.access")
 #: One line for each refused handshake.

@@ -18,8 +18,6 @@ from realtime.engine.monitoring.tracing import TRACING
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-__all__ = ["start"]
-
 logger = logging.getLogger("realtime.tracing")
 
 #: Packages register their exporters under it.

@@ -23,8 +23,6 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from realtime.engine.monitoring.logs import CONNECTION_ID, redact
 from realtime.engine.monitoring.tracing import Application, Carrier, Handler
 
-__all__ = ["ConnectionTracer", "OpenTelemetryTracer"]
-
 Attributes = dict[str, str | int]
 
 #: The instrumentation scope of all spans.
