@@ -19,7 +19,7 @@ class Timing:
     connect: float = 2.0  # to connect, authenticate and subscribe
     command: float = 3.0  # for the answer to a command
     silence: float = 1.5  # without data before a ping; after twice that the connection counts as lost
-    linger: float = 10.0  # before a group without members is unsubscribed: a page that is loaded again costs nothing
+    linger: float = 10.0  # between two looks for groups to unsubscribe from: a page that is loaded again costs nothing
 
 
 @dataclass(slots=True)
