@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 __all__ = ["PostgresProcess", "RedisProcess", "ServerProcess", "demo_database", "free_port", "migrated_database"]
@@ -55,11 +54,82 @@ def free_port() -> int:
     raise RuntimeError(f"no free port from {TEST_PORTS.start} to {TEST_PORTS.stop - 1}")
 
 
-def _heed_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+class _Process:
+    """A server on a port of this machine, to stop, to kill and to hold up."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything that the process has printed so far."""
+        return self._log_path.read_text(errors="replace")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = STOP_TIMEOUT) -> int:
+        """Send a signal, wait for the exit, and return the exit status; a process that stays is killed.
+
+        Args:
+            how: the signal.
+            timeout: seconds to wait before the process is killed.
+        """
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self.process.returncode
+
+    def kill(self) -> None:
+        """End the process and its children at once (SIGKILL)."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self) -> None:
+        """Let the server hang: its connections stay open and nothing is answered (SIGSTOP)."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def _spawn(self, command: Sequence[str], log: Path, **options: Any) -> None:
+        """Start the process, and wait until it listens."""
+        self._log_path = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # A shell's background jobs ignore Ctrl-C, and so would their children.
+                preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+                **options,
+            )
+        try:
+            self._wait_until_listening()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.process.args!r} ended with {self.process.returncode}:\n{self.log}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"{self.process.args!r} did not listen within {START_TIMEOUT} s:\n{self.log}")
 
 
-class ServerProcess:
+class ServerProcess(_Process):
     """The project served by a process of its own.
 
     Args:
@@ -91,8 +161,6 @@ class ServerProcess:
         self.cwd = cwd
         self._env = dict(env or {})
         self._database = database
-        self._stack = contextlib.ExitStack()
-        self.process: subprocess.Popen[bytes]
 
     def http(self, path: str = "/") -> str:
         """Return the ``http://`` address of ``path``."""
@@ -102,62 +170,19 @@ class ServerProcess:
         """Return the ``ws://`` address of ``path``."""
         return f"ws://127.0.0.1:{self.port}{path}"
 
-    @property
-    def log(self) -> str:
-        """Everything that the process has printed so far."""
-        return self._log_path.read_text(errors="replace")
-
     def __enter__(self) -> ServerProcess:
-        directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="realtime-")))
-        self._log_path = directory / "server.log"
-        if self._database is None and "DATABASE_URL" not in self._env:
-            self._database = directory / "db.sqlite3"
-            self._database.write_bytes(migrated_database().read_bytes())
-        with self._log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                cwd=self.cwd,
-                env=self._environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                # A shell's background jobs ignore Ctrl-C, and so would their children.
-                preexec_fn=_heed_interrupts,
-            )
-        self._stack.callback(self.stop)
-        try:
-            self._wait_until_listening()
-        except BaseException:
-            self._stack.close()
-            raise
+        with contextlib.ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="realtime-")))
+            if self._database is None and "DATABASE_URL" not in self._env:
+                self._database = directory / "db.sqlite3"
+                self._database.write_bytes(migrated_database().read_bytes())
+            self._spawn(self.command, directory / "server.log", cwd=self.cwd, env=self._environment())
+            stack.callback(self.stop)
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
-
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = STOP_TIMEOUT) -> int:
-        """Send a signal, wait for the exit, and return the exit status; a process that stays is killed.
-
-        Args:
-            how: the signal.
-            timeout: seconds to wait before the process is killed.
-        """
-        if self.process.poll() is None:
-            self.process.send_signal(how)
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.kill()
-        return int(self.process.returncode)
-
-    def kill(self) -> None:
-        """End the process and its children at once (SIGKILL)."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
     def _environment(self) -> dict[str, str]:
         values: dict[str, str | None] = {**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -165,16 +190,6 @@ class ServerProcess:
             values["DATABASE_URL"] = f"sqlite:///{self._database}"
         values.update(self._env)
         return {name: value for name, value in values.items() if value is not None}
-
-    def _wait_until_listening(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"{self.command} ended with {self.process.returncode}:\n{self.log}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        raise RuntimeError(f"{self.command} did not listen within {START_TIMEOUT} s:\n{self.log}")
 
 
 @functools.cache
@@ -212,7 +227,7 @@ def _make_database(*command: str) -> Path:
     return path
 
 
-class RedisProcess:
+class RedisProcess(_Process):
     """A real Redis server that a test may kill, hold up and start again, always on the same port.
 
     Raises:
@@ -222,55 +237,18 @@ class RedisProcess:
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        """Start the server, without anything that it kept, and wait until it answers."""
-        self._process = subprocess.Popen(
-            ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if self.command("PING") == b"+PONG\r\n":
-                    return
-            time.sleep(0.02)
-        self.kill()
-        raise RuntimeError(f"redis-server did not answer on port {self.port} within {START_TIMEOUT} s")
+        """Start the server, without anything that it kept, and wait until it listens."""
+        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        self._spawn(["redis-server", *options], Path(os.devnull))
 
     def command(self, line: str) -> bytes:
         """Send one inline command, like ``CLIENT KILL TYPE pubsub``, and return the first part of the answer."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
             connection.sendall(f"{line}\r\n".encode())
             return connection.recv(4096)
-
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        assert self._process is not None
-        return self._process.pid
-
-    def kill(self) -> None:
-        """End the server at once (SIGKILL); what it kept is gone."""
-        if self._process is not None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """Let the server hang: its connections stay open and nothing is answered (SIGSTOP)."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused server go on (SIGCONT)."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
 
 
 class PostgresProcess:
