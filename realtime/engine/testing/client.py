@@ -14,12 +14,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close as Closed
 from websockets.typing import Origin, Subprotocol
 
 __all__ = ["TIMEOUT", "Client", "Closed", "Refused", "open_socket"]
@@ -28,26 +27,13 @@ __all__ = ["TIMEOUT", "Client", "Closed", "Refused", "open_socket"]
 TIMEOUT = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """How a connection ended.
-
-    Args:
-        code: the close code of the server; 1006 if it sent none.
-        reason: its reason.
-    """
-
-    code: int
-    reason: str = ""
-
-
 class Refused(Exception):
     """A handshake was answered with an HTTP error.
 
     Args:
         status: the HTTP status.
         problem: the JSON body (RFC 9457); empty if the body is something else.
-        headers: the response's headers, names in lower case.
+        headers: the response's headers, by their names in upper or lower case.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any], headers: Mapping[str, str]) -> None:
@@ -100,8 +86,7 @@ async def open_socket(
         )
     except InvalidStatus as error:
         response = error.response
-        names = {name.lower(): value for name, value in response.headers.raw_items()}
-        raise Refused(response.status_code, _problem(bytes(response.body or b"")), names) from None
+        raise Refused(response.status_code, _problem(response.body or b""), response.headers) from None
     return Client(connection)
 
 
@@ -118,9 +103,7 @@ class Client:
     async def __aenter__(self) -> Client:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     @property
@@ -154,7 +137,9 @@ class Client:
         return float(await asyncio.wait_for(await self.connection.ping(), TIMEOUT))
 
     async def closed(self) -> Closed:
-        """Wait for the server to close the connection; messages on the way are dropped.
+        """Wait for the server to close the connection, and return its ``code`` and ``reason``; 1006 if it sent none.
+
+        Messages on the way are dropped.
 
         Raises:
             TimeoutError: if it does not.
@@ -164,14 +149,14 @@ class Client:
                 while True:
                     await self.connection.recv()
         except ConnectionClosed as error:
-            return Closed(1006) if error.rcvd is None else Closed(error.rcvd.code, error.rcvd.reason)
+            return Closed(1006, "") if error.rcvd is None else error.rcvd
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection and wait for its end."""
         await asyncio.wait_for(self.connection.close(code, reason), TIMEOUT)
 
 
-def _problem(body: bytes) -> Mapping[str, Any]:
+def _problem(body: bytes | bytearray) -> Mapping[str, Any]:
     try:
         problem = json.loads(body)
     except ValueError:

@@ -67,7 +67,7 @@ async def test_an_end_without_a_close_frame_is_1006():
 
     async with serve(vanish, "127.0.0.1", 0) as other:
         client = await open_socket(f"ws://127.0.0.1:{other.sockets[0].getsockname()[1]}/")
-        assert await client.closed() == Closed(1006)
+        assert await client.closed() == Closed(1006, "")
 
 
 async def test_a_silent_server_fails_the_test_instead_of_hanging_it(server, monkeypatch):
