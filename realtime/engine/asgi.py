@@ -16,11 +16,11 @@ def get_asgi_application() -> Any:
     from channels.routing import ProtocolTypeRouter
     from django.urls import get_resolver
 
-    from realtime.engine.connections.reporter import report_connections
+    from realtime.engine.connections.reporter import reporter
     from realtime.engine.handshake.router import BodyLimit, SocketRouter, UpgradeRequired, websocket_urlpatterns
     from realtime.engine.monitoring.tracing import trace_handshakes
 
-    report_connections()
+    reporter.start()
     sockets = SocketRouter(websocket_urlpatterns())
     application = ProtocolTypeRouter(
         {

@@ -12,7 +12,3 @@ class AuthConfig(AppConfig):
     label = "realtime_auth"
     verbose_name = "Authentication of connections"
     default_auto_field = "django.db.models.BigAutoField"
-
-    def ready(self) -> None:
-        """Connect the signal handlers."""
-        from realtime.engine.auth import signals  # noqa: F401  models are loaded only now

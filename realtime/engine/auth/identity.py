@@ -128,7 +128,7 @@ def _identity_of_ticket(raw: str) -> Identity:
         raise TokenRejected("The ticket's user does not exist, or is not active.")
     if current_generation(user.pk) > ticket.generation:
         raise TokenRejected("The ticket was issued before the user's password changed or all sessions were ended.")
-    if ticket.session is not None and ended_sessions([ticket.session]):
+    if ticket.session is not None and ended_sessions({ticket.session: user}):
         raise TokenRejected("The session that the ticket was issued for has ended.")
     return Identity(user, ticket.expires_at, ticket.generation, ticket.session)
 

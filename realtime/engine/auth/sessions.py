@@ -13,7 +13,7 @@ import datetime
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -88,23 +88,23 @@ def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
     return (user, session) if _is_valid(session, user) and not _logged_out([session]) else None
 
 
-def ended_sessions(sessions: Collection[LoginSession]) -> set[LoginSession]:
+def ended_sessions(owners: Mapping[LoginSession, Any]) -> set[LoginSession]:
     """Return which of some sessions have ended. Synchronous.
+
+    Args:
+        owners: the user of each session, as read from the database now; None for one that is gone.
 
     Raises:
         Exception: whatever the session backend raises while it is away; nothing is known of the sessions then.
     """
-    stored = _read_stored([session.key for session in sessions if session.key])
-    owners = {key: data.get(SESSION_KEY) for key, data in stored.items()}
-    found = get_user_model()._default_manager.in_bulk({_primary_key(session.user_id) for session in sessions})
-    users = {str(pk): user for pk, user in found.items()}
-    logged_out = _logged_out(sessions)
+    stored = _read_stored([session.key for session in owners if session.key])
+    logged_out = _logged_out(owners)
     return {
         session
-        for session in sessions
+        for session, user in owners.items()
         if session in logged_out
-        or (session.key and owners.get(session.key) != session.user_id)
-        or not _is_valid(session, users.get(session.user_id))
+        or (session.key and stored.get(session.key, {}).get(SESSION_KEY) != session.user_id)
+        or not _is_valid(session, user)
     }
 
 
@@ -168,6 +168,8 @@ def _read_stored(keys: Collection[str]) -> dict[str, dict[str, Any]]:
     The backends' own ``load()`` takes a cache that is away for a session that has ended, and reads one at a time.
     """
     store, keys = _store(), [key for key in keys if _KEY.fullmatch(key)]
+    if not keys:
+        return {}
     if issubclass(store, DatabaseStore):
         rows = store.get_model_class().objects.filter(session_key__in=keys, expire_date__gt=timezone.now())
         return {row.session_key: store().decode(row.session_data) for row in rows}

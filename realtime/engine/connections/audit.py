@@ -1,42 +1,105 @@
-"""Closes connections of this process that have lost their right, and those of users whose rights have changed."""
+"""Closes connections of this process that have lost their right, and has those decide again whose rights have changed.
+
+Events report most changes at once. The audit finds the others: those whose event was lost, and those that no signal
+of Django reports, such as ``QuerySet.update()`` and SQL.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, PermissionsMixin
 
-from realtime.engine.auth.revocation import UNDELIVERED, session_event
-from realtime.engine.auth.rights import Standing, read_standing
+from realtime.engine.auth.models import Revocation
+from realtime.engine.auth.revocation import UNDELIVERED, access_event, revocation_event, session_event
 from realtime.engine.auth.sessions import ended_sessions
-from realtime.engine.connections.registry import Connection
 from realtime.engine.services.database import DatabaseThreads
+
+if TYPE_CHECKING:
+    from realtime.engine.connections.reporter import Connection
+
+__all__ = ["Audit", "Rights", "rights_of"]
 
 logger = logging.getLogger("realtime.live")
 
+#: The hash of a user's password, which never leaves the process, and the flags that decide about rights.
+Rights = tuple[str, bool, bool]
 
-async def audit_users(connections: Collection[Connection], before: Standing, threads: DatabaseThreads) -> Standing:
-    """Send each connection the event for what has changed since ``before``, which the last audit returned.
-
-    Its consumer closes the connection, or decides again.
-    """
-    standing = await threads.run(read_standing, {connection.user_id for connection in connections})
-    for each in connections:
-        event = standing.event_for(each.user_id, each.generation, each.rights, before)
-        if event is not None:
-            await _send(each, event)
-    return standing
+#: A user's groups, each with its permissions, and the user's own permissions.
+Grants = dict[Any, set[Any]]
 
 
-async def audit_sessions(connections: Collection[Connection], threads: DatabaseThreads) -> None:
-    """Send an event to each connection whose login session has ended."""
-    sessions = {connection.session for connection in connections if connection.session is not None}
-    ended = await threads.run(ended_sessions, sessions) if sessions else set()
-    for connection in connections:
-        if connection.session is not None and connection.session in ended:
-            await _send(connection, session_event(connection.session.identity))
+def rights_of(user: Any) -> Rights:
+    """Return the rights in the row of a user."""
+    return user.password, getattr(user, "is_staff", False), getattr(user, "is_superuser", False)
+
+
+class Audit:
+    """Compares connections with the database, and with what the audit before found there."""
+
+    def __init__(self) -> None:
+        self._grants: dict[str, Grants] = {}
+
+    async def run(self, connections: Collection[Connection], threads: DatabaseThreads) -> None:
+        """Send each connection of a user the event for what has changed. Its consumer closes it, or decides again."""
+        sessions = {each.session for each in connections if each.session is not None}
+        ids = {str(each.user_id) for each in connections} | {session.user_id for session in sessions}
+        before = self._grants
+        users, revocations, self._grants = await threads.run(_read, ids)
+        for each in connections:
+            key = str(each.user_id)
+            has_other_grants = before.get(key, self._grants[key]) != self._grants[key]
+            event = _event_for(each, users.get(key), revocations.get(key), has_other_grants)
+            if event is not None:
+                await _send(each, event)
+        ended = await threads.run(ended_sessions, {session: users.get(session.user_id) for session in sessions})
+        for each in connections:
+            if each.session is not None and each.session in ended:
+                await _send(each, session_event(each.session.identity))
+
+
+def _event_for(
+    connection: Connection, user: Any, revocation: Revocation | None, has_other_grants: bool
+) -> dict[str, Any] | None:
+    if revocation is not None and connection.generation < revocation.generation:
+        return revocation_event(revocation.reason)  # more exact than "not active"
+    if user is None or not user.is_active:
+        return revocation_event("the account is not active")
+    opened_with, rights = connection.rights, rights_of(user)
+    if opened_with is not None and opened_with[0] != rights[0]:
+        return revocation_event("the password was changed")
+    return access_event() if has_other_grants or opened_with not in (None, rights) else None
+
+
+def _read(ids: Collection[Any]) -> tuple[dict[str, Any], dict[str, Revocation], dict[str, Grants]]:
+    """Return the database's state of some users."""
+    # The rows before the revocations: for an account that is gone there is the reason then.
+    users = {str(user.pk): user for user in get_user_model()._default_manager.filter(pk__in=ids)}
+    revocations = {str(found.pk): found for found in Revocation.objects.filter(pk__in=ids)}
+    return users, revocations, _read_grants(ids)
+
+
+def _read_grants(ids: Collection[str]) -> dict[str, Grants]:
+    grants: dict[str, Grants] = {key: {} for key in ids}
+    user_model: Any = get_user_model()
+    if not issubclass(user_model, PermissionsMixin):
+        return grants
+    users = user_model._default_manager.filter(pk__in=ids)
+    memberships = list(users.filter(groups__isnull=False).values_list("pk", "groups"))
+    permissions = Group.permissions.through.objects.filter(group__in={group for _, group in memberships})
+    of_groups: Grants = defaultdict(set)
+    for group, permission in permissions.values_list("group", "permission"):
+        of_groups[group].add(permission)
+    for user_id, group in memberships:
+        grants[str(user_id)][group] = of_groups[group]
+    for user_id, permission in users.filter(user_permissions__isnull=False).values_list("pk", "user_permissions"):
+        grants[str(user_id)].setdefault("own", set()).add(permission)
+    return grants
 
 
 async def _send(connection: Connection, event: dict[str, Any]) -> None:

@@ -41,12 +41,12 @@ class Lease:
         self.process = uuid.uuid4()
         # A thread of its own: renewing must not wait behind a load of writes.
         self._threads = DatabaseThreads("lease", 1)
-        self._holders: list[Callable[[], None]] = []
+        self._holders: set[Callable[[], None]] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     async def acquire(self, lost: Callable[[], None]) -> None:
-        """Keep the lease alive until ``release()``.
+        """Keep the lease alive until ``release()``; harmless for one that holds it.
 
         Args:
             lost: called when the process has been counted as gone meanwhile, so that its rows must be written again.
@@ -58,12 +58,12 @@ class Lease:
             if self._renewing is None:
                 await self._threads.run(_write, self.process)
                 self._renewing = asyncio.create_task(self._renew(), context=contextvars.Context())
-            self._holders.append(lost)
+            self._holders.add(lost)
 
     async def release(self, lost: Callable[[], None]) -> None:
-        """Undo one ``acquire()``. The row of a process that holds nothing any more is removed."""
+        """Undo ``acquire()``. The row of a process that holds nothing any more is removed."""
         async with self._lock:
-            self._holders.remove(lost)
+            self._holders.discard(lost)
             if self._holders or self._renewing is None:
                 return
             self._renewing.cancel()

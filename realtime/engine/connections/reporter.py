@@ -1,26 +1,30 @@
-"""Writes the connections of this process to the database, in batches, and audits them.
+"""The connections of this process: in memory, and from there in the database, where it also audits them.
 
-It runs while the process has connections, beside them: opening, using and closing one waits for nothing here.
+Consumers add their connections, which neither writes nor sends. Beside them a task writes what has changed to the
+database, in batches: opening, using and closing a connection waits for nothing here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import datetime
 import itertools
 import logging
 import uuid
-from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
-from realtime.engine.auth.rights import Standing
-from realtime.engine.connections.audit import audit_sessions, audit_users
+from realtime.engine.auth.sessions import LoginSession
+from realtime.engine.connections.audit import Audit, Rights
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection
-from realtime.engine.connections.registry import Connection, Registry, registry
 from realtime.engine.services.database import DatabaseThreads
+
+__all__ = ["Connection", "Reporter", "reporter"]
 
 logger = logging.getLogger("realtime.live")
 
@@ -34,66 +38,95 @@ REPORTS_BETWEEN_AUDITS = 3
 CHUNK = 500
 
 
-class Reporter:
-    """Keeps the rows of this process equal to its registry."""
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One accepted WebSocket connection."""
 
-    def __init__(self, connections: Registry = registry) -> None:
-        self._registry = connections
+    channel: str
+    """Its name in the channel layer."""
+    user_id: Any
+    """Primary key of its user; None for an anonymous one."""
+    endpoint: str
+    """The path, without the query, which may hold a ticket."""
+    address: str
+    """The client's address, of IPv6 its /64 network; empty on a UNIX socket."""
+    since: datetime.datetime
+    generation: int = 0
+    """How often everything of its user had been revoked when the user was identified."""
+    rights: Rights | None = field(default=None, repr=False)
+    """The user's rights then; None for an anonymous one."""
+    session: LoginSession | None = None
+    """The login session that opened it; None for a token and for an anonymous user."""
+
+
+class Reporter:
+    """Keeps the rows of this process equal to its connections. For use in one event loop.
+
+    Attributes:
+        connections: the open connections by channel name; to be read only.
+    """
+
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
         self._reported: dict[str, Connection] = {}
+        self._is_started = self._must_start_anew = False
         self._task: asyncio.Task[None] | None = None
-        self._must_start_anew = False
-        self._standing = Standing()
 
     def start(self) -> None:
         """Report from now on; nothing runs before the first connection."""
-        self._registry.watchers.append(self._changed)
+        self._is_started = True
 
     async def stop(self) -> None:
         """Stop reporting, and wait until nothing runs. For tests."""
-        self._registry.watchers.remove(self._changed)
+        self._is_started = False
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
 
-    def _changed(self) -> None:
-        if self._task is None and self._registry.connections:
-            self._task = asyncio.get_running_loop().create_task(self._run(), context=contextvars.Context())
+    def add(self, connection: Connection) -> None:
+        """Store a connection, or its new user."""
+        self.connections[connection.channel] = connection
+        self._run_if_needed()
 
-    def _lease_lost(self) -> None:
+    def discard(self, channel: str) -> None:
+        """Forget a connection that has ended; harmless for an unknown one."""
+        self.connections.pop(channel, None)
+
+    def _start_anew(self) -> None:
         self._must_start_anew = True
 
+    def _run_if_needed(self) -> None:
+        if self._is_started and self._task is None and self.connections:
+            self._task = asyncio.create_task(self._run(), context=contextvars.Context())
+
     async def _run(self) -> None:
-        lease, threads = current_lease(), DatabaseThreads("live", 1)
+        lease, threads, audit = current_lease(), DatabaseThreads("live", 1), Audit()
+        self._start_anew()
         try:
-            await self._acquire(lease)
             for number in itertools.count():
-                if not self._registry.connections and not self._reported:
-                    break
                 await asyncio.sleep(INTERVAL)
                 try:
+                    await lease.acquire(self._start_anew)
                     await self._report(lease, threads)
+                    if not self.connections and not self._reported:
+                        break
                     if number % REPORTS_BETWEEN_AUDITS == 0:
-                        await self._audit(lease, threads)
+                        await self._remove_left_behind(lease, threads)
+                        members = [each for each in self.connections.values() if each.user_id is not None]
+                        await audit.run(members, threads)
                 except (DatabaseError, InterfaceError, RedisError, OSError) as error:  # sessions may be in the cache
                     logger.warning("live connections could not be reported: %s", error)
-            await lease.release(self._lease_lost)
+            await lease.release(self._start_anew)
         finally:
             self._task = None
             await asyncio.to_thread(threads.close)
-
-    async def _acquire(self, lease: Lease) -> None:
-        while True:
-            try:
-                return await lease.acquire(self._lease_lost)
-            except (DatabaseError, InterfaceError) as error:
-                logger.warning("live connections are not reported while the database is away: %s", error)
-                await asyncio.sleep(INTERVAL)
+        self._run_if_needed()  # for a connection that came while the lease was given back
 
     async def _report(self, lease: Lease, threads: DatabaseThreads) -> None:
         if self._must_start_anew:
             await threads.run(LiveConnection.objects.filter(process=lease.process).delete)
             self._must_start_anew, self._reported = False, {}
-        current = dict(self._registry.connections)
+        current = dict(self.connections)
         outdated = [channel for channel, seen in self._reported.items() if current.get(channel) != seen]
         while channels := outdated[:CHUNK]:
             await threads.run(LiveConnection.objects.filter(channel__in=channels).delete)
@@ -102,34 +135,27 @@ class Reporter:
                 del self._reported[channel]
         new = [connection for channel, connection in current.items() if channel not in self._reported]
         while connections := new[:CHUNK]:
-            await threads.run(_insert, lease.process, connections)
+            rows = [_row(connection, lease.process) for connection in connections]
+            await threads.run(LiveConnection.objects.bulk_create, rows)
             del new[:CHUNK]
             self._reported.update((connection.channel, connection) for connection in connections)
 
-    async def _audit(self, lease: Lease, threads: DatabaseThreads) -> None:
+    async def _remove_left_behind(self, lease: Lease, threads: DatabaseThreads) -> None:
         present = await threads.run(set, LiveConnection.objects.values_list("process", flat=True).distinct())
         for process in present - await lease.processes():
             await threads.run(LiveConnection.objects.filter(process=process).delete)
-        members = [each for each in self._registry.connections.values() if each.user_id is not None]
-        self._standing = await audit_users(members, self._standing, threads)
-        await audit_sessions(members, threads)
 
 
-def report_connections() -> None:
-    """Report the connections of this process from now on; call it once, in ``asgi.py``."""
-    Reporter().start()
+def _row(connection: Connection, process: uuid.UUID) -> LiveConnection:
+    return LiveConnection(
+        channel=connection.channel,
+        process=process,
+        user_id=connection.user_id,
+        endpoint=connection.endpoint[:200],
+        address=connection.address[:64],
+        since=connection.since,
+    )
 
 
-def _insert(process: uuid.UUID, connections: Collection[Connection]) -> None:
-    with transaction.atomic():
-        LiveConnection.objects.bulk_create(
-            LiveConnection(
-                channel=connection.channel,
-                process=process,
-                user_id=connection.user_id,
-                endpoint=connection.endpoint[:200],
-                address=connection.address[:64],
-                since=connection.since,
-            )
-            for connection in connections
-        )
+#: The reporter of this process.
+reporter = Reporter()

@@ -1,4 +1,4 @@
-"""Changes of groups and permissions have the rights of connected users checked again."""
+"""Changes of accounts, groups and permissions, and logouts, reach the connections that they concern."""
 
 from __future__ import annotations
 
@@ -6,15 +6,51 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, PermissionsMixin
-from django.db.models.signals import m2m_changed
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db.models.signals import m2m_changed, post_delete, post_save
+from django.dispatch import receiver
 
-from realtime.engine.auth.revocation import access_event, notify_users
+from realtime.engine.auth.revocation import access_event, notify_users, revoke_user, session_event
+from realtime.engine.auth.sessions import identity_of, mark_session, note_logout
 from realtime.engine.connections.models import LiveConnection
 
 User = get_user_model()
 
+#: Fields of a user that decide about rights. The password is one: login may renew the hash of the same password.
+RIGHTS = {"password", "is_staff", "is_superuser", "is_active"}
+
 #: Before a relation is cleared, its users can still be found.
 CHANGES = {"post_add", "post_remove", "pre_clear"}
+
+
+@receiver(post_save, sender=User, dispatch_uid="realtime.auth.user_saved")
+def _user_saved(instance: Any, created: bool, update_fields: frozenset[str] | None, **_: Any) -> None:
+    if created:
+        return
+    if not instance.is_active and (update_fields is None or "is_active" in update_fields):
+        revoke_user(instance.pk, "the account was deactivated")
+    # Django keeps the raw password until the save for its validators. A hash that login renews has none.
+    elif getattr(instance, "_password", None) is not None:
+        revoke_user(instance.pk, "the password was changed")
+    elif update_fields is None or not RIGHTS.isdisjoint(update_fields):
+        notify_users([instance.pk], access_event())
+
+
+@receiver(post_delete, sender=User, dispatch_uid="realtime.auth.user_deleted")
+def _user_deleted(instance: Any, **_: Any) -> None:
+    revoke_user(instance.pk, "the account was deleted")
+
+
+@receiver(user_logged_in, dispatch_uid="realtime.auth.logged_in")
+def _logged_in(request: Any, **_: Any) -> None:
+    mark_session(request.session)
+
+
+@receiver(user_logged_out, dispatch_uid="realtime.auth.logged_out")
+def _logged_out(request: Any, user: Any, **_: Any) -> None:
+    if user is not None:
+        note_logout(request.session)
+        notify_users([user.pk], session_event(identity_of(request.session)))
 
 
 def _watch(relation: Any, affected: str, owners: str) -> None:

@@ -14,10 +14,10 @@ from django.utils import timezone
 
 from realtime.engine.auth.identity import Authentication, identify
 from realtime.engine.auth.revocation import current_generation, user_group
-from realtime.engine.auth.rights import rights_of
 from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.auth.throttling import check_handshakes
-from realtime.engine.connections.registry import Connection, registry
+from realtime.engine.connections.audit import rights_of
+from realtime.engine.connections.reporter import Connection, reporter
 from realtime.engine.connections.slots import Place, take_place
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
@@ -301,7 +301,7 @@ class PolicyConsumer(ServedConsumer):
     def _note_connection(self) -> None:
         if self.channel_layer is None:
             return
-        registry.add(
+        reporter.add(
             Connection(
                 channel=self.channel_name,
                 user_id=self.user.pk,
@@ -319,4 +319,4 @@ class PolicyConsumer(ServedConsumer):
         if self._place is not None:
             self._place.give_back()
         if self._accepted and self.channel_layer is not None:
-            registry.discard(self.channel_name)
+            reporter.discard(self.channel_name)

@@ -19,7 +19,7 @@ from realtime.engine.auth.revocation import user_group
 from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import current_lease
-from realtime.engine.connections.reporter import Reporter
+from realtime.engine.connections.reporter import reporter
 from realtime.engine.consumers.consumer import PolicyConsumer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,7 +48,6 @@ async def looks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """The periodic look of a process, in a hurry."""
     monkeypatch.setattr(reporter_module, "INTERVAL", 0)
     monkeypatch.setattr(lease_module, "RENEWAL", 0)
-    reporter = Reporter()
     reporter.start()
     yield
     await reporter.stop()
@@ -130,7 +129,7 @@ async def test_a_logout_whose_event_is_lost_is_found(
     browser = await sync_to_async(sign_in)(ann)
     handshake = page_with(cookie_of(browser)) if way == "cookie" else await sync_to_async(ticket_of)(browser)
     connection = await accepted(connect, handshake)
-    [channel] = list(reporter_module.registry.connections)
+    [channel] = list(reporter.connections)
     await channel_layer.group_discard(user_group(ann.pk), channel)
     await sync_to_async(browser.post)("/logout/")
     assert await end_of(connection) == ENDED
@@ -209,7 +208,7 @@ async def test_no_session_key_is_told_to_anybody(
     await end_of(connection)
     assert cookie not in str(event)
     assert cookie not in caplog.text
-    assert cookie not in repr(reporter_module.registry.connections)
+    assert cookie not in repr(reporter.connections)
     assert cookie.encode() not in _decoded(ticket)
 
 

@@ -16,8 +16,8 @@ from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import current_lease
 from realtime.engine.connections.models import LiveConnection
-from realtime.engine.connections.registry import registry
 from realtime.engine.connections.reporter import Reporter
+from realtime.engine.connections.reporter import reporter as reporter_of_process
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.protocol.errors import HandshakeRejected
 
@@ -51,9 +51,8 @@ async def reporter(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reporter]:
     """The periodic look of a process, in a hurry once it is started."""
     monkeypatch.setattr(reporter_module, "INTERVAL", 0)
     monkeypatch.setattr(lease_module, "RENEWAL", 0)
-    reporter = Reporter()
-    yield reporter
-    await reporter.stop()
+    yield reporter_of_process
+    await reporter_of_process.stop()
     await current_lease().close()
 
 
@@ -87,7 +86,7 @@ async def accepted(connect: Connect, user: User, consumer: type[PolicyConsumer])
 
 async def lose_events(user: User) -> None:
     """Let no event reach the connections of a user."""
-    for channel in registry.connections:
+    for channel in reporter_of_process.connections:
         await get_channel_layer().group_discard(user_group(user.pk), channel)
 
 

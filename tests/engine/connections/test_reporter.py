@@ -18,21 +18,19 @@ from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import current_lease
 from realtime.engine.connections.models import LiveConnection, Process
-from realtime.engine.connections.registry import Connection, Registry
-from realtime.engine.connections.reporter import Reporter
+from realtime.engine.connections.reporter import Connection, Reporter
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-async def registry(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registry]:
-    """A registry whose reporter hurries."""
+async def reporter(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reporter]:
+    """A reporter that hurries."""
     monkeypatch.setattr(reporter_module, "INTERVAL", 0)
     monkeypatch.setattr(lease_module, "RENEWAL", 0)
-    registry = Registry()
-    reporter = Reporter(registry)
+    reporter = Reporter()
     reporter.start()
-    yield registry
+    yield reporter
     await reporter.stop()
     await current_lease().close()
 
@@ -48,61 +46,61 @@ async def until(condition: Callable[[set[str]], bool]) -> None:
         pass
 
 
-async def test_connections_appear_and_vanish(registry: Registry) -> None:
-    registry.add(connection("a"))
-    registry.add(connection("b"))
+async def test_connections_appear_and_vanish(reporter: Reporter) -> None:
+    reporter.add(connection("a"))
+    reporter.add(connection("b"))
     await until(lambda channels: channels == {"a", "b"})
-    registry.discard("a")
+    reporter.discard("a")
     await until(lambda channels: channels == {"b"})
-    registry.discard("b")
+    reporter.discard("b")
     await until(lambda channels: channels == set())
     while await Process.objects.aexists():
         pass  # a process without connections gives its lease back
 
 
-async def test_a_connection_that_gets_a_user_is_reported_again(registry: Registry) -> None:
+async def test_a_connection_that_gets_a_user_is_reported_again(reporter: Reporter) -> None:
     user = await User.objects.acreate(username="bob")
-    registry.add(connection("a"))
+    reporter.add(connection("a"))
     await until(lambda channels: channels == {"a"})
-    registry.add(connection("a", user.pk))
+    reporter.add(connection("a", user.pk))
     while not await LiveConnection.objects.filter(channel="a", user=user).aexists():
         pass
 
 
-async def test_what_a_process_that_has_ended_left_behind_is_removed(registry: Registry) -> None:
+async def test_what_a_process_that_has_ended_left_behind_is_removed(reporter: Reporter) -> None:
     await LiveConnection.objects.acreate(
         channel="left behind", process="00000000-0000-0000-0000-000000000001", endpoint="/ws", since=timezone.now()
     )
-    registry.add(connection("a"))
+    reporter.add(connection("a"))
     await until(lambda channels: channels == {"a"})
 
 
-async def test_rows_that_others_have_removed_are_written_again(registry: Registry) -> None:
-    registry.add(connection("a"))
+async def test_rows_that_others_have_removed_are_written_again(reporter: Reporter) -> None:
+    reporter.add(connection("a"))
     await until(lambda channels: channels == {"a"})
     await LiveConnection.objects.all().adelete()
     while not await LiveConnection.objects.aexists():
         await Process.objects.aupdate(expires_at=timezone.now() - datetime.timedelta(seconds=1))
 
 
-async def test_a_revocation_whose_event_was_lost_is_found(registry: Registry) -> None:
+async def test_a_revocation_whose_event_was_lost_is_found(reporter: Reporter) -> None:
     layer = get_channel_layer()
     channel = await layer.new_channel()
     user = await User.objects.acreate(username="bob")
-    registry.add(connection(channel, user.pk))
-    registry.add(connection("a bystander"))
+    reporter.add(connection(channel, user.pk))
+    reporter.add(connection("a bystander"))
     await Revocation.objects.acreate(pk=user.pk, at=timezone.now() + datetime.timedelta(seconds=1), reason="gone")
     assert await layer.receive(channel) == revocation_event("gone")
 
 
-async def test_an_account_that_is_gone_is_told_why_where_that_is_known(registry: Registry) -> None:
+async def test_an_account_that_is_gone_is_told_why_where_that_is_known(reporter: Reporter) -> None:
     layer = get_channel_layer()
     deleted, vanished = await layer.new_channel(), await layer.new_channel()
     user = await User.objects.acreate(username="carol")
     number = user.pk
-    registry.add(connection(deleted, number))
+    reporter.add(connection(deleted, number))
     await user.adelete()
     assert await layer.receive(deleted) == revocation_event("the account was deleted")
-    registry.discard(deleted)
-    registry.add(replace(connection(vanished, number), generation=1))
+    reporter.discard(deleted)
+    reporter.add(replace(connection(vanished, number), generation=1))
     assert await layer.receive(vanished) == revocation_event("the account is not active")

@@ -12,7 +12,7 @@ from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from redis.exceptions import RedisError
 
-from realtime.engine.connections.registry import registry
+from realtime.engine.connections.reporter import reporter
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.testing.client import open_socket
 from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
@@ -57,7 +57,7 @@ class FailsWhileCancelled(Member):
 async def nobody_is_left(layer: Any) -> None:
     """Send to the group: what a member that was left behind would do is seen in its steps."""
     await layer.group_send("room", {"type": "room.event"})
-    assert not registry.connections
+    assert not reporter.connections
 
 
 async def test_handler_that_fails_while_it_is_cancelled_leaves_no_ghost_of_its_connection(
@@ -116,7 +116,7 @@ async def test_group_that_cannot_be_left_does_not_keep_disconnect_from_running(c
         with pytest.raises(ConnectionError, match="is away"):
             await connection.end(4001)
     assert steps == ["connect", 4001]
-    assert not registry.connections
+    assert not reporter.connections
 
 
 class Failing(Member):
@@ -154,7 +154,7 @@ async def test_error_of_a_handler_reaches_the_middleware_after_1011_and_disconne
         await connection.task
     assert connection.sent[-1] == {"type": "websocket.close", "code": 1011, "reason": "internal error"}
     assert steps == ["connect", 1011, "boom"]
-    assert not registry.connections
+    assert not reporter.connections
 
 
 async def test_error_of_a_channel_layer_handler_reaches_the_middleware_too(connect, layer) -> None:
