@@ -16,9 +16,10 @@ import contextvars
 import json
 import logging
 import uuid
+import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from django.conf import settings
 from redis.asyncio import Redis
@@ -30,7 +31,7 @@ from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.protocol.errors import HandshakeRejected
 
-__all__ = ["Place", "take_place"]
+__all__ = ["Place"]
 
 logger = logging.getLogger("realtime.live")
 
@@ -47,8 +48,8 @@ RETRY = 1.0
 _MARK = "process"
 
 #: KEYS: the set of processes, this process's hash. ARGV: the lease in milliseconds, and the batch as JSON: ``held`` has
-#: numbers of slots that have changed here, ``takes`` lists of names and limits. Returns for each of these 0, or the
-#: number of the pair that is full; returns nothing to a process that is not registered.
+#: numbers of slots that have changed here, ``takes`` the limits by name. Returns for each of these an empty string, or
+#: the name whose slots are all taken; returns nothing to a process that is not registered.
 _SETTLE = """
 if redis.call('PEXPIRE', KEYS[2], ARGV[1]) == 0 then return false end
 local batch = cjson.decode(ARGV[2])
@@ -57,15 +58,15 @@ for name, held in pairs(batch.held) do
 end
 local processes = redis.call('SMEMBERS', KEYS[1])
 local function take(claims)
-    for i, claim in ipairs(claims) do
+    for name, limit in pairs(claims) do
         local taken = 0
         for _, process in ipairs(processes) do
-            taken = taken + tonumber(redis.call('HGET', process, claim[1]) or '0')
+            taken = taken + tonumber(redis.call('HGET', process, name) or '0')
         end
-        if taken >= claim[2] then return i end
+        if taken >= limit then return name end
     end
-    for _, claim in ipairs(claims) do redis.call('HINCRBY', KEYS[2], claim[1], 1) end
-    return 0
+    for name in pairs(claims) do redis.call('HINCRBY', KEYS[2], name, 1) end
+    return ''
 end
 local answers = {}
 for i, claims in ipairs(batch.takes) do answers[i] = take(claims) end
@@ -73,63 +74,49 @@ return answers
 """
 
 
-class Claim(NamedTuple):
-    """A request for one slot."""
-
-    name: str
-    """Whose slots these are, for instance ``user:7``."""
-    limit: int
-    """How many there are."""
+#: How many slots there are, by the name of those whose they are, for instance ``user:7``. One of each is taken.
+Claims = Mapping[str, int]
 
 
 class Place:
-    """The slots of one connection, in the slots of the running event loop."""
+    """The slots of one connection, in the slots of the running event loop.
 
-    __slots__ = ("_slots", "address", "user")
+    Args:
+        scope: the ASGI scope of the handshake.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_address", "_claims", "_slots")
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
         self._slots = _current_slots()
-        self.address: list[Claim] = []
-        self.user: list[Claim] = []
+        self._address = limited_network(client_address(scope))
+        self._claims: Claims = {}
 
-    async def change_user(self, user_id: Any) -> None:
-        """Take a slot of another user, and give the present one's back.
+    async def take(self, user_id: Any) -> None:
+        """Hold a slot of the address and one of the user, and give back that of a former user.
+
+        Args:
+            user_id: primary key; None for an anonymous user, who needs no slot.
 
         Raises:
-            HandshakeRejected: 429 when all slots of the other user are taken; the present one's is kept.
+            HandshakeRejected: 429 with ``Retry-After`` when all slots are taken; what is held is kept.
         """
-        claims = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
-        if claims != self.user:
-            await self.take(claims)
-            former, self.user = self.user, claims
-            self._slots.give_back(former)
+        limits = {
+            f"address:{self._address}": self._address and settings.REALTIME_CONNECTIONS_PER_ADDRESS,
+            f"user:{user_id}": user_id is not None and settings.REALTIME_CONNECTIONS_PER_USER,
+        }
+        claims = {name: limit for name, limit in limits.items() if limit}
+        full = await self._slots.take({name: claims[name] for name in claims if name not in self._claims})
+        if full is not None:
+            detail = f"{claims[full]} connections of one {full.partition(':')[0]} are open already."
+            raise HandshakeRejected(429, detail, headers=[("Retry-After", str(RETRY_AFTER))])
+        former, self._claims = self._claims, claims
+        self._slots.give_back(former.keys() - claims.keys())
 
     def give_back(self) -> None:
         """Give the slots back; harmless when that was done."""
-        claims = self.address + self.user
-        self.address, self.user = [], []
+        claims, self._claims = self._claims, {}
         self._slots.give_back(claims)
-
-    async def take(self, claims: list[Claim]) -> None:
-        """Take slots, or refuse the handshake with 429 and ``Retry-After``."""
-        full = await self._slots.take(claims)
-        if full is not None:
-            detail = f"{full.limit} connections of one {full.name.partition(':')[0]} are open already."
-            raise HandshakeRejected(429, detail, headers=[("Retry-After", str(RETRY_AFTER))])
-
-
-async def take_place(scope: Mapping[str, Any], user_id: Any) -> Place:
-    """Return the slots of a new connection: one of its address, and one of its user unless that is None.
-
-    Raises:
-        HandshakeRejected: 429 with ``Retry-After``.
-    """
-    place = Place()
-    address = _claims("address", limited_network(client_address(scope)), settings.REALTIME_CONNECTIONS_PER_ADDRESS)
-    user = _claims("user", user_id, settings.REALTIME_CONNECTIONS_PER_USER)
-    await place.take(address + user)
-    place.address, place.user = address, user
-    return place
 
 
 class HeldSlots:
@@ -138,23 +125,23 @@ class HeldSlots:
     def __init__(self) -> None:
         self.held: Counter[str] = Counter()
 
-    async def take(self, claims: Sequence[Claim]) -> Claim | None:
-        """Take a slot for each claim, or none at all; return the claim that is full.
+    async def take(self, claims: Claims) -> str | None:
+        """Take a slot of each name, or none at all; return the name whose slots are all taken.
 
         Nothing is awaited: no other task runs between the check and the count.
         """
-        for claim in claims:
-            if self.held[claim.name] >= claim.limit:
-                return claim
-        self.held.update(claim.name for claim in claims)
+        for name, limit in claims.items():
+            if self.held[name] >= limit:
+                return name
+        self.held.update(claims.keys())
         return None
 
-    def give_back(self, claims: Sequence[Claim]) -> None:
+    def give_back(self, names: Collection[str]) -> None:
         """Give slots back."""
-        for claim in claims:
-            self.held[claim.name] -= 1
-            if self.held[claim.name] <= 0:
-                del self.held[claim.name]
+        for name in names:
+            self.held[name] -= 1
+            if self.held[name] <= 0:
+                del self.held[name]
 
 
 class SharedSlots(HeldSlots):
@@ -165,34 +152,33 @@ class SharedSlots(HeldSlots):
         self._host = host
         self._processes = f"{prefix}:slots"
         self._own = f"{prefix}:slots:none"
-        self._waiting: list[tuple[Sequence[Claim], asyncio.Future[Claim | None]]] = []
+        self._waiting: list[tuple[Claims, asyncio.Future[str | None]]] = []
         #: Names of which Redis may count another number of slots than this process holds.
         self._stale: set[str] = set()
         self._work = asyncio.Event()
         self._is_away = False
         self._task = asyncio.create_task(self._run(), name="realtime-slots", context=contextvars.Context())
 
-    async def take(self, claims: Sequence[Claim]) -> Claim | None:
-        """Take a slot for each claim, or none at all; return the claim that is full."""
+    async def take(self, claims: Claims) -> str | None:
+        """Take a slot of each name, or none at all; return the name whose slots are all taken."""
         if self._is_away or not claims:
-            self._stale.update(claim.name for claim in claims)  # a registration may be on its way
+            self._stale.update(claims)  # a registration may be on its way
             return await super().take(claims)
-        answer: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._waiting.append((claims, answer))
         self._work.set()
         try:
-            return await answer
-        except asyncio.CancelledError:
-            # The answer may have arrived while the handshake was cancelled.
-            if not answer.cancelled() and answer.result() is None:
-                self.give_back(claims)
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:  # of the handshake, which may get its slots all the same
+            answer.add_done_callback(lambda _: self.give_back(() if answer.result() else claims))
             raise
 
-    def give_back(self, claims: Sequence[Claim]) -> None:
+    def give_back(self, names: Collection[str]) -> None:
         """Give slots back; the next batch tells Redis."""
-        super().give_back(claims)
-        self._stale.update(claim.name for claim in claims)
-        self._work.set()
+        super().give_back(names)
+        if names:
+            self._stale.update(names)
+            self._work.set()
 
     async def _run(self) -> None:
         while True:
@@ -204,8 +190,7 @@ class SharedSlots(HeldSlots):
                     logger.warning("connections are counted by this process alone: %s", str(error) or "no answer")
                 self._is_away = True
                 for claims, answer in self._waiting:
-                    if not answer.done():
-                        answer.set_result(await super().take(claims))
+                    answer.set_result(await super().take(claims))
                 self._waiting.clear()
                 await asyncio.sleep(RETRY)
 
@@ -253,27 +238,18 @@ class SharedSlots(HeldSlots):
             return False
         del self._waiting[: len(batch)]
         for (claims, answer), full in zip(batch, answers, strict=True):
-            if full == 0:
-                self.held.update(claim.name for claim in claims)
-            if not answer.done():
-                answer.set_result(claims[full - 1] if full else None)
-            elif full == 0:  # the handshake was cancelled meanwhile
-                self.give_back(claims)
+            if not full:
+                self.held.update(claims.keys())
+            answer.set_result(full.decode() or None)
         return True
 
 
-def _claims(kind: str, owner: Any, limit: int) -> list[Claim]:
-    return [Claim(f"{kind}:{owner}", limit)] if limit and owner is not None else []
-
-
-_by_loop: dict[asyncio.AbstractEventLoop, HeldSlots] = {}
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, HeldSlots] = weakref.WeakKeyDictionary()
 
 
 def _current_slots() -> HeldSlots:
     loop = asyncio.get_running_loop()
     if loop not in _by_loop:
-        for other in [other for other in _by_loop if other.is_closed()]:
-            del _by_loop[other]
         config = settings.CHANNEL_LAYERS.get("default", {}).get("CONFIG", {})
         hosts: Sequence[Any] = config.get("hosts", ())
         prefix = config.get("prefix", "realtime")

@@ -18,7 +18,7 @@ from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.auth.throttling import check_handshakes
 from realtime.engine.connections.audit import rights_of
 from realtime.engine.connections.reporter import Connection, reporter
-from realtime.engine.connections.slots import Place, take_place
+from realtime.engine.connections.slots import Place
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
 from realtime.engine.handshake.addresses import client_address, network_of
@@ -178,7 +178,7 @@ class PolicyConsumer(ServedConsumer):
         if generation is None and user.is_authenticated:
             generation = await in_handshake_thread(current_generation)(user.pk)
         if self._place is not None:
-            await self._place.change_user(user.pk)
+            await self._place.take(user.pk)
         self._generation = generation or 0
         self.user = self.scope["user"] = user
         if user.is_authenticated and self.channel_layer is not None:
@@ -292,7 +292,7 @@ class PolicyConsumer(ServedConsumer):
         identity = await identify(scope, Authentication(self.authentication))
         self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(scope))
         # After every other check, because the place has to be given back.
-        self._place = await take_place(scope, identity.user.pk)
+        self._place = Place(scope)
         self._login_session = identity.session
         await self.sign_in(identity.user, identity.generation)
         self.expire_at(identity.expires_at)
