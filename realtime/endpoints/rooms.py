@@ -296,6 +296,7 @@ class RoomsConsumer(PolicyConsumer):
                 raise Refused(Refusal("rate_limited", rejection.detail)) from None
         self.expire_at(verified.expires_at)
         self._person = Person.of(verified.user, self._connection)
+        assert verified.expires_at is not None  # every token has an expiry
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))
         if was_anonymous:

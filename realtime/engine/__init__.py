@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime.engine.auth.authentication import Authentication as Authentication
     from realtime.engine.auth.authentication import verify_access_token as verify_access_token
-    from realtime.engine.auth.identity import Authentication as Authentication
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
     from realtime.engine.consumers.mailbox import ConsumerMailbox as ConsumerMailbox
     from realtime.engine.consumers.rates import MessageRate as MessageRate
@@ -39,8 +39,7 @@ __version__ = "0.4.0"
 
 #: Modules below this package, and the public names of each.
 _NAMES = {
-    "auth.authentication": ["verify_access_token"],
-    "auth.identity": ["Authentication"],
+    "auth.authentication": ["Authentication", "verify_access_token"],
     "consumers.consumer": ["PolicyConsumer"],
     "consumers.mailbox": ["ConsumerMailbox"],
     "consumers.rates": ["MessageRate"],

@@ -1,4 +1,4 @@
-"""Login sessions: the session of a cookie, and whether it is still valid, for every session backend of Django.
+"""The user and the login session of a cookie, and whether it is still valid, for every session backend of Django.
 
 A session that the server stores ends when it is deleted, when it expires, and when its user's password changes. One
 that only the cookie holds (``signed_cookies``) cannot be deleted: it gets an identity of its own at login, and
@@ -20,6 +20,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.sessions.backends.cache import SessionStore as CacheStore
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.contrib.sessions.backends.signed_cookies import SessionStore as CookieStore
@@ -29,8 +30,10 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from realtime.engine.auth.models import EndedSession
+from realtime.engine.auth.revocation import current_generation
 
 __all__ = [
+    "Identity",
     "LoginSession",
     "end_sessions",
     "ended_sessions",
@@ -64,7 +67,20 @@ class LoginSession:
     """POSIX time at which the cookie stops being valid; None where the store knows."""
 
 
-def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The user of a connection."""
+
+    user: AbstractBaseUser | AnonymousUser
+    expires_at: float | None = field(default=None, repr=False)
+    """POSIX time at which the connection is closed with 3000; None for never."""
+    generation: int = 0
+    """How often everything of the user had been revoked when the credential was checked."""
+    session: LoginSession | None = None
+    """The login session that the connection ends with; None for a token."""
+
+
+def open_session(cookie: str) -> Identity | None:
     """Return the user and the session of a session cookie; None where nobody is logged in. Synchronous.
 
     Nothing is written, unlike ``django.contrib.auth.get_user()``: a handshake could not send a new cookie.
@@ -84,8 +100,11 @@ def open_session(cookie: str) -> tuple[Any, LoginSession] | None:
         key=None if is_in_the_cookie else cookie,
         expires_at=_cookie_expiry(cookie) if is_in_the_cookie else None,
     )
-    user = load_backend(found[BACKEND_SESSION_KEY]).get_user(_primary_key(session.user_id))
-    return (user, session) if _is_valid(session, user) and not _logged_out([session]) else None
+    primary_key = get_user_model()._meta.pk.to_python(session.user_id)
+    user: Any = load_backend(found[BACKEND_SESSION_KEY]).get_user(primary_key)
+    if not _is_valid(session, user) or _logged_out([session]):
+        return None
+    return Identity(user, generation=current_generation(user.pk), session=session)
 
 
 def ended_sessions(owners: Mapping[LoginSession, Any]) -> set[LoginSession]:
@@ -145,10 +164,6 @@ def end_sessions(user_id: Any) -> None:
 
 def _hash(value: str) -> str:
     return salted_hmac(_SALT, value, algorithm="sha256").hexdigest()
-
-
-def _primary_key(user_id: str) -> Any:
-    return get_user_model()._meta.pk.to_python(user_id)
 
 
 def _store() -> Any:

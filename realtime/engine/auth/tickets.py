@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass, field
 
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.utils.crypto import salted_hmac
 
 from realtime.engine.auth.revocation import current_generation
-from realtime.engine.auth.sessions import LoginSession
+from realtime.engine.auth.sessions import Identity, LoginSession, ended_sessions
 from realtime.engine.protocol.errors import TokenRejected
 
-__all__ = ["LIFETIME", "Ticket", "issue_ticket", "redeem_ticket"]
+__all__ = ["LIFETIME", "issue_ticket", "redeem_ticket"]
 
 #: Seconds within which a ticket must be used.
 LIFETIME = 30
@@ -30,58 +30,45 @@ _SALT = "realtime.auth.tickets"
 _CACHE_PREFIX = "realtime:ticket:"
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What a ticket says; its fields are the arguments of ``issue_ticket()``."""
-
-    user_id: str
-    expires_at: float | None = field(repr=False)
-    generation: int
-    session: LoginSession | None
-    nonce: str = field(repr=False)
+#: User, expiry, generation and session of an identity, and a nonce.
+_Fields = tuple[str, float | None, int, LoginSession | None, str]
 
 
-def issue_ticket(
-    user_id: object,
-    expires_at: float | None = None,
-    *,
-    generation: int | None = None,
-    session: LoginSession | None = None,
-) -> str:
-    """Return a new ticket. Synchronous.
-
-    Args:
-        user_id: primary key of the user.
-        expires_at: POSIX time at which the connection is to be closed with 3000, if any.
-        generation: that of the token behind the ticket; None reads the user's from the database.
-        session: the session that the connection is to end with, if any.
-    """
-    if generation is None:
-        generation = current_generation(user_id)
-    ticket = Ticket(str(user_id), expires_at, generation, session, secrets.token_urlsafe(16))
+def issue_ticket(identity: Identity) -> str:
+    """Return a new ticket, which gives a connection this identity. Synchronous."""
+    nonce = secrets.token_urlsafe(16)
+    fields = (str(identity.user.pk), identity.expires_at, identity.generation, identity.session, nonce)
     # Encrypted, not only signed: a ticket stands in addresses, and a session's key opens the session.
-    return _fernet().encrypt(msgspec.msgpack.encode(ticket)).decode()
+    return _fernet().encrypt(msgspec.msgpack.encode(fields)).decode()
 
 
-def redeem_ticket(raw: str) -> Ticket:
-    """Use up a ticket. The caller checks whether it is void. Synchronous: one round trip to the cache.
+def redeem_ticket(raw: str) -> Identity:
+    """Use up a ticket, and return its identity. Synchronous.
 
     Args:
         raw: the value of ``?ticket=``.
 
     Raises:
-        TokenRejected: for a ticket that is forged, expired or used before.
+        TokenRejected: for a ticket that is forged, expired, used before or void, or whose user is not active.
     """
     try:
         base64.b64decode(raw, b"-_", validate=True)  # Fernet ignores what does not belong there
-        ticket = msgspec.msgpack.decode(_fernet().decrypt(raw, ttl=LIFETIME), type=Ticket)
+        fields = msgspec.msgpack.decode(_fernet().decrypt(raw, ttl=LIFETIME), type=_Fields)
     except (InvalidToken, ValueError, msgspec.MsgspecError):  # forged, expired, or of another version of this project
         raise TokenRejected("The ticket is not valid, or it has expired; get a new one.") from None
+    user_id, expires_at, generation, session, nonce = fields
     # add() sets a key only where there is none, in one step: of two processes one gets True.
     # Kept for longer than the ticket lives, for clocks that differ.
-    if not cache.add(_CACHE_PREFIX + ticket.nonce, 1, timeout=4 * LIFETIME):
+    if not cache.add(_CACHE_PREFIX + nonce, 1, timeout=4 * LIFETIME):
         raise TokenRejected("The ticket was used before; a ticket works once.")
-    return ticket
+    user = get_user_model()._default_manager.filter(pk=user_id).first()
+    if user is None or not user.is_active:
+        raise TokenRejected("The ticket's user does not exist, or is not active.")
+    if current_generation(user.pk) > generation:
+        raise TokenRejected("The ticket was issued before the user's password changed or all sessions were ended.")
+    if session is not None and ended_sessions({session: user}):
+        raise TokenRejected("The session that the ticket was issued for has ended.")
+    return Identity(user, expires_at, generation, session)
 
 
 def _fernet() -> MultiFernet:

@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from realtime.engine.auth.authentication import GENERATION
-from realtime.engine.auth.revocation import revoke_user
+from realtime.engine.auth.revocation import current_generation, revoke_user
 from realtime.engine.auth.serializers import TicketSerializer
-from realtime.engine.auth.sessions import LoginSession, end_sessions, open_session
+from realtime.engine.auth.sessions import Identity, end_sessions, open_session
 from realtime.engine.auth.tickets import LIFETIME, issue_ticket
 
 
@@ -26,11 +26,7 @@ class TicketView(APIView):
     @extend_schema(summary="Get a ticket for one connection", request=None, responses=TicketSerializer)
     def post(self, request: Request) -> Response:
         """Return ``{"ticket": "...", "expires_in": 30}``."""
-        token: Any = request.auth  # the access token; None for a session
-        if token is None:
-            ticket = issue_ticket(request.user.pk, session=_session_of(request))
-        else:
-            ticket = issue_ticket(request.user.pk, token.get("exp"), generation=token.get(GENERATION))
+        ticket = issue_ticket(_identity_of(request))
         return Response({"ticket": ticket, "expires_in": LIFETIME}, headers={"Cache-Control": "no-store"})
 
 
@@ -45,10 +41,12 @@ class LogoutEverywhereView(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-def _session_of(request: Request) -> LoginSession | None:
-    if not isinstance(request.successful_authenticator, SessionAuthentication):
-        return None
-    opened = open_session(request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""))
-    if opened is None:  # only the cookie of a logged-out session is left
-        raise NotAuthenticated("The session has ended.")
-    return opened[1]
+def _identity_of(request: Request) -> Identity:
+    if isinstance(request.successful_authenticator, SessionAuthentication):
+        identity = open_session(request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""))
+        if identity is None:  # only the cookie of a logged-out session is left
+            raise NotAuthenticated("The session has ended.")
+        return identity
+    token: Any = request.auth or {}
+    generation = token[GENERATION] if GENERATION in token else current_generation(request.user.pk)
+    return Identity(request.user, token.get("exp"), generation)

@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
-from realtime.engine.auth.identity import Authentication, identify
+from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.revocation import current_generation, user_group
 from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.auth.throttling import check_handshakes

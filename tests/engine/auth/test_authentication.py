@@ -15,7 +15,7 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from realtime.engine.auth.identity import Authentication, identify
+from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revoke_user
 from realtime.engine.auth.serializers import PairSerializer

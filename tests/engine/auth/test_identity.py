@@ -14,7 +14,8 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
-from realtime.engine.auth.identity import Authentication, identify
+from realtime.engine.auth.authentication import Authentication, identify
+from realtime.engine.auth.sessions import Identity
 from realtime.engine.auth.tickets import issue_ticket
 from realtime.engine.protocol.errors import HandshakeRejected
 
@@ -147,7 +148,7 @@ async def test_a_token_in_the_query_counts_only_where_a_setting_says_so(ann, set
 
 
 async def test_a_ticket_works_once(ann) -> None:
-    scope = scope_with(query=f"ticket={issue_ticket(ann.pk, expires_at=123.0, generation=0)}")
+    scope = scope_with(query=f"ticket={issue_ticket(Identity(ann, expires_at=123.0))}")
     identity = await identify(scope, Authentication.REQUIRED)
     assert (identity.user, identity.expires_at) == (ann, 123.0)
     rejection = await rejection_of(scope)
@@ -155,13 +156,13 @@ async def test_a_ticket_works_once(ann) -> None:
 
 
 async def test_a_forged_ticket_is_401(ann) -> None:
-    await rejection_of(scope_with(query=f"ticket={issue_ticket(ann.pk, generation=0)}x"))
+    await rejection_of(scope_with(query=f"ticket={issue_ticket(Identity(ann))}x"))
     await rejection_of(scope_with(query="ticket="))
     await rejection_of(scope_with(query="ticket=" + "x" * 5000))
 
 
 async def test_an_old_ticket_is_401(ann, monkeypatch) -> None:
-    ticket = issue_ticket(ann.pk, generation=0)
+    ticket = issue_ticket(Identity(ann))
     later = time.time() + 100
     monkeypatch.setattr("time.time", lambda: later)
     rejection = await rejection_of(scope_with(query=f"ticket={ticket}"))
@@ -169,7 +170,7 @@ async def test_an_old_ticket_is_401(ann, monkeypatch) -> None:
 
 
 async def test_the_ticket_of_an_inactive_user_is_401(ann) -> None:
-    ticket = issue_ticket(ann.pk, generation=0)
+    ticket = issue_ticket(Identity(ann))
     ann.is_active = False
     await ann.asave()
     await rejection_of(scope_with(query=f"ticket={ticket}"))
@@ -209,7 +210,7 @@ async def test_a_bearer_token_goes_before_a_ticket_and_a_session(ann) -> None:
         ("authorization", f"Bearer {AccessToken.for_user(bob)}"),
         await session_cookie(ann),
         ("origin", "https://site.example"),
-        query=f"ticket={issue_ticket(ann.pk, generation=0)}",
+        query=f"ticket={issue_ticket(Identity(ann))}",
     )
     assert (await identify(scope, Authentication.REQUIRED)).user == bob
 
