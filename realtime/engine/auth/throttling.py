@@ -44,7 +44,7 @@ class Count:
     """Length of the window in seconds."""
 
     def add(self, by: int = 1) -> int:
-        """Count an event, and return how many there are."""
+        """Count events, 0 for none, and return how many there are."""
         key = self._key()
         for _ in range(2):  # twice, because Redis may go away between the two commands
             try:
@@ -52,10 +52,6 @@ class Count:
             except ValueError:  # the first event of the window
                 limit_cache.add(key, 0, timeout=2 * self.window)
         return int(limit_cache.incr(key, by))
-
-    def get(self) -> int:
-        """Return how many events there are."""
-        return int(limit_cache.get(self._key(), 0))
 
     def reset(self) -> None:
         """Set the number to zero."""
@@ -80,12 +76,10 @@ async def check_handshakes(scope: Mapping[str, Any]) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` when its address makes more than ``REALTIME_HANDSHAKES_PER_MINUTE``.
     """
-    limit, network = settings.REALTIME_HANDSHAKES_PER_MINUTE, limited_network(client_address(scope))
-    if not limit or network is None:
-        return
-    handshakes = Count(f"handshakes:{network}", WINDOW)
-    if await _in_time(handshakes.add) > limit:
-        raise await _too_many(f"More than {limit} handshakes a minute from one address.", handshakes)
+    network = limited_network(client_address(scope))
+    if network is not None:
+        handshakes = Count(f"handshakes:{network}", WINDOW)
+        await _check(handshakes, 1, settings.REALTIME_HANDSHAKES_PER_MINUTE, "handshakes")
 
 
 async def check_failures(scope: Mapping[str, Any]) -> None:
@@ -94,9 +88,8 @@ async def check_failures(scope: Mapping[str, Any]) -> None:
     Raises:
         HandshakeRejected: 429 with ``Retry-After`` after more than ``REALTIME_AUTH_FAILURES_PER_MINUTE``.
     """
-    limit, failures = settings.REALTIME_AUTH_FAILURES_PER_MINUTE, failures_of(client_address(scope))
-    if limit and await _in_time(failures.get) >= limit:
-        raise await _too_many(f"More than {limit} failed authentications a minute from one address.", failures)
+    failures = failures_of(client_address(scope))
+    await _check(failures, 0, settings.REALTIME_AUTH_FAILURES_PER_MINUTE, "failed authentications")
 
 
 async def count_failure(scope: Mapping[str, Any]) -> None:
@@ -110,15 +103,18 @@ def failures_of(address: str | None) -> Count:
     return Count(f"failures:{limited_network(address) or 'local'}", WINDOW)
 
 
-async def _too_many(detail: str, count: Count) -> HandshakeRejected:
-    seconds = await _in_time(count.seconds_left)
-    return HandshakeRejected(429, detail, headers=[("Retry-After", str(seconds or WINDOW))])
+async def _check(count: Count, by: int, limit: int, what: str) -> None:
+    """Count ``by`` events, and refuse the handshake if there were ``limit`` before."""
+    if limit and await _in_time(count.add, by) - by >= limit:
+        seconds = await _in_time(count.seconds_left) or WINDOW
+        detail = f"More than {limit} {what} a minute from one address."
+        raise HandshakeRejected(429, detail, headers=[("Retry-After", str(seconds))])
 
 
-async def _in_time(question: Callable[[], int]) -> int:
+async def _in_time(question: Callable[..., int], *arguments: int) -> int:
     try:
         async with asyncio.timeout(CACHE_TIMEOUT):
-            return await asyncio.get_running_loop().run_in_executor(_threads, question)
+            return await asyncio.get_running_loop().run_in_executor(_threads, question, *arguments)
     except TimeoutError:
         logger.warning("a limit before the upgrade is not enforced: the cache did not answer in %g s", CACHE_TIMEOUT)
         return 0

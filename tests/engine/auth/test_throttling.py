@@ -152,7 +152,7 @@ def test_a_window_begins_with_its_first_event(clock: Clock) -> None:
 
 def test_a_look_does_not_count() -> None:
     count = new_count()
-    assert [count.get(), count.add(), count.get(), count.add(-1)] == [0, 1, 1, 0]
+    assert [count.add(0), count.add(), count.add(0), count.add(-1)] == [0, 1, 1, 0]
 
 
 def test_a_count_that_is_reset_begins_at_zero() -> None:
