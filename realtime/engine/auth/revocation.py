@@ -24,7 +24,6 @@ from realtime.engine.auth.models import Revocation
 from realtime.engine.protocol.close import CloseCode
 
 __all__ = [
-    "UNDELIVERED",
     "access_event",
     "current_generation",
     "disconnect_channel",
@@ -33,6 +32,7 @@ __all__ = [
     "notify_users",
     "revocation_event",
     "revoke_user",
+    "send_event",
     "session_event",
     "user_group",
 ]
@@ -86,10 +86,15 @@ def notify_users(user_ids: Iterable[Any], event: dict[str, Any]) -> None:
 
 def disconnect_channel(channel: str, reason: str) -> None:
     """Close the connection with that name in the channel layer with 3003. Synchronous."""
+    async_to_sync(send_event)(channel, revocation_event(reason))
+
+
+async def send_event(channel: str, event: dict[str, Any]) -> None:
+    """Send an event to the connection with that name in the channel layer."""
     try:
-        async_to_sync(get_channel_layer().send)(channel, revocation_event(reason))
+        await get_channel_layer().send(channel, event)
     except UNDELIVERED as error:
-        logger.warning("a connection could not be disconnected: %s", error)
+        logger.warning("a connection did not get the event %s: %s", event["type"], error)
 
 
 def find_revocation(user_id: Any) -> Revocation | None:

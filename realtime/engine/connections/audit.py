@@ -6,17 +6,15 @@ of Django reports, such as ``QuerySet.update()`` and SQL.
 
 from __future__ import annotations
 
-import logging
 from collections import defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from channels.layers import get_channel_layer
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, PermissionsMixin
 
 from realtime.engine.auth.models import Revocation
-from realtime.engine.auth.revocation import UNDELIVERED, access_event, revocation_event, session_event
+from realtime.engine.auth.revocation import access_event, revocation_event, send_event, session_event
 from realtime.engine.auth.sessions import ended_sessions
 from realtime.engine.services.database import DatabaseThreads
 
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from realtime.engine.connections.reporter import Connection
 
 __all__ = ["Audit", "Rights", "rights_of"]
-
-logger = logging.getLogger("realtime.live")
 
 #: The hash of a user's password, which never leaves the process, and the flags that decide about rights.
 Rights = tuple[str, bool, bool]
@@ -56,11 +52,11 @@ class Audit:
             has_other_grants = before.get(key, self._grants[key]) != self._grants[key]
             event = _event_for(each, users.get(key), revocations.get(key), has_other_grants)
             if event is not None:
-                await _send(each, event)
+                await send_event(each.channel, event)
         ended = await threads.run(ended_sessions, {session: users.get(session.user_id) for session in sessions})
         for each in connections:
             if each.session is not None and each.session in ended:
-                await _send(each, session_event(each.session.identity))
+                await send_event(each.channel, session_event(each.session.identity))
 
 
 def _event_for(
@@ -100,10 +96,3 @@ def _read_grants(ids: Collection[str]) -> dict[str, Grants]:
     for user_id, permission in users.filter(user_permissions__isnull=False).values_list("pk", "user_permissions"):
         grants[str(user_id)].setdefault("own", set()).add(permission)
     return grants
-
-
-async def _send(connection: Connection, event: dict[str, Any]) -> None:
-    try:
-        await get_channel_layer().send(connection.channel, event)
-    except UNDELIVERED as error:
-        logger.warning("a connection did not get an event, the next audit sends it again: %s", error)
