@@ -7,7 +7,7 @@ import time
 from typing import Any, ClassVar
 
 import msgspec
-from channels.exceptions import AcceptConnection, DenyConnection, StopConsumer
+from channels.exceptions import StopConsumer
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
@@ -137,7 +137,7 @@ class PolicyConsumer(ServedConsumer):
 
     async def ping(self, data: bytes = b"") -> None:
         """Send a protocol ping; its answer arrives at ``on_pong``. Without the policy extension there is none."""
-        if self._has_extension:
+        if self._write is not None:
             await self.base_send({"type": "websocket.ping", "bytes": data})
 
     async def join(self, group: str) -> None:
@@ -170,7 +170,7 @@ class PolicyConsumer(ServedConsumer):
         Args:
             user: the new user of the connection.
             generation: how often everything of the user had been revoked when the credential was checked
-                (``VerifiedToken.generation``); None reads it now.
+                (``Identity.generation``); None reads it now.
 
         Raises:
             HandshakeRejected: 429 at ``REALTIME_CONNECTIONS_PER_USER``; nothing has changed then.
@@ -192,11 +192,10 @@ class PolicyConsumer(ServedConsumer):
             self._expiry.cancel()
             self._expiry = None
         if when is not None:
-            delay = max(0.0, when - time.time())
-            self._expiry = asyncio.get_running_loop().call_later(delay, self._expire)
-
-    def _expire(self) -> None:
-        self._spawn(self.close(CloseCode.UNAUTHORIZED, "the access token has expired"))
+            self._expiry = asyncio.get_running_loop().call_later(
+                when - time.time(),
+                lambda: self._spawn(self.close(CloseCode.UNAUTHORIZED, "the access token has expired")),
+            )
 
     # Channels' API
 
@@ -207,7 +206,7 @@ class PolicyConsumer(ServedConsumer):
             "subprotocol": self.subprotocol if subprotocol is None else subprotocol,
             "headers": list(headers or ()),
         }
-        if self._has_extension:
+        if self._write is not None:
             event["policy"] = self.policy.for_wire()
         await self.base_send(event)
         self._accepted = True
@@ -225,13 +224,7 @@ class PolicyConsumer(ServedConsumer):
         try:
             await self._admit()
             self._connecting = True
-            for group in self.groups:
-                await self.join(group)
-            await self.connect()
-        except AcceptConnection:
-            await self.accept()
-        except DenyConnection:
-            await self.close()
+            await super().websocket_connect(message)
         except HandshakeRejected as rejection:
             await deny(self.scope, self.base_send, rejection)
             raise StopConsumer from None
@@ -247,7 +240,7 @@ class PolicyConsumer(ServedConsumer):
         payload = message["bytes"] if text is None else text
         if self._rate is not None and not self._rate.allows(time.monotonic()):
             await self.close(CloseCode.POLICY_VIOLATION, f"over {self._rate.per_second:g} messages per second")
-        elif not self._has_extension and self.policy.is_too_big(payload):
+        elif self._write is None and self.policy.is_too_big(payload):
             await self.close(CloseCode.MESSAGE_TOO_BIG, f"over {self.policy.max_message_size} bytes")
         elif self._receives_messages:
             await self.receive_message(Message(Kind.BINARY if text is None else Kind.TEXT, payload))
@@ -318,5 +311,4 @@ class PolicyConsumer(ServedConsumer):
         self.expire_at(None)
         if self._place is not None:
             self._place.give_back()
-        if self._accepted and self.channel_layer is not None:
-            reporter.discard(self.channel_name)
+        reporter.discard(self.channel_name)

@@ -46,6 +46,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
 
     policy: ClassVar[SocketPolicy] = SocketPolicy()
     close_reason: str = ""
+    channel_name: str = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,10 +78,10 @@ class ServedConsumer(AsyncWebsocketConsumer):
     def _start(self, scope: dict[str, Any], send: Any) -> None:
         self.scope = scope
         self.base_send = send
-        extension = scope.get("extensions", {}).get(POLICY_EXTENSION)
-        self._has_extension = extension is not None
-        self._write: Callable[[SharedMessage], None] | None = (extension or {}).get("send_nowait")
-        if not self._has_extension:
+        extension = scope.get("extensions", {}).get(POLICY_EXTENSION, {})
+        #: None on a server that does not enforce policies.
+        self._write: Callable[[SharedMessage], None] | None = extension.get("send_nowait")
+        if self._write is None:
             _warn_once(type(self).__qualname__, self.policy.ping_interval)
         self._task: asyncio.Task[None] = asyncio.current_task()  # type: ignore[assignment]
         trace = scope.get("trace")
