@@ -9,7 +9,6 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
 
 from realtime.engine.auth.revocation import disconnect_channel, disconnect_user, revoke_user
 from realtime.engine.auth.sessions import end_sessions
@@ -18,10 +17,6 @@ from realtime.engine.connections.models import LiveConnection, Process
 User = get_user_model()
 
 REASON = "disconnected by staff"
-
-
-def _alive() -> QuerySet[Process]:
-    return Process.objects.filter(expires_at__gt=timezone.now())
 
 
 @admin.register(LiveConnection)
@@ -38,8 +33,8 @@ class LiveConnectionAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LiveConnection]:
         """Leave out connections of processes that have ended, and add the names of processes."""
-        mine = _alive().filter(pk=OuterRef("process"))
-        connections = super().get_queryset(request).filter(process__in=_alive().values("pk"))
+        mine = Process.alive().filter(pk=OuterRef("process"))
+        connections = super().get_queryset(request).filter(process__in=Process.alive().values("pk"))
         return connections.annotate(_host=Subquery(mine.values("host")), _pid=Subquery(mine.values("pid")))
 
     @admin.display(description="process")
@@ -47,17 +42,11 @@ class LiveConnectionAdmin(admin.ModelAdmin):
         """Return host and process number."""
         return f"{connection._host}:{connection._pid}"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Only processes add connections."""
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only processes write connections; to delete a row would not end the connection, the action does."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
-        """Connections cannot be edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: LiveConnection | None = None) -> bool:
-        """Deleting the row would not end the connection; the action does."""
-        return False
+    has_change_permission = has_delete_permission = has_add_permission
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         """Return whether the user may end connections."""
@@ -75,12 +64,12 @@ class LiveConnectionAdmin(admin.ModelAdmin):
 class LiveUserAdmin(UserAdmin):
     """Users, with who is online and how to end what they have open."""
 
-    list_display = ("username", "email", "first_name", "last_name", "is_staff", "is_active", "online")
+    list_display = (*UserAdmin.list_display, "is_active", "online")  # type: ignore[misc]  # generic
     actions = ("disconnect", "log_out_everywhere")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add to each user whether it is online, in the same query."""
-        connections = LiveConnection.objects.filter(user=OuterRef("pk"), process__in=_alive().values("pk"))
+        connections = LiveConnection.objects.filter(user=OuterRef("pk"), process__in=Process.alive().values("pk"))
         return super().get_queryset(request).annotate(_online=Exists(connections))
 
     @admin.display(description="online", boolean=True, ordering="_online")

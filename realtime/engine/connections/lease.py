@@ -19,7 +19,7 @@ from django.utils import timezone
 from realtime.engine.connections.models import Process
 from realtime.engine.services.database import DatabaseThreads
 
-__all__ = ["DURATION", "RENEWAL", "Lease", "alive_processes", "check_database", "current_lease"]
+__all__ = ["DURATION", "RENEWAL", "Lease", "check_database", "current_lease"]
 
 logger = logging.getLogger("realtime.live")
 
@@ -76,7 +76,7 @@ class Lease:
 
     async def processes(self) -> set[uuid.UUID]:
         """Return the processes that are alive, this one included."""
-        return {self.process, *await self._threads.run(alive_processes)}
+        return {self.process, *await self._threads.run(set, Process.alive().values_list("pk", flat=True))}
 
     async def close(self) -> None:
         """End the renewal and close the database connection. For tests."""
@@ -90,7 +90,7 @@ class Lease:
             await asyncio.sleep(RENEWAL)
             try:
                 # A lease that has run out is not renewed: others may have acted upon that already.
-                alive = Process.objects.filter(pk=self.process, expires_at__gt=timezone.now())
+                alive = Process.alive().filter(pk=self.process)
                 if not await self._threads.run(alive.update, expires_at=_expiry()):
                     logger.warning("this process was counted as gone: its lease had run out")
                     await self._threads.run(_write, self.process)
@@ -100,11 +100,6 @@ class Lease:
                 await self._threads.run(Process.objects.filter(expires_at__lt=long_gone).delete)
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("the lease could not be renewed: %s", error)
-
-
-def alive_processes() -> set[uuid.UUID]:
-    """Return the processes whose lease has not run out. Synchronous."""
-    return set(Process.objects.filter(expires_at__gt=timezone.now()).values_list("pk", flat=True))
 
 
 def _expiry() -> datetime.datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 
 class Process(models.Model):
@@ -20,6 +21,11 @@ class Process(models.Model):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    @classmethod
+    def alive(cls) -> models.QuerySet[Process]:
+        """Return the processes whose lease has not run out."""
+        return cls.objects.filter(expires_at__gt=timezone.now())
 
 
 class LiveConnection(models.Model):

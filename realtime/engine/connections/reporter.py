@@ -34,7 +34,7 @@ INTERVAL = 1.0
 #: Reports from one audit to the next. With the time that a report takes, what an audit finds ends within 5 s.
 REPORTS_BETWEEN_AUDITS = 3
 
-#: Rows in one transaction.
+#: Rows in one statement.
 CHUNK = 500
 
 
@@ -128,17 +128,13 @@ class Reporter:
             self._must_start_anew, self._reported = False, {}
         current = dict(self.connections)
         outdated = [channel for channel, seen in self._reported.items() if current.get(channel) != seen]
-        while channels := outdated[:CHUNK]:
-            await threads.run(LiveConnection.objects.filter(channel__in=channels).delete)
-            del outdated[:CHUNK]
-            for channel in channels:
-                del self._reported[channel]
-        new = [connection for channel, connection in current.items() if channel not in self._reported]
-        while connections := new[:CHUNK]:
-            rows = [_row(connection, lease.process) for connection in connections]
-            await threads.run(LiveConnection.objects.bulk_create, rows)
-            del new[:CHUNK]
-            self._reported.update((connection.channel, connection) for connection in connections)
+        for start in range(0, len(outdated), CHUNK):
+            rows = LiveConnection.objects.filter(channel__in=outdated[start : start + CHUNK])
+            await threads.run(rows.delete)
+        new = [_row(each, lease.process) for channel, each in current.items() if self._reported.get(channel) != each]
+        # What is there already was written by a report that failed later.
+        await threads.run(LiveConnection.objects.bulk_create, new, batch_size=CHUNK, ignore_conflicts=True)
+        self._reported = current
 
     async def _remove_left_behind(self, lease: Lease, threads: DatabaseThreads) -> None:
         present = await threads.run(set, LiveConnection.objects.values_list("process", flat=True).distinct())

@@ -7,11 +7,10 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from realtime.engine.connections import lease as lease_module
-from realtime.engine.connections.lease import Lease, alive_processes, current_lease
+from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import Process
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,6 +25,10 @@ async def lease(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lease]:
     await lease.close()
 
 
+async def alive() -> set[uuid.UUID]:
+    return {process.pk async for process in Process.alive()}
+
+
 def nothing() -> None:
     """A holder that does not care."""
 
@@ -35,9 +38,9 @@ async def test_a_process_is_alive_while_somebody_holds_its_lease(lease: Lease) -
 
     await lease.acquire(nothing)
     await lease.acquire(also_nothing)
-    assert await sync_to_async(alive_processes)() == {lease.process}
+    assert await alive() == {lease.process}
     await lease.release(nothing)
-    assert await sync_to_async(alive_processes)() == {lease.process}
+    assert await alive() == {lease.process}
     await lease.release(also_nothing)
     assert not await Process.objects.aexists()
 
@@ -54,7 +57,7 @@ async def test_a_process_that_was_counted_as_gone_is_told_and_is_alive_again(lea
     await lease.acquire(lambda: lost.append("lost"))
     while not lost:
         await Process.objects.aupdate(expires_at=timezone.now() - datetime.timedelta(seconds=1))
-    while await sync_to_async(alive_processes)() != {lease.process}:
+    while await alive() != {lease.process}:
         pass
 
 
