@@ -19,6 +19,13 @@ User = get_user_model()
 #: Fields of a user that decide about rights. The password is one: login may renew the hash of the same password.
 RIGHTS = {"password", "is_staff", "is_superuser", "is_active"}
 
+#: The relations that decide about permissions. Of each, the lookup that finds the users by those whose relation it is,
+#: and the attribute of the other side that has those.
+RELATIONS: dict[Any, tuple[str, str]] = {}
+if issubclass(User, PermissionsMixin):
+    RELATIONS[User.groups.through] = RELATIONS[User.user_permissions.through] = ("pk__in", "user_set")
+    RELATIONS[Group.permissions.through] = ("groups__in", "group_set")
+
 #: Before a relation is cleared, its users can still be found.
 CHANGES = {"post_add", "post_remove", "pre_clear"}
 
@@ -53,31 +60,18 @@ def _logged_out(request: Any, user: Any, **_: Any) -> None:
         notify_users([user.pk], session_event(identity_of(request.session)))
 
 
-def _watch(relation: Any, affected: str, owners: str) -> None:
-    """Notify users when a many-to-many relation changes.
-
-    Args:
-        relation: one that decides about permissions.
-        affected: the lookup that finds the users by those whose relation it is.
-        owners: the attribute of the other side that has those whose relation it is.
-    """
-
-    def changed(instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any) -> None:
-        if action not in CHANGES:
-            return
-        if isinstance(instance, User):
-            users = [instance.pk]
-        else:
-            found = [instance.pk] if not reverse else pk_set or getattr(instance, owners).values("pk")
-            # There may be many without a connection.
-            connected = User._default_manager.filter(pk__in=LiveConnection.objects.values("user"))
-            users = list(connected.filter(**{affected: found}).values_list("pk", flat=True))
-        notify_users(users, access_event())
-
-    m2m_changed.connect(changed, sender=relation.through, weak=False)
-
-
-if issubclass(User, PermissionsMixin):
-    _watch(User.groups, "pk__in", "user_set")
-    _watch(User.user_permissions, "pk__in", "user_set")
-    _watch(Group.permissions, "groups__in", "group_set")
+@receiver(m2m_changed, dispatch_uid="realtime.connections.permissions_changed")
+def _permissions_changed(
+    sender: Any, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **_: Any
+) -> None:
+    if sender not in RELATIONS or action not in CHANGES:
+        return
+    if isinstance(instance, User):
+        users = [instance.pk]
+    else:
+        affected, owners = RELATIONS[sender]
+        found = [instance.pk] if not reverse else pk_set or getattr(instance, owners).values("pk")
+        # There may be many without a connection.
+        connected = User._default_manager.filter(pk__in=LiveConnection.objects.values("user"))
+        users = list(connected.filter(**{affected: found}).values_list("pk", flat=True))
+    notify_users(users, access_event())
