@@ -1,48 +1,29 @@
-"""What was issued before a revocation opens nothing after it, also within the same second."""
-
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+import time
 from typing import Any
 
+import jwt
 import pytest
-from asgiref.sync import sync_to_async
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings as django_settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
-from django.test import Client
-from django.utils import timezone
-from rest_framework.exceptions import AuthenticationFailed
+from django.contrib.sessions.backends.db import SessionStore
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
 from realtime.engine.auth.authentication import Authentication, identify
-from realtime.engine.auth.models import Revocation
-from realtime.engine.auth.revocation import revoke_user
-from realtime.engine.auth.serializers import PairSerializer
+from realtime.engine.auth.sessions import Identity
+from realtime.engine.auth.tickets import issue_ticket
 from realtime.engine.protocol.errors import HandshakeRejected
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-def change_password(user: User) -> None:
-    user.set_password("another")
-    user.save()
-
-
-def log_out_everywhere(user: User) -> None:
-    browser = Client()
-    browser.force_login(user)
-    assert browser.post("/api/logout-everywhere/").status_code == 204
-
-
-def deactivate_and_activate(user: User) -> None:
-    for user.is_active in (False, True):
-        user.save()
-
-
-REVOCATIONS = [change_password, log_out_everywhere, deactivate_and_activate]
-
-Revoke = Callable[[User], None]
+NOW = datetime.datetime.now(datetime.UTC)
+LATER = int((NOW + datetime.timedelta(hours=1)).timestamp())
+EARLIER = int((NOW - datetime.timedelta(hours=1)).timestamp())
 
 
 @pytest.fixture
@@ -50,122 +31,190 @@ def ann() -> User:
     return User.objects.create_user("ann", password="secret")
 
 
-def pair_of(password: str = "secret") -> dict[str, str]:
-    answer = Client().post("/api/token/", {"username": "ann", "password": password}, "application/json")
-    assert answer.status_code == 200, answer.content
-    return dict(answer.json())
+def scope_with(*headers: tuple[str, str], query: str = "") -> dict[str, Any]:
+    return {
+        "scheme": "wss",
+        "query_string": query.encode(),
+        "headers": [(b"host", b"site.example"), *((name.encode(), value.encode()) for name, value in headers)],
+    }
 
 
-def status_of(path: str, bearer: str | None = None, **data: str) -> int:
-    headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
-    return int(Client().post(path, data, "application/json", headers=headers).status_code)
+def bearer(token: object) -> dict[str, Any]:
+    return scope_with(("authorization", f"Bearer {token}"))
 
 
-def statuses_of(pair: dict[str, str]) -> list[int]:
-    """What the HTTP API answers to both tokens, in each place that takes one."""
-    return [
-        status_of("/api/ws-ticket/", pair["access"]),
-        status_of("/api/token/refresh/", refresh=pair["refresh"]),
-        status_of("/api/token/verify/", token=pair["access"]),
-        status_of("/api/token/verify/", token=pair["refresh"]),
-    ]
+def signed(key: Any = django_settings.SECRET_KEY, algorithm: str = "HS256", **claims: Any) -> str:
+    payload = {"token_type": "access", "exp": LATER, "jti": "x", **claims}
+    return jwt.encode({name: value for name, value in payload.items() if value is not None}, key, algorithm)
 
 
-async def opens(token: str | None = None, ticket: str | None = None) -> bool:
-    """Tell whether a handshake with that credential is let in."""
-    headers = [(b"host", b"testserver")]
-    if token is not None:
-        headers.append((b"authorization", f"Bearer {token}".encode()))
-    scope = {"query_string": f"ticket={ticket}".encode() if ticket else b"", "headers": headers}
-    try:
-        await identify(scope, Authentication.REQUIRED)
-    except HandshakeRejected:
-        return False
-    return True
+async def rejection_of(scope: dict[str, Any], authentication: Authentication = Authentication.REQUIRED):
+    with pytest.raises(HandshakeRejected) as caught:
+        await identify(scope, authentication)
+    assert caught.value.status == 401
+    name, challenge = caught.value.headers[0]
+    assert name == "WWW-Authenticate"
+    assert challenge.startswith("Bearer")
+    return caught.value
 
 
-@pytest.mark.parametrize("revoke", REVOCATIONS)
-async def test_tokens_from_before_a_revocation_are_void_and_those_from_after_it_are_not(
-    ann: User, revoke: Revoke
-) -> None:
-    before = await sync_to_async(pair_of)()
-    assert await sync_to_async(statuses_of)(before) == [200, 200, 200, 200]
-    assert await opens(before["access"])
-    await sync_to_async(revoke)(ann)
-    after = await sync_to_async(pair_of)("another" if revoke is change_password else "secret")
-    assert await sync_to_async(statuses_of)(before) == [401, 401, 401, 401]
-    assert not await opens(before["access"])
-    assert await sync_to_async(statuses_of)(after) == [200, 200, 200, 200]
-    assert await opens(after["access"])
-
-
-@pytest.mark.parametrize("revoke", REVOCATIONS)
-@pytest.mark.parametrize("credential", ["token", "session"])
-async def test_a_ticket_from_before_a_revocation_opens_nothing(ann: User, revoke: Revoke, credential: str) -> None:
-    client = Client()
-    if credential == "session":
-        await sync_to_async(client.force_login)(ann)
-    headers = {"Authorization": f"Bearer {(await sync_to_async(pair_of)())['access']}"} if credential == "token" else {}
-    tickets = [
-        (await sync_to_async(client.post)("/api/ws-ticket/", headers=headers)).json()["ticket"] for _ in range(2)
-    ]
-    assert await opens(ticket=tickets[0])
-    await sync_to_async(revoke)(ann)
-    assert not await opens(ticket=tickets[1])
-
-
-async def test_a_token_that_was_renewed_before_a_revocation_is_void_after_it(ann: User) -> None:
-    pair = await sync_to_async(pair_of)()
-    renewed = await sync_to_async(Client().post)(
-        "/api/token/refresh/", {"refresh": pair["refresh"]}, "application/json"
-    )
-    await sync_to_async(revoke_user)(ann.pk, "x")
-    assert not await opens(renewed.json()["access"])
-
-
-async def test_a_token_of_others_from_the_second_of_a_revocation_is_void_and_a_later_one_is_not(ann: User) -> None:
-    await sync_to_async(revoke_user)(ann.pk, "x")
-    moment = timezone.now() - datetime.timedelta(seconds=2)
-    await Revocation.objects.filter(pk=ann.pk).aupdate(at=moment)
-    second = int(moment.timestamp())
-    for issued_at, is_valid in ((second, False), (second + 1, True)):
-        token = AccessToken.for_user(ann)
-        token["iat"] = issued_at
-        refresh = RefreshToken.for_user(ann)
-        refresh["iat"] = issued_at
-        statuses = await sync_to_async(statuses_of)({"access": str(token), "refresh": str(refresh)})
-        assert statuses == [200 if is_valid else 401] * 4
-
-
-@pytest.mark.parametrize("generation", ["1", True, 1.5, [1]])
-async def test_a_generation_that_is_no_number_is_refused(ann: User, generation: Any) -> None:
+async def test_an_access_token_gives_its_user_and_expiry(ann) -> None:
     token = AccessToken.for_user(ann)
-    token["generation"] = generation
-    assert not await opens(str(token))
-    assert await sync_to_async(status_of)("/api/token/verify/", token=str(token)) == 401
+    identity = await identify(bearer(token), Authentication.REQUIRED)
+    assert identity.user == ann
+    assert identity.expires_at == token["exp"]
 
 
-async def test_verify_says_that_the_tokens_of_an_inactive_or_deleted_user_are_void(ann: User) -> None:
-    pair = await sync_to_async(pair_of)()
-    await User.objects.filter(pk=ann.pk).aupdate(is_active=False)
-    assert await sync_to_async(statuses_of)(pair) == [401, 401, 401, 401]
-    await sync_to_async(User.objects.filter(pk=ann.pk)._raw_delete)("default")
-    assert await sync_to_async(statuses_of)(pair) == [401, 401, 401, 401]
+async def test_the_scheme_is_case_insensitive(ann) -> None:
+    scope = scope_with(("authorization", f"bEARER  {AccessToken.for_user(ann)}"))
+    assert (await identify(scope, Authentication.REQUIRED)).user == ann
 
 
-async def test_a_password_that_changes_while_it_is_checked_gives_no_tokens(ann: User) -> None:
-    checked = await User.objects.aget(pk=ann.pk)
-    await sync_to_async(change_password)(ann)
-    with pytest.raises(AuthenticationFailed):
-        await sync_to_async(PairSerializer.get_token)(checked)
+def public_key_as_hmac_secret() -> str:
+    public = rsa.generate_private_key(65537, 2048).public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    header_and_claims = jwt.encode({"token_type": "access", "exp": LATER, "user_id": "1"}, "x" * 32, "HS256")
+    signing_input = header_and_claims.rsplit(".", 1)[0]
+    algorithm = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    signature = jwt.utils.base64url_encode(algorithm.sign(signing_input.encode(), pem)).decode()
+    return f"{signing_input}.{signature}"
 
 
-async def test_the_ticket_of_a_copied_cookie_whose_session_has_ended_is_refused(ann: User, settings: Any) -> None:
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
-    browser, thief = Client(), Client()
-    await sync_to_async(browser.force_login)(ann)
-    name = django_settings.SESSION_COOKIE_NAME
-    thief.cookies[name] = browser.cookies[name].value
-    assert (await sync_to_async(thief.post)("/api/ws-ticket/")).status_code == 200
-    await sync_to_async(browser.post)("/logout/")
-    assert (await sync_to_async(thief.post)("/api/ws-ticket/")).status_code in (401, 403)
+#: id, a function from the user to a token that must be refused
+FORGED = [
+    ("empty", lambda user: ""),
+    ("garbage", lambda user: "not.a.token"),
+    ("too long", lambda user: "x" * 10_000),
+    ("another key", lambda user: signed("another key of sufficient length....", user_id=str(user.pk))),
+    ("alg none", lambda user: signed(None, "none", user_id=str(user.pk))),
+    ("another algorithm", lambda user: signed(django_settings.SECRET_KEY, "HS384", user_id=str(user.pk))),
+    ("public key as secret", lambda user: public_key_as_hmac_secret()),
+    ("refresh token", lambda user: str(RefreshToken.for_user(user))),
+    ("no type", lambda user: signed(user_id=str(user.pk), token_type=None)),
+    ("no expiry", lambda user: signed(user_id=str(user.pk), exp=None)),
+    ("expired", lambda user: signed(user_id=str(user.pk), exp=EARLIER)),
+    ("expiry of the wrong type", lambda user: signed(user_id=str(user.pk), exp="soon")),
+    ("not yet valid", lambda user: signed(user_id=str(user.pk), nbf=LATER)),
+    ("no user_id", lambda user: signed()),
+    ("user_id is text", lambda user: signed(user_id="ann")),
+    ("user_id is true", lambda user: signed(user_id=True)),
+    ("user_id is a list", lambda user: signed(user_id=[user.pk])),
+    ("user_id is a fraction", lambda user: signed(user_id=float(user.pk))),
+    ("user_id is huge", lambda user: signed(user_id=10**30)),
+    ("user_id is negative", lambda user: signed(user_id=-1)),
+    ("unknown user", lambda user: signed(user_id="999999")),
+]
+
+
+@pytest.mark.parametrize("forge", [row[1] for row in FORGED], ids=[row[0] for row in FORGED])
+async def test_a_token_that_is_not_valid_is_401(ann, forge) -> None:
+    await rejection_of(bearer(forge(ann)))
+    # Also where anonymous clients are welcome: who shows a credential means it.
+    await rejection_of(bearer(forge(ann)), Authentication.OPTIONAL)
+
+
+async def test_the_token_of_an_inactive_user_is_401(ann) -> None:
+    token = AccessToken.for_user(ann)
+    ann.is_active = False
+    await ann.asave()
+    await rejection_of(bearer(token))
+
+
+async def test_nothing_at_all_is_401_and_says_what_to_send() -> None:
+    rejection = await rejection_of(scope_with())
+    assert "Authorization: Bearer" in rejection.detail
+
+
+async def test_nothing_at_all_is_anonymous_where_that_is_allowed() -> None:
+    identity = await identify(scope_with(), Authentication.OPTIONAL)
+    assert identity.user.is_anonymous
+
+
+async def test_an_endpoint_without_authentication_looks_at_no_credential() -> None:
+    identity = await identify(bearer("garbage"), Authentication.NONE)
+    assert identity.user.is_anonymous
+
+
+async def test_two_authorization_headers_are_401(ann) -> None:
+    header = ("authorization", f"Bearer {AccessToken.for_user(ann)}")
+    await rejection_of(scope_with(header, header))
+
+
+async def test_a_token_in_the_query_counts_only_where_a_setting_says_so(ann, settings) -> None:
+    scope = scope_with(query=f"token={AccessToken.for_user(ann)}")
+    await rejection_of(scope)
+    settings.REALTIME_TOKEN_IN_QUERY = True
+    assert (await identify(scope, Authentication.REQUIRED)).user == ann
+
+
+async def test_a_ticket_works_once(ann) -> None:
+    scope = scope_with(query=f"ticket={issue_ticket(Identity(ann, expires_at=123.0))}")
+    identity = await identify(scope, Authentication.REQUIRED)
+    assert (identity.user, identity.expires_at) == (ann, 123.0)
+    rejection = await rejection_of(scope)
+    assert "once" in rejection.detail
+
+
+async def test_a_forged_ticket_is_401(ann) -> None:
+    await rejection_of(scope_with(query=f"ticket={issue_ticket(Identity(ann))}x"))
+    await rejection_of(scope_with(query="ticket="))
+    await rejection_of(scope_with(query="ticket=" + "x" * 5000))
+
+
+async def test_an_old_ticket_is_401(ann, monkeypatch) -> None:
+    ticket = issue_ticket(Identity(ann))
+    later = time.time() + 100
+    monkeypatch.setattr("time.time", lambda: later)
+    rejection = await rejection_of(scope_with(query=f"ticket={ticket}"))
+    assert "expired" in rejection.detail
+
+
+async def test_the_ticket_of_an_inactive_user_is_401(ann) -> None:
+    ticket = issue_ticket(Identity(ann))
+    ann.is_active = False
+    await ann.asave()
+    await rejection_of(scope_with(query=f"ticket={ticket}"))
+
+
+async def session_cookie(user: User) -> tuple[str, str]:
+    session = SessionStore()
+    await session.aset(SESSION_KEY, str(user.pk))
+    await session.aset(BACKEND_SESSION_KEY, django_settings.AUTHENTICATION_BACKENDS[0])
+    await session.aset(HASH_SESSION_KEY, user.get_session_auth_hash())
+    await session.asave()
+    return "cookie", f"theme=dark; sessionid={session.session_key}"
+
+
+async def test_the_session_of_a_same_origin_page_counts(ann) -> None:
+    scope = scope_with(await session_cookie(ann), ("origin", "https://site.example"))
+    identity = await identify(scope, Authentication.REQUIRED)
+    assert (identity.user, identity.expires_at) == (ann, None)
+
+
+@pytest.mark.parametrize("origin", [None, "https://other.example", "null"])
+async def test_a_session_counts_for_nothing_without_the_pages_own_origin(ann, origin) -> None:
+    headers = [await session_cookie(ann)] + ([] if origin is None else [("origin", origin)])
+    await rejection_of(scope_with(*headers))
+
+
+async def test_a_session_from_before_a_password_change_counts_for_nothing(ann) -> None:
+    cookie = await session_cookie(ann)
+    ann.set_password("another")
+    await ann.asave()
+    await rejection_of(scope_with(cookie, ("origin", "https://site.example")))
+
+
+async def test_a_bearer_token_goes_before_a_ticket_and_a_session(ann) -> None:
+    bob = await User.objects.acreate_user("bob")
+    scope = scope_with(
+        ("authorization", f"Bearer {AccessToken.for_user(bob)}"),
+        await session_cookie(ann),
+        ("origin", "https://site.example"),
+        query=f"ticket={issue_ticket(Identity(ann))}",
+    )
+    assert (await identify(scope, Authentication.REQUIRED)).user == bob
+
+
+async def test_neither_tokens_nor_times_show_in_a_repr(ann) -> None:
+    identity = await identify(bearer(AccessToken.for_user(ann)), Authentication.REQUIRED)
+    assert "expires_at" not in repr(identity)
