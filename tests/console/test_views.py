@@ -13,7 +13,7 @@ from django.utils.html import escape
 from realtime.console.monitor import Overview
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
-from realtime.engine.protocol.close import CATALOGUE
+from realtime.engine.protocol.close import CloseCode
 from realtime.routing import websocket_urlpatterns
 
 
@@ -65,7 +65,7 @@ def test_every_endpoint_says_what_it_does(html):
 def test_the_meaning_of_close_codes_is_the_catalogue(html):
     served = page_data(html)["closeCodes"]
     assert {int(code): (entry["name"], entry["meaning"], entry["advice"]) for code, entry in served.items()} == {
-        code: (entry.code.name, entry.meaning, entry.advice.value) for code, entry in CATALOGUE.items()
+        code: (code.name, code.meaning, code.advice.value) for code in CloseCode
     }
 
 
@@ -152,7 +152,7 @@ def test_the_reference_shows_every_endpoint_message_policy_field_and_close_code(
             for message in describe_messages(union):
                 assert escape(json.dumps(message.example, ensure_ascii=False)) in html
     assert {f"policy-{field}" for field in policy_fields()} <= ids
-    assert {f"close-{code}" for code in CATALOGUE} <= ids
+    assert {f"close-{code}" for code in CloseCode} <= ids
     links = {attributes["href"] for tag, attributes in Elements(html).found if tag == "a"}
     assert {link[1:] for link in links if link.startswith("#")} <= ids
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from realtime.engine.describe.endpoints import Endpoint, policy_values
 from realtime.engine.describe.schemas import MessageType, camel_case, json_schemas, members_of
-from realtime.engine.protocol.close import CATALOGUE
+from realtime.engine.protocol.close import CloseCode
 
 __all__ = ["VERSION", "asyncapi_document"]
 
@@ -93,8 +93,8 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
             "securitySchemes": _SECURITY_SCHEMES,
         },
         "x-close-codes": [
-            {"code": code, "name": entry.code.name, "meaning": entry.meaning, "advice": entry.advice.value}
-            for code, entry in CATALOGUE.items()
+            {"code": code.value, "name": code.name, "meaning": code.meaning, "advice": code.advice.value}
+            for code in CloseCode
         ],
     }
 

@@ -3,41 +3,12 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Self
 
-__all__ = [
-    "CATALOGUE",
-    "MAX_REASON_BYTES",
-    "Advice",
-    "CloseCode",
-    "CloseEntry",
-    "close_codes",
-    "is_sendable",
-    "truncate_reason",
-]
-
-#: A close frame is a control frame of at most 125 bytes, two of which are the code (RFC 6455, 5.5).
-MAX_REASON_BYTES = 123
-
-
-class CloseCode(enum.IntEnum):
-    """The close codes that this project sends or reports."""
-
-    NORMAL = 1000
-    GOING_AWAY = 1001
-    PROTOCOL_ERROR = 1002
-    UNSUPPORTED_DATA = 1003
-    NO_STATUS = 1005
-    ABNORMAL = 1006
-    INVALID_DATA = 1007
-    POLICY_VIOLATION = 1008
-    MESSAGE_TOO_BIG = 1009
-    INTERNAL_ERROR = 1011
-    SERVICE_RESTART = 1012
-    TRY_AGAIN_LATER = 1013
-    UNAUTHORIZED = 3000
-    FORBIDDEN = 3003
-    TIMEOUT = 3008
+#: Payload limit of a control frame in bytes (RFC 6455, 5.5).
+MAX_CONTROL_PAYLOAD = 125
+#: The payload of a close frame begins with two bytes of code.
+MAX_REASON_BYTES = MAX_CONTROL_PAYLOAD - 2
 
 
 class Advice(enum.StrEnum):
@@ -51,34 +22,39 @@ class Advice(enum.StrEnum):
     """Get a new token first, then come back."""
 
 
-class CloseEntry(NamedTuple):
-    """A close code, what a client should do next, and a sentence for people."""
+class CloseCode(enum.IntEnum):
+    """The close codes that this project sends or reports.
 
-    code: CloseCode
+    Attributes:
+        advice: what a client should do next.
+        meaning: a sentence for people.
+    """
+
     advice: Advice
     meaning: str
 
+    def __new__(cls, code: int, advice: Advice = Advice.STOP, meaning: str = "") -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.advice, member.meaning = advice, meaning
+        return member
 
-_ENTRIES = (
-    CloseEntry(CloseCode.NORMAL, Advice.STOP, "The conversation is over."),
-    CloseEntry(CloseCode.GOING_AWAY, Advice.RECONNECT, "The page was left or the server is going down."),
-    CloseEntry(CloseCode.PROTOCOL_ERROR, Advice.STOP, "A frame broke RFC 6455."),
-    CloseEntry(CloseCode.UNSUPPORTED_DATA, Advice.STOP, "This endpoint does not take this kind of message."),
-    CloseEntry(CloseCode.NO_STATUS, Advice.STOP, "The peer closed without giving a code."),
-    CloseEntry(CloseCode.ABNORMAL, Advice.RECONNECT, "The TCP connection ended without a close frame."),
-    CloseEntry(CloseCode.INVALID_DATA, Advice.STOP, "A text message or a close reason was not UTF-8."),
-    CloseEntry(CloseCode.POLICY_VIOLATION, Advice.STOP, "More messages than the endpoint's policy allows."),
-    CloseEntry(CloseCode.MESSAGE_TOO_BIG, Advice.STOP, "A message or frame was over the endpoint's limit."),
-    CloseEntry(CloseCode.INTERNAL_ERROR, Advice.RECONNECT, "An error in the server, or a peer that was silent."),
-    CloseEntry(CloseCode.SERVICE_RESTART, Advice.RECONNECT, "The server is being restarted."),
-    CloseEntry(CloseCode.TRY_AGAIN_LATER, Advice.RECONNECT, "The peer did not read as fast as it was sent to."),
-    CloseEntry(CloseCode.UNAUTHORIZED, Advice.RENEW, "The access token has expired, or the session has ended."),
-    CloseEntry(
-        CloseCode.FORBIDDEN, Advice.STOP, "The account or its right to be here is gone, or staff ended the connection."
-    ),
-    CloseEntry(CloseCode.TIMEOUT, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."),
-)
-CATALOGUE = {int(entry.code): entry for entry in _ENTRIES}
+    NORMAL = 1000, Advice.STOP, "The conversation is over."
+    GOING_AWAY = 1001, Advice.RECONNECT, "The page was left or the server is going down."
+    PROTOCOL_ERROR = 1002, Advice.STOP, "A frame broke RFC 6455."
+    UNSUPPORTED_DATA = 1003, Advice.STOP, "This endpoint does not take this kind of message."
+    NO_STATUS = 1005, Advice.STOP, "The peer closed without giving a code."
+    ABNORMAL = 1006, Advice.RECONNECT, "The TCP connection ended without a close frame."
+    INVALID_DATA = 1007, Advice.STOP, "A text message or a close reason was not UTF-8."
+    POLICY_VIOLATION = 1008, Advice.STOP, "More messages than the endpoint's policy allows."
+    MESSAGE_TOO_BIG = 1009, Advice.STOP, "A message or frame was over the endpoint's limit."
+    INTERNAL_ERROR = 1011, Advice.RECONNECT, "An error in the server, or a peer that was silent."
+    SERVICE_RESTART = 1012, Advice.RECONNECT, "The server is being restarted."
+    TRY_AGAIN_LATER = 1013, Advice.RECONNECT, "The peer did not read as fast as it was sent to."
+    UNAUTHORIZED = 3000, Advice.RENEW, "The access token has expired, or the session has ended."
+    FORBIDDEN = 3003, Advice.STOP, "The account or its right to be here is gone, or staff ended the connection."
+    TIMEOUT = 3008, Advice.RECONNECT, "Nothing was received for longer than the endpoint allows."
+
 
 #: Codes from 1000 to 2999 that may stand in a close frame (IANA registry, without 1004 to 1006 and 1015).
 _SENDABLE_PROTOCOL_CODES = frozenset(range(1000, 1004)) | frozenset(range(1007, 1015))
@@ -108,11 +84,11 @@ _NEXT_STEP = {
 def close_codes() -> dict[int, dict[str, str]]:
     """Return the catalogue of close codes as a script in a page needs it."""
     return {
-        code: {
-            "name": entry.code.name,
-            "meaning": entry.meaning,
-            "advice": entry.advice.value,
-            "next": _NEXT_STEP[entry.advice],
+        code.value: {
+            "name": code.name,
+            "meaning": code.meaning,
+            "advice": code.advice.value,
+            "next": _NEXT_STEP[code.advice],
         }
-        for code, entry in CATALOGUE.items()
+        for code in CloseCode
     }

@@ -18,7 +18,7 @@ from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Any
 
 from realtime.engine.monitoring.counters import UNROUTED, Traffic, traffic_of
-from realtime.engine.protocol.close import CloseCode, is_sendable, truncate_reason
+from realtime.engine.protocol.close import MAX_CONTROL_PAYLOAD, CloseCode, is_sendable, truncate_reason
 from realtime.engine.protocol.deflate import Deflate
 from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
@@ -33,14 +33,12 @@ from realtime.engine.protocol.frames import (
     parse_close,
 )
 from realtime.engine.protocol.http import HandshakeResponse, Request
-from realtime.engine.protocol.messages import MAX_CONTROL_PAYLOAD, SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.reader import MessageReader
 from realtime.engine.protocol.send_buffer import SendBuffer
 from realtime.engine.protocol.state import Event, State, next_state
 from realtime.engine.protocol.timeouts import Deadline, Timeouts
-
-__all__ = ["BY_APPLICATION", "Connection"]
 
 #: Cause of a refusal that the application has sent; it knows, and logs, the real one.
 BY_APPLICATION = "refused by the application"
@@ -225,7 +223,7 @@ class Connection:
             self.out.append(encode_close(code, reason))
         self.state = next_state(self.state, event)
         self._disconnected(code, reason, by)
-        self._linger(now)
+        self._entered(now)
 
     # To the application
 
@@ -330,7 +328,7 @@ class Connection:
             raise ValueError(f"websocket.close: {code} may not stand in a close frame (RFC 6455, 7.4)")
         # An application that has closed is not given the messages that it had not taken yet.
         self._drop_events()
-        self._begin_close(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), now)
+        self._finish(Event.CLOSE, code, truncate_reason(event.get("reason") or ""), "server", now)
 
     def _start_response(self, event: dict[str, Any], now: float) -> None:
         assert self._response is not None
@@ -347,7 +345,7 @@ class Connection:
             self.refusal = (self._response.status, BY_APPLICATION)
             self.state = next_state(self.state, Event.RESPONSE_END)
             self._disconnected(CloseCode.ABNORMAL, "", "server")
-            self._linger(now)
+            self._entered(now)
 
     # From the server
 
@@ -371,7 +369,7 @@ class Connection:
     def shut(self, code: int, reason: str, now: float) -> None:
         """Close the connection for a reason of the server: a restart, an idle peer. A handshake gets 503."""
         if self.state in _DELIVERING:
-            self._begin_close(Event.SHUT, int(code), reason, now)
+            self._finish(Event.SHUT, code, reason, "server", now)
         elif self.state is State.CONNECTING:
             self._refuse(Event.REFUSE, 503, "The server is shutting down or busy.", now)
 
@@ -411,31 +409,25 @@ class Connection:
             if self.state is State.OPEN:
                 self.out.append(encode_frame(PONG, payload))
 
-    def _begin_close(self, event: Event, code: int, reason: str, now: float) -> None:
-        self.state = next_state(self.state, event)
-        self._disconnected(code, reason, "server")
-        if self.state is State.CLOSED:
-            self._end(now)
-            return
-        self.out.append(encode_close(code, reason))
-        self.timeouts.closing(now)
-        if self._reader is not None:
-            self._read(self._reader, now)  # the peer's close frame may lie behind a full queue
-
     def _refuse(self, event: Event, status: int, detail: str, now: float) -> None:
         assert self._response is not None
         self.state = next_state(self.state, event)
         self.refusal = (status, detail)
         self.out.append(self._response.problem(status, detail))
         self._disconnected(CloseCode.ABNORMAL, "", "server")
-        self._linger(now)
+        self._entered(now)
 
-    def _linger(self, now: float) -> None:
+    def _entered(self, now: float) -> None:
+        """Do what the state that has begun needs."""
         if self.state is State.CLOSED:
             self._end(now)
-            return
-        self._stop_reading()
-        self.timeouts.lingering(now)
+        elif self.state is State.CLOSING:
+            self.timeouts.closing(now)
+            if self._reader is not None:
+                self._read(self._reader, now)  # the peer's close frame may lie behind too many events
+        else:
+            self._stop_reading()
+            self.timeouts.lingering(now)
 
     def _stop_reading(self) -> None:
         self._reader = None

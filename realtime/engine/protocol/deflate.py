@@ -15,8 +15,6 @@ from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import encode_frame
 
-__all__ = ["EMPTY_BLOCK", "Deflate", "negotiate"]
-
 #: The end of a message, which a sender cuts off (RFC 7692, 7.2.1 and 7.2.2).
 EMPTY_BLOCK = b"\x00\x00\xff\xff"
 

@@ -9,18 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
-__all__ = [
-    "HandshakeRejected",
-    "InvalidMessage",
-    "NotTextError",
-    "PeerViolation",
-    "PolicyError",
-    "ProtocolStateError",
-    "RealtimeError",
-    "TokenRejected",
-    "UpstreamUnavailable",
-]
-
 
 class RealtimeError(Exception):
     """Base of every exception of the engine."""

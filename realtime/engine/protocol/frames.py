@@ -7,29 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from realtime.engine.protocol.close import CloseCode, is_sendable, truncate_reason
+from realtime.engine.protocol.close import MAX_CONTROL_PAYLOAD, CloseCode, is_sendable, truncate_reason
 from realtime.engine.protocol.errors import PeerViolation
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # a platform without the C extension
-    from websockets.utils import apply_mask
-
-__all__ = [
-    "BINARY",
-    "CLOSE",
-    "CONTINUATION",
-    "PING",
-    "PONG",
-    "TEXT",
-    "ControlFrame",
-    "FrameHeader",
-    "apply_mask",
-    "encode_close",
-    "encode_frame",
-    "parse_close",
-    "read_header",
-]
 
 CONTINUATION, TEXT, BINARY = 0x0, 0x1, 0x2
 CLOSE, PING, PONG = 0x8, 0x9, 0xA
@@ -40,8 +19,6 @@ _CONTROL_OPCODES = frozenset({CLOSE, PING, PONG})
 FIN, RSV1, RSV2, RSV3, OPCODE = 0x80, 0x40, 0x20, 0x10, 0x0F
 MASKED, LENGTH = 0x80, 0x7F
 
-#: Payload limit of a control frame in bytes (RFC 6455, 5.5).
-MAX_CONTROL_PAYLOAD = 125
 #: Values of the 7-bit length that announce a longer one (RFC 6455, 5.2).
 LENGTH_IN_2_BYTES, LENGTH_IN_8_BYTES = 126, 127
 MASK_SIZE = 4

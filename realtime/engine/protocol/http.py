@@ -22,23 +22,6 @@ from realtime.engine.protocol.deflate import Deflate, negotiate
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.policy import Limits, is_token
 
-__all__ = [
-    "CONTENT_TYPE",
-    "HandshakeResponse",
-    "Headers",
-    "Request",
-    "build_scope",
-    "header_values",
-    "offered_subprotocols",
-    "parse_request",
-    "problem_answer",
-    "problem_body",
-    "problem_response",
-    "response_head",
-    "upgrade_problem",
-    "wants_websocket",
-]
-
 Headers = list[tuple[bytes, bytes]]
 
 #: Of a problem (RFC 9457).

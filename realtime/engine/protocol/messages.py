@@ -6,13 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from realtime.engine.protocol.close import is_sendable, truncate_reason
+from realtime.engine.protocol.close import MAX_CONTROL_PAYLOAD, is_sendable, truncate_reason
 from realtime.engine.protocol.errors import NotTextError
-
-__all__ = ["CloseFrame", "Kind", "Message", "SharedMessage"]
-
-#: Payload limit of a control frame in bytes (RFC 6455, 5.5).
-MAX_CONTROL_PAYLOAD = 125
 
 
 class Kind(enum.Enum):

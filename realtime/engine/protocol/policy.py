@@ -10,8 +10,6 @@ from typing import Any
 
 from realtime.engine.protocol.errors import PolicyError
 
-__all__ = ["Limits", "OriginPredicate", "SocketPolicy", "is_token"]
-
 KIB = 1024
 MIB = 1024 * KIB
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 from dataclasses import KW_ONLY, dataclass, field
 
-from realtime.engine.protocol.close import CloseCode
+from realtime.engine.protocol.close import MAX_CONTROL_PAYLOAD, CloseCode
 from realtime.engine.protocol.deflate import EMPTY_BLOCK, Deflate
 from realtime.engine.protocol.errors import PeerViolation
 from realtime.engine.protocol.frames import (
@@ -18,16 +18,17 @@ from realtime.engine.protocol.frames import (
     CONTINUATION,
     MASK_SIZE,
     MASKED,
-    MAX_CONTROL_PAYLOAD,
     TEXT,
     ControlFrame,
     FrameHeader,
-    apply_mask,
     read_header,
 )
 from realtime.engine.protocol.policy import Limits
 
-__all__ = ["INFLATED_PER_TURN", "Item", "MessageReader"]
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the C extension
+    from websockets.utils import apply_mask
 
 #: Compressed and inflated bytes that are handled before other connections get a turn: a millisecond of work at most.
 INFLATED_PER_TURN = 128 * 1024

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["WRITE_SIZE", "SendBuffer"]
-
 #: The most that is handed to a transport at once, in bytes; what it cannot send at once lies in *its* buffer.
 WRITE_SIZE = 64 * 1024
 

@@ -22,8 +22,6 @@ import enum
 
 from realtime.engine.protocol.errors import ProtocolStateError
 
-__all__ = ["TRANSITIONS", "Event", "State", "next_state"]
-
 
 class State(enum.Enum):
     """Where a connection stands."""

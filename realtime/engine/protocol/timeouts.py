@@ -10,8 +10,6 @@ from operator import itemgetter
 
 from realtime.engine.protocol.policy import Limits
 
-__all__ = ["LINGER_SECONDS", "MAX_OUTSTANDING", "Deadline", "Timeouts"]
-
 #: Seconds that a peer has to read the last bytes and to end the TCP connection.
 LINGER_SECONDS = 2.0
 

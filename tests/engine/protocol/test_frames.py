@@ -11,12 +11,12 @@ from realtime.engine.protocol.frames import (
     PING,
     TEXT,
     FrameHeader,
-    apply_mask,
     encode_close,
     encode_frame,
     parse_close,
     read_header,
 )
+from realtime.engine.protocol.reader import apply_mask
 
 
 def header_of(data: bytes, *, accept_unmasked: bool = True, compression: bool = False) -> FrameHeader | None:
