@@ -11,8 +11,6 @@ from django.http import HttpRequest
 
 from realtime.engine.protocol.http import header_values
 
-__all__ = ["client_address", "limited_network", "network_of", "request_address"]
-
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
     """Return the client's address in an ASGI scope; None for a UNIX socket without a trusted proxy."""

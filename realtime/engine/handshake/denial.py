@@ -14,8 +14,6 @@ from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.errors import HandshakeRejected, UpstreamUnavailable
 from realtime.engine.protocol.http import problem_response
 
-__all__ = ["RETRY_AFTER", "deny", "is_outage", "send_problem", "unavailable", "with_problem_responses"]
-
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 

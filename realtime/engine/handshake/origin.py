@@ -14,8 +14,6 @@ from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import header_values
 from realtime.engine.protocol.policy import SocketPolicy
 
-__all__ = ["check_host", "check_origin", "check_same_origin", "is_same_origin"]
-
 Scope = Mapping[str, Any]
 
 #: Hosts that Django accepts in development, where ALLOWED_HOSTS is empty.

@@ -11,8 +11,6 @@ import msgspec
 
 from realtime.engine.protocol.errors import HandshakeRejected
 
-__all__ = ["parse_query"]
-
 Query = TypeVar("Query", bound=msgspec.Struct)
 
 #: More parameters than this in one query string is an attack on the parser, not a request.

@@ -16,8 +16,6 @@ from realtime.engine.handshake.origin import check_host, check_same_origin
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.http import upgrade_problem
 
-__all__ = ["BodyLimit", "SocketRouter", "UpgradeRequired", "websocket_urlpatterns"]
-
 #: Where middleware keeps the application that it wraps: that of Channels, its origin validator, and most others.
 _WRAPPED = ("inner", "application", "app")
 

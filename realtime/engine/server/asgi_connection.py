@@ -8,8 +8,8 @@ import json
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self, cast
-from weakref import WeakValueDictionary
 
 from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import CONNECTION_ID
@@ -19,8 +19,7 @@ from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.state import State
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import DRAIN, Drain
-
-__all__ = ["ASGIConnection", "Application", "Flusher", "PolicyExtension"]
+from realtime.engine.server.flusher import Flusher
 
 logger = logging.getLogger("realtime.wire")
 
@@ -57,42 +56,7 @@ class PolicyExtension(dict[str, Any]):
         return dict, ({"version": EXTENSION_VERSION},)
 
 
-class Flusher:
-    """Writes once for each connection and event-loop iteration, however many messages were sent in it.
-
-    Get it by ``Flusher.of(loop)``. It lives for as long as a connection holds it: it holds the loop, which would not
-    be freed otherwise.
-    """
-
-    __slots__ = ("__weakref__", "_call_soon", "_waiting")
-
-    _of_loop: WeakValueDictionary[int, Flusher] = WeakValueDictionary()
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._call_soon = loop.call_soon
-        self._waiting: list[ASGIConnection] = []
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> Flusher:
-        """Return the flusher of an event loop."""
-        return cls._of_loop.get(id(loop)) or cls._of_loop.setdefault(id(loop), cls(loop))
-
-    def add(self, connection: ASGIConnection) -> None:
-        """Flush a connection at the end of the iteration."""
-        if not self._waiting:
-            self._call_soon(self._flush)
-        connection.is_flushing = True
-        self._waiting.append(connection)
-
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for connection in waiting:
-            try:
-                connection.flush()
-            except Exception:
-                logger.exception("A connection could not be written to")
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class ASGIConnection(asyncio.Protocol):
     """Connects a transport to the application. It is the transport's asyncio protocol.
 
@@ -106,55 +70,26 @@ class ASGIConnection(asyncio.Protocol):
         is_flushing: whether what is pending is written by the end of the event-loop iteration.
     """
 
-    __slots__ = (
-        "_alarm",
-        "_alarm_at",
-        "_application_timeout",
-        "_application_timer",
-        "_connection",
-        "_drain",
-        "_finished",
-        "_flusher",
-        "_has_turn_coming",
-        "_loop",
-        "_metrics",
-        "_reading",
-        "_receiver",
-        "_senders",
-        "_state",
-        "_task",
-        "_transport",
-        "_turn",
-        "is_flushing",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        metrics: ConnectionMetrics,
-        *,
-        drain: Drain = DRAIN,
-        application_timeout: float = 10,
-    ) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._connection = connection
-        self._metrics = metrics
-        self._drain = drain
-        self._application_timeout = application_timeout
-        self._flusher = Flusher.of(self._loop)
-        self._transport: asyncio.Transport | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._receiver: asyncio.Future[None] | None = None
-        self._senders: list[asyncio.Future[None]] = []
-        self._alarm: asyncio.TimerHandle | None = None
-        self._application_timer: asyncio.TimerHandle | None = None
-        self._alarm_at = math.inf
-        self._state = State.CONNECTING  # as far as it has been acted on
-        self._reading = True
-        self._finished = False
-        self._has_turn_coming = False
-        self._turn = 0
-        self.is_flushing = False
+    _connection: Connection
+    _metrics: ConnectionMetrics
+    _: KW_ONLY
+    drain: Drain = DRAIN
+    application_timeout: float = 10
+    is_flushing: bool = False
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _flusher: Flusher = field(default_factory=Flusher.of_running_loop)
+    _transport: asyncio.Transport | None = None
+    _task: asyncio.Task[None] | None = None
+    _receiver: asyncio.Future[None] | None = None
+    _senders: list[asyncio.Future[None]] = field(default_factory=list)
+    _alarm: asyncio.TimerHandle | None = None
+    _alarm_at: float = math.inf
+    _application_timer: asyncio.TimerHandle | None = None
+    _state: State = State.CONNECTING  # as far as it has been acted on
+    _reading: bool = True
+    _finished: bool = False
+    _has_turn_coming: bool = False
+    _turn: int = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._connection.state.value}>"
@@ -182,7 +117,7 @@ class ASGIConnection(asyncio.Protocol):
         extensions = scope.setdefault("extensions", {})
         extensions["websocket.http.response"] = {}
         extensions["websocket.policy"] = PolicyExtension(send_nowait=self.send_nowait, count_as=self.count_as)
-        self._drain.add(self)
+        self.drain.add(self)
         context = contextvars.copy_context()
         context.run(CONNECTION_ID.set, self._metrics.id)
         self._task = self._loop.create_task(self._run(application, scope, opening), context=context)
@@ -393,7 +328,7 @@ class ASGIConnection(asyncio.Protocol):
         if self._state is not State.OPEN:
             self._wake_senders()
             if self._task is not None and self._application_timer is None and self._state is not State.DENYING:
-                self._application_timer = self._loop.call_later(self._application_timeout, self._cancel_application)
+                self._application_timer = self._loop.call_later(self.application_timeout, self._cancel_application)
         if self._state is State.CLOSED:
             if self._alarm is not None:
                 self._alarm.cancel()
@@ -417,13 +352,13 @@ class ASGIConnection(asyncio.Protocol):
     def _forget(self) -> None:
         """Break the cycles once both the application and the transport are gone."""
         if self._task is None and self._transport is None:
-            self._drain.discard(self)
+            self.drain.discard(self)
 
     def _cancel_application(self) -> None:
         if self._task is not None:
             logger.warning(
                 "The application did not return within %s s of the connection's end and is cancelled path=%s",
-                self._application_timeout,
+                self.application_timeout,
                 json.dumps(self._metrics.raw_path),
             )
             self._task.cancel()

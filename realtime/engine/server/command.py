@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
-__all__ = ["main", "use_uvloop"]
-
 
 def main(application: str, arguments: Sequence[str]) -> None:
     """Run Daphne.

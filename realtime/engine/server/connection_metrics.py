@@ -11,8 +11,6 @@ from realtime.engine.monitoring.logs import ACCESS, event, log_refusal
 from realtime.engine.protocol.connection import BY_APPLICATION, Connection
 from realtime.engine.protocol.state import State
 
-__all__ = ["ConnectionMetrics"]
-
 #: Closes that somebody should look at, if there are many of them: the peer broke a rule or could not keep up.
 NOTABLE_CODES = frozenset({1002, 1003, 1007, 1008, 1009, 1013})
 

@@ -18,8 +18,6 @@ from realtime.engine.protocol.errors import HandshakeRejected
 if TYPE_CHECKING:
     from realtime.engine.server.asgi_connection import ASGIConnection
 
-__all__ = ["DRAIN", "GRACE", "SHUTTING_DOWN", "Drain", "Draining", "is_draining"]
-
 logger = logging.getLogger("realtime.wire")
 
 #: Part of the drain time over which the closes are spread; the rest is for the last ones to finish.

@@ -19,8 +19,6 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from realtime.engine.server.asgi_connection import ASGIConnection
 
-__all__ = ["TwistedTransport", "can_detach", "open_detached", "open_in_place"]
-
 logger = logging.getLogger("realtime.wire")
 
 #: What is called, read or set when a socket is taken away from a transport.

@@ -12,8 +12,6 @@ from typing import Any
 
 import uvloop
 
-__all__ = ["ReactorLoop"]
-
 Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 

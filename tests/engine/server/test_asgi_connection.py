@@ -20,9 +20,10 @@ from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.policy import Limits
 from realtime.engine.protocol.reader import INFLATED_PER_TURN
 from realtime.engine.protocol.state import State
-from realtime.engine.server.asgi_connection import ASGIConnection, Flusher
+from realtime.engine.server.asgi_connection import ASGIConnection
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import Drain
+from realtime.engine.server.flusher import Flusher
 from realtime.engine.server.uvloop import ReactorLoop
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -517,7 +518,7 @@ class Sink:
 
 
 async def test_everything_is_flushed_by_the_end_of_the_iteration() -> None:
-    flusher = Flusher.of(asyncio.get_running_loop())
+    flusher = Flusher.of_running_loop()
     sinks = [Sink() for _ in range(3)]
     for sink in sinks:
         flusher.add(sink)
@@ -527,7 +528,7 @@ async def test_everything_is_flushed_by_the_end_of_the_iteration() -> None:
 
 
 async def test_one_that_fails_does_not_keep_the_others_from_being_flushed(caplog: pytest.LogCaptureFixture) -> None:
-    flusher = Flusher.of(asyncio.get_running_loop())
+    flusher = Flusher.of_running_loop()
     bad, good = Sink(fails=True), Sink()
     flusher.add(bad)
     flusher.add(good)
@@ -537,8 +538,7 @@ async def test_one_that_fails_does_not_keep_the_others_from_being_flushed(caplog
 
 
 async def test_there_is_one_for_each_loop() -> None:
-    loop = asyncio.get_running_loop()
-    assert Flusher.of(loop) is Flusher.of(loop)
+    assert Flusher.of_running_loop() is Flusher.of_running_loop()
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, ReactorLoop])
@@ -548,9 +548,9 @@ def test_a_loop_that_was_closed_is_freed(new_loop: Callable[[], asyncio.Abstract
         for _ in range(2):
             sink = Sink()
             sink.loop = loop  # type: ignore[attr-defined]  # as a session holds it
-            Flusher.of(loop).add(sink)
+            Flusher.of_running_loop().add(sink)
             await asyncio.sleep(0)
-        Flusher.of(loop).add(sink)
+        Flusher.of_running_loop().add(sink)
         return weakref.ref(loop)
 
     loop = new_loop()

@@ -21,8 +21,6 @@ from realtime.engine.server.daphne.http_channel import WireChannel
 from realtime.engine.server.daphne.request import WireRequest
 from realtime.engine.server.drain import DRAIN, GRACE
 
-__all__ = ["WireHTTPFactory", "install"]
-
 logger = logging.getLogger("realtime.wire")
 
 #: A reload of the development server waits no longer than this for its sockets.

@@ -11,8 +11,6 @@ from twisted.web.http import HTTPChannel
 from realtime.engine.monitoring.logs import log_refusal
 from realtime.engine.protocol.http import problem_answer, wants_websocket
 
-__all__ = ["WireChannel"]
-
 #: Seconds that a client has to finish a request line and headers once it has begun.
 HEAD_TIMEOUT = 10
 #: Bytes per second at which the largest body has to arrive; slower ones only hold a connection.
@@ -139,11 +137,8 @@ class WireChannel(HTTPChannel):
         self._is_refused = True
         self._stop_timer()
         self.setTimeout(None)
-        path = b""
-        if self.requests and self.requests[-1].uri != b"(no uri yet)":
-            path = self.requests[-1].uri
-        elif hasattr(self, "_path"):
-            path = self._path
+        # ``_path`` is there from the request line to the end of the body, then the request has it.
+        path = getattr(self, "_path", None) or (self.requests[-1].uri if self.requests else b"")
         log_refusal(status, detail, path, self._headers())
         transport, name = self.transport, self.factory.server.server_name
         server = [("Server", name)] if name else []

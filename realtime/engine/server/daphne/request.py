@@ -21,8 +21,6 @@ from realtime.engine.server.daphne.http_channel import raw_headers
 from realtime.engine.server.drain import DRAIN, SHUTTING_DOWN
 from realtime.engine.server.twisted_transport import can_detach, open_detached, open_in_place
 
-__all__ = ["WireRequest"]
-
 logger = logging.getLogger("realtime.wire")
 
 
