@@ -186,6 +186,8 @@ def _new_row(write: Write, room: Room, now: datetime.datetime) -> RoomMessage:
 
 
 def _known_messages(writes: Sequence[Write]) -> dict[tuple[int, str], RoomMessage]:
+    if not writes:
+        return {}
     rows = RoomMessage.objects.filter(
         room_id__in={write.room_id for write in writes},
         idempotency_key__in=[write.idempotency_key for write in writes],
@@ -200,6 +202,8 @@ def _changed_roles(writes: Sequence[Write], rooms: dict[int, Room]) -> dict[tupl
         for write in writes
         if write.room_id in rooms and rooms[write.room_id].access_version != write.access_version
     ]
+    if not outdated:
+        return {}
     memberships = Membership.objects.filter(
         room_id__in={write.room_id for write in outdated}, user_id__in={write.person.user_id for write in outdated}
     )
