@@ -28,7 +28,7 @@ REQUIREMENTS = ("requirements.txt", "requirements-tracing.txt", "requirements-de
 _LISTED = 20
 
 _VERSION = re.compile(r'^__version__ = "([^"]+)"$', re.MULTILINE)
-_SECTION = re.compile(r"^## (\d+\.\d+\.\d+)", re.MULTILINE)
+_SECTION = re.compile(r"^(?=## \d)", re.MULTILINE)
 _PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -139,12 +139,8 @@ def _tree_of(project: Path, template: Path) -> str:
     environment = {"GIT_DIR": str(template / ".git"), "GIT_INDEX_FILE": str(template / ".git" / "index-of-project")}
     # Neither line endings nor modes that another system gave to the files are edits.
     options = ("-c", "core.autocrlf=input", "-c", "core.fileMode=false", "-c", f"core.worktree={project}")
-    _git(project, *options, "add", "--force", "--", *PARTS, _without("__pycache__"), **environment)
+    _git(project, *options, "add", "--force", "--", *PARTS, ":(exclude,glob)**/__pycache__/**", **environment)
     return _git(project, *options, "write-tree", **environment)
-
-
-def _without(folder: str) -> str:
-    return f":(exclude,glob)**/{folder}/**"
 
 
 def _released(template: Path, own: str) -> str:
@@ -193,17 +189,12 @@ def _package(line: str) -> str:
 
 def _sections(changelog: str, was: str, now: str) -> str:
     """Return the sections of the versions after ``was``, up to ``now``."""
-    starts = list(_SECTION.finditer(changelog))
-    ends = [*(match.start() for match in starts[1:]), len(changelog)]
-    return "\n\n".join(
-        changelog[match.start() : end].strip()
-        for match, end in zip(starts, ends, strict=False)
-        if _numbers(was) < _numbers(match[1]) <= _numbers(now)
-    )
+    sections = {section.partition("\n")[0]: section.strip() for section in _SECTION.split(changelog)[1:]}
+    return "\n\n".join(section for head, section in sections.items() if _numbers(was) < _numbers(head) <= _numbers(now))
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)]
+    return [int(number) for number in re.findall(r"\d+", version)[:3]]
 
 
 def _show(template: Path, tree: str, name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -86,11 +85,7 @@ class MessageType:
 
 def members_of(union: Any) -> tuple[type[msgspec.Struct], ...]:
     """Return the structs of a union, of a single struct, or of None."""
-    if union is None:
-        return ()
-    if isinstance(union, types.UnionType) or typing.get_origin(union) is typing.Union:
-        return typing.get_args(union)
-    return (union,)
+    return () if union is None else typing.get_args(union) or (union,)
 
 
 def describe_messages(union: Any) -> list[MessageType]:
