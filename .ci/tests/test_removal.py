@@ -50,6 +50,7 @@ def run(project: Path, *arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_project_without_the_rooms_and_then_the_console_is_whole(tmp_path: Path) -> None:
     subprocess.run(

@@ -1,5 +1,5 @@
 """The project's settings, where a message may wait a second for the database."""
 
-from project.settings import *  # noqa: F403
+from tests.settings import *  # noqa: F403
 
 REALTIME_ROOMS = {"write_timeout": 1}

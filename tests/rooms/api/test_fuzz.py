@@ -20,7 +20,8 @@ CONFIGURATION = """
 EXCLUDED = "/api/logout-everywhere/"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.soak
+@pytest.mark.timeout(600)
 def test_no_request_that_can_be_made_up_is_an_error_of_the_server(admin: Any, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
     configuration.write_text(CONFIGURATION)
@@ -28,7 +29,7 @@ def test_no_request_that_can_be_made_up_is_an_error_of_the_server(admin: Any, tm
         "--checks": "not_a_server_error",
         "--exclude-path": EXCLUDED,
         "--header": f"Authorization: {admin.headers['Authorization']}",
-        "--max-examples": "10",
+        "--max-examples": "20",
         "--mode": "all",
         "--phases": "coverage,fuzzing",
         # The same requests each time: what fails once fails again.
