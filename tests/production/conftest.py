@@ -169,7 +169,7 @@ class Topology:
 
     def start_web(self, port: int) -> ServerProcess:
         """Start a web process."""
-        return self._stack.enter_context(ServerProcess(WEB_COMMAND, port=port, env=self._environment))
+        return self._stack.enter_context(ServerProcess(WEB_COMMAND, port=port, env=self._environment, fork=False))
 
     def replace_web(self, number: int) -> None:
         """Stop a web process as an orchestrator does, and start another in its place."""

@@ -59,7 +59,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[ServerProcess]:
         "{port}",
         "tests.engine.server.apps:application",
     )
-    with ServerProcess(command, env={"DATABASE_URL": "sqlite://:memory:"}) as process:
+    with ServerProcess(command, env={"DATABASE_URL": "sqlite://:memory:"}, fork=False) as process:
         yield process
 
 
@@ -185,7 +185,10 @@ def test_application_that_never_receives_costs_a_bounded_amount(server: ServerPr
 
 def test_idle_connection_of_a_real_consumer_is_small() -> None:
     command = (sys.executable, "-m", "daphne", "-v", "0", "-p", "{port}", "project.asgi:application")
-    with ServerProcess(command, env={"DJANGO_LOG_LEVEL": "WARNING"}) as process, contextlib.ExitStack() as stack:
+    with (
+        ServerProcess(command, env={"DJANGO_LOG_LEVEL": "WARNING"}, fork=False) as process,
+        contextlib.ExitStack() as stack,
+    ):
         for _ in range(200):
             stack.enter_context(contextlib.closing(connect(process, b"/ws")))
         before, opened = memory(process), descriptors(process)

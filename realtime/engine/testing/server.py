@@ -5,6 +5,7 @@
             ...
 
 The commands that a person would type are the ones that run: ``daphne``, ``manage.py runserver``, ``uvicorn``.
+On Linux ``python -m ...`` is forked from a process that has imported its packages already (``forking.py``).
 """
 
 from __future__ import annotations
@@ -24,11 +25,19 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["PostgresProcess", "RedisProcess", "ServerProcess", "demo_database", "free_port", "migrated_database"]
+from realtime.engine.testing.forking import PROJECT_ROOT, ForkedProcess, can_fork, fork_server
 
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
+__all__ = [
+    "PROJECT_ROOT",
+    "PostgresProcess",
+    "RedisProcess",
+    "ServerProcess",
+    "demo_database",
+    "free_port",
+    "migrated_database",
+]
 
 TEST_PORTS = range(15_000, 32_000)
 
@@ -58,7 +67,7 @@ class _Process:
     """A server on a port of this machine, to stop, to kill and to hold up."""
 
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
 
     @property
     def pid(self) -> int:
@@ -82,7 +91,7 @@ class _Process:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            return self.process.returncode
+            return self.process.wait()
 
     def kill(self) -> None:
         """End the process and its children at once (SIGKILL)."""
@@ -102,21 +111,26 @@ class _Process:
         """Start the process, and wait until it listens."""
         self._log_path = log
         with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                # A shell's background jobs ignore Ctrl-C, and so would their children.
-                preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-                **options,
-            )
+            self.process = self._start(command, output, **options)
         try:
             self._wait_until_listening()
         except BaseException:
             self.kill()
             raise
+
+    def _start(
+        self, command: Sequence[str], output: IO[bytes], **options: Any
+    ) -> subprocess.Popen[bytes] | ForkedProcess:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            # A shell's background jobs ignore Ctrl-C, and so would their children.
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+            **options,
+        )
 
     def _wait_until_listening(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
@@ -139,6 +153,8 @@ class ServerProcess(_Process):
         cwd: where the command runs; the project's root by default.
         database: path of an SQLite file; a new migrated one by default.
         port: the port to serve on; a free one by default.
+        fork: start ``python -m ...`` of this project in a process that has imported its packages already, on Linux;
+            False starts the command itself.
 
     Raises:
         RuntimeError: if the server ends before it listens; the message carries its output.
@@ -155,12 +171,14 @@ class ServerProcess(_Process):
         cwd: Path = PROJECT_ROOT,
         database: Path | None = None,
         port: int | None = None,
+        fork: bool = True,
     ) -> None:
         self.port = port or free_port()
         self.command = [part.replace("{port}", str(self.port)) for part in command]
         self.cwd = cwd
         self._env = dict(env or {})
         self._database = database
+        self._fork = fork
 
     def http(self, path: str = "/") -> str:
         """Return the ``http://`` address of ``path``."""
@@ -183,6 +201,13 @@ class ServerProcess(_Process):
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
+
+    def _start(
+        self, command: Sequence[str], output: IO[bytes], **options: Any
+    ) -> subprocess.Popen[bytes] | ForkedProcess:
+        if self._fork and can_fork(command, **options):
+            return fork_server(command, output, **options)
+        return super()._start(command, output, **options)
 
     def _environment(self) -> dict[str, str]:
         values: dict[str, str | None] = {**os.environ, "PYTHONUNBUFFERED": "1"}

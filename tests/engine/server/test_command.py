@@ -15,7 +15,7 @@ COMMAND = (sys.executable, "-m", "project", "-b", "127.0.0.1", "-p", "{port}")
 
 
 def test_project_is_served_without_naming_the_application() -> None:
-    with ServerProcess(COMMAND) as server:
+    with ServerProcess(COMMAND, fork=False) as server:
         with websockets.sync.client.connect(server.ws("/ws")) as client:
             client.send("hi")
             assert client.recv() == "hi"
