@@ -60,7 +60,7 @@ class RoomQuerySet(models.QuerySet["Room"]):
 class Room(models.Model):
     """A place where messages have one order.
 
-    Its row is also the lock of the room: whoever gives out a number or changes who may do what holds it.
+    Its row is also the lock of the room, held while a number is given out, or while who may do what is changed.
     The counters are written by ``update()`` only; ``save()`` never touches them.
     """
 

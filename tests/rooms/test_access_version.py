@@ -85,10 +85,10 @@ CHANGES: dict[str, Callable[[Room], Any]] = {
     "a role is updated or created": lambda room: Membership.objects.update_or_create(
         room=room, user=bob().user, defaults={"role": Role.BANNED}
     ),
-    "a stranger is banned": lambda room: Membership.objects.create(
+    "an outsider is banned": lambda room: Membership.objects.create(
         room=room, user=User.objects.get(username="carol"), role=Role.BANNED
     ),
-    "strangers are banned in bulk": lambda room: bulk_ban(room, "carol"),
+    "outsiders are banned in bulk": lambda room: bulk_ban(room, "carol"),
     "members are banned in bulk": lambda room: bulk_ban(
         room, "bob", "carol", update_conflicts=True, unique_fields=["room", "user"], update_fields=["role"]
     ),

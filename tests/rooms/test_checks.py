@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from realtime.rooms.permissions import may_create
 
-VISITOR, USER, STAFF = AnonymousUser(), User(username="bob"), User(username="staff", is_staff=True)
+ANONYMOUS, USER, STAFF = AnonymousUser(), User(username="bob"), User(username="staff", is_staff=True)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_a_setting_that_cannot_be_meant_is_an_error(name: str, value: Any, ids: 
 )
 def test_who_may_create_rooms(creation: str, allowed: list[bool]) -> None:
     with override_settings(REALTIME_ROOM_CREATION=creation):
-        assert [may_create(user) for user in (VISITOR, USER, STAFF)] == allowed
+        assert [may_create(user) for user in (ANONYMOUS, USER, STAFF)] == allowed

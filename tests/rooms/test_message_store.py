@@ -33,7 +33,7 @@ def bob() -> User:
 
 
 def write(room: Room, content: str = "hi", ref: str | None = None, user: Any = None, **changes: Any) -> Write:
-    """A message of ``user``, or of the visitor on the connection ``"c"``."""
+    """A message of ``user``, or of the anonymous user on the connection ``"c"``."""
     fields: dict[str, Any] = {
         "room_id": room.pk,
         "slug": room.slug,

@@ -1,4 +1,4 @@
-"""How many rooms one user, or one address of visitors, may make in an hour."""
+"""How many rooms one user, or one address of anonymous users, may make in an hour."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ async def test_the_quota_holds_exactly_for_rooms_that_are_made_at_the_same_time(
     assert {status for status, _ in answers[len(joins) :]} <= {201, 429}
 
 
-async def test_visitors_who_may_make_rooms_share_the_quota_of_their_address(limited_site: Any) -> None:
+async def test_anonymous_users_share_the_quota_of_their_address(limited_site: Any) -> None:
     site = limited_site
     for _ in range(LIMIT):
         await (await site.client(process=site.other)).join(new_name())
-    visitor = await site.client()
-    assert (await visitor.ask("Join", room=new_name()))["code"] == "rate_limited"
+    anonymous = await site.client()
+    assert (await anonymous.ask("Join", room=new_name()))["code"] == "rate_limited"
     assert (await site.api("POST", "/api/rooms/", None, room=new_name()))[0] == 429
 
 
@@ -107,7 +107,7 @@ def test_after_an_hour_rooms_may_be_made_again(settings: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_each_address_of_visitors_has_a_quota_of_its_own_and_is_not_stored(settings: Any) -> None:
+def test_each_address_of_anonymous_users_has_a_quota_of_its_own_and_is_not_stored(settings: Any) -> None:
     settings.REALTIME_ROOM_CREATION = "anyone"
     settings.REALTIME_ROOMS_PER_HOUR = 1
     addresses = ["192.0.2.1", "192.0.2.2"]

@@ -29,7 +29,7 @@ def change(room: Room, key: str, connection_name: str, state: str, process: uuid
     return Change(room.pk, process, connection_name, key, key, state)
 
 
-def told(transitions: Any) -> list[Any]:
+def rows_of(transitions: Any) -> list[Any]:
     """Return key, state and version of each transition."""
     return [None if t is None else (t.key, t.state, t.version) for t in transitions]
 
@@ -51,7 +51,7 @@ CASES: list[tuple[str, list[tuple[str, str, str]], list[Any]]] = [
     ("was never there", [("a", "1", "left")], [None]),
     ("two users", [("a", "1", "joined"), ("b", "2", "joined")], [("a", "joined", 1), ("b", "joined", 2)]),
     (
-        "a visitor becomes a user",
+        "an anonymous user signs in",
         [("guest", "1", "joined"), ("guest", "1", "left"), ("a", "1", "joined")],
         [("guest", "joined", 1), ("guest", "left", 2), ("a", "joined", 3)],
     ),
@@ -70,7 +70,7 @@ def test_only_the_first_coming_and_the_last_going_count(
 ) -> None:
     rows = [change(room, key, name, state) for key, name, state in changes]
     transitions = store(rows) if together else [store([row])[0] for row in rows]
-    assert told(transitions) == expected
+    assert rows_of(transitions) == expected
     version, roster = read_presence(room.pk)
     assert version == max(t[2] for t in [("", "", 0), *expected] if t is not None)
     last = {key: state for key, state, _ in filter(None, expected)}
@@ -89,7 +89,7 @@ def test_a_process_that_has_ended_is_reaped_once(room: Room) -> None:
     store([change(room, "a", "1", "joined"), change(room, "b", "2", "joined", THERE)])
     store([change(room, "a", "3", "joined", THERE)])
     assert processes_present() == {HERE, THERE}
-    assert told(reconcile(THERE, [])) == [("b", "left", 3)]
+    assert rows_of(reconcile(THERE, [])) == [("b", "left", 3)]
     assert reconcile(THERE, []) == []
     assert read_presence(room.pk) == (3, {"a": "a"})
 
@@ -98,13 +98,13 @@ def test_a_process_that_was_reaped_by_mistake_comes_back(room: Room) -> None:
     present = [change(room, "a", "1", "joined"), change(room, "b", "2", "joined")]
     store(present)
     reconcile(HERE, [])
-    assert told(reconcile(HERE, present)) == [("a", "joined", 5), ("b", "joined", 6)]
+    assert rows_of(reconcile(HERE, present)) == [("a", "joined", 5), ("b", "joined", 6)]
     assert reconcile(HERE, present) == []
 
 
 def test_a_row_that_was_not_removed_is_removed_by_the_next_look(room: Room) -> None:
     store([change(room, "a", "1", "joined"), change(room, "b", "2", "joined")])
-    assert told(reconcile(HERE, [change(room, "a", "1", "joined")])) == [("b", "left", 3)]
+    assert rows_of(reconcile(HERE, [change(room, "a", "1", "joined")])) == [("b", "left", 3)]
 
 
 def test_a_room_that_is_gone_has_no_comings(room: Room) -> None:

@@ -30,18 +30,18 @@ def test_a_user_may_write_in_a_public_room(client, ann):
     assert WRITES in page_of(client, ann).content.decode()
 
 
-def test_a_visitor_reads_a_public_room_and_is_offered_the_login(client):
+def test_an_anonymous_user_reads_a_public_room_and_is_offered_the_login(client):
     html = page_of(client, None).content.decode()
     assert WRITES not in html
     assert "/login/?next=%2Frooms%2Flobby%2F" in html
 
 
-def test_a_visitor_may_write_where_the_room_says_so(client):
+def test_an_anonymous_user_may_write_where_the_room_says_so(client):
     assert WRITES in page_of(client, None, anonymous_may_post=True).content.decode()
 
 
 @pytest.mark.parametrize("settings", [{"is_public": False}, {"anonymous_may_read": False}])
-def test_a_visitor_does_not_learn_that_a_closed_room_exists(client, settings):
+def test_an_anonymous_user_does_not_learn_that_a_closed_room_exists(client, settings):
     assert page_of(client, None, **settings).status_code == 404
 
 
