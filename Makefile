@@ -25,7 +25,7 @@ run: $(VENV)/.installed .env db.sqlite3 ## Serve on http://127.0.0.1:8000/ (HOST
 	@exec $(BIN)/python manage.py runserver $(HOST):$(PORT)
 
 test: $(VENV)/.installed-dev ## Run the tests (T=tests/test_policy.py for a part)
-	@$(BIN)/python -m pytest $(if $(T),,-n 2 --dist loadfile) $(T)
+	@$(BIN)/python -m pytest $(if $(T),,-n 3 --dist loadfile) $(T)
 
 soak: $(VENV)/.installed-dev ## Run the long tests of load and faults
 	@$(BIN)/python -m pytest -m soak $(T)

@@ -177,7 +177,7 @@ async def test_handshake_error_and_close_of_a_connection_share_its_id() -> None:
 
 
 def wait_for_line(server: ServerProcess, text: str) -> None:
-    """Return when the server has logged ``text``: a close is logged after the client has heard of it."""
+    """Return when the server has logged ``text``: it does what its clients notice first."""
     while text not in server.log:
         time.sleep(0.01)
 
@@ -185,6 +185,7 @@ def wait_for_line(server: ServerProcess, text: str) -> None:
 async def test_a_quiet_production_logs_what_broke_a_rule_and_nothing_ordinary() -> None:
     environment = {"DJANGO_SECRET_KEY": "k" * 50, "DJANGO_ALLOWED_HOSTS": "127.0.0.1"}
     with ServerProcess(env=environment) as server:
+        await asyncio.to_thread(wait_for_line, server, "Listening on TCP address")
         quiet = len(server.log.splitlines())
         async with connect(server.ws("/ws")) as client:
             await client.send("x")
