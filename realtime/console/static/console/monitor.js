@@ -127,9 +127,9 @@ function showConnections(connections) {
 /** @param {ConnectionNow} connection */
 function connectionRow({ channel, endpoint, user, address, since }) {
   const button = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: "Disconnect" });
-  button.setAttribute("aria-label", `Disconnect ${user ?? "visitor"} from ${endpoint}`);
+  button.setAttribute("aria-label", `Disconnect ${user ?? "anonymous"} from ${endpoint}`);
   button.addEventListener("click", () => ask({ type: "Disconnect", channel }));
-  const row = tableRow([endpoint, user ?? "visitor", address, new Date(since).toLocaleTimeString(), button]);
+  const row = tableRow([endpoint, user ?? "anonymous", address, new Date(since).toLocaleTimeString(), button]);
   row.dataset.channel = channel;
   return row;
 }
