@@ -70,7 +70,7 @@ class SocketPolicy(Limits):
         max_write_buffer_size: what may be pending to a peer that does not read before a fan-out to it
             ends the connection with 1013; None for no limit. A consumer's own ``send`` waits instead.
         accept_unmasked_frames: accept frames without a mask, which RFC 6455, 5.1 forbids to clients.
-        ping_interval: a protocol ping is sent this often; None sends none.
+        ping_interval: a protocol ping is sent this often, unless another one is unanswered; None sends none.
         ping_timeout: a peer that does not answer a ping within this time is closed with 1011.
         idle_timeout: a peer that sends no message for this long is closed with 3008; None allows it.
         compression: offer permessage-deflate (RFC 7692); costs memory for each connection.
