@@ -75,7 +75,8 @@ def steps() -> list[str]:
     """Return the commands of "What you have to do" in the newest section of the changelog."""
     section = (PROJECT_ROOT / "CHANGELOG.md").read_text().split("\n## ")[1]
     blocks = re.findall(r"^```console\n(.*?)^```$", section.partition("### Added")[0], re.DOTALL | re.MULTILINE)
-    return [block.removeprefix("$ ").replace("\n$ ", "\n") for block in blocks]
+    commands = [block.removeprefix("$ ").replace("\n$ ", "\n") for block in blocks]
+    return [command.replace(".venv/bin/python", sys.executable) for command in commands]
 
 
 def commit(folder: Path, message: str) -> None:
