@@ -41,7 +41,7 @@ class RoomSerializer(serializers.ModelSerializer[Room]):
 
 
 class MessageSerializer(serializers.ModelSerializer[RoomMessage]):
-    """A message, with the names and the rules of the socket: ``post_message()`` checks the text."""
+    """A message, with the names that the socket uses; the rules of its text are those of the socket."""
 
     room = serializers.CharField(source="room.slug", read_only=True)
     user = serializers.CharField(source="name", read_only=True)
