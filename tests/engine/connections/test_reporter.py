@@ -16,7 +16,7 @@ from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revocation_event
 from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
-from realtime.engine.connections.lease import current_lease
+from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.connections.reporter import Connection, Reporter
 
@@ -56,6 +56,24 @@ async def test_connections_appear_and_vanish(reporter: Reporter) -> None:
     await until(lambda channels: channels == set())
     while await Process.objects.aexists():
         pass  # a process without connections gives its lease back
+
+
+async def test_a_connection_that_comes_while_the_lease_is_given_back_is_reported(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, released = Lease.release, []
+
+    async def release_slowly(lease: Lease, lost: Callable[[], None]) -> None:
+        await release(lease, lost)
+        if not released:
+            released.append(lease)
+            reporter.add(connection("b"))
+
+    monkeypatch.setattr(Lease, "release", release_slowly)
+    reporter.add(connection("a"))
+    await until(lambda channels: channels == {"a"})
+    reporter.discard("a")
+    await until(lambda channels: channels == {"b"})
 
 
 async def test_a_connection_that_gets_a_user_is_reported_again(reporter: Reporter) -> None:
