@@ -32,17 +32,6 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from realtime.engine.auth.models import EndedSession
 from realtime.engine.auth.revocation import current_generation
 
-__all__ = [
-    "Identity",
-    "LoginSession",
-    "end_sessions",
-    "ended_sessions",
-    "identity_of",
-    "mark_session",
-    "note_logout",
-    "open_session",
-]
-
 #: Name of the identity that a session without a place on the server gets.
 MARK = "_realtime_session"
 

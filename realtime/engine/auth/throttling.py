@@ -20,8 +20,6 @@ from realtime.engine.handshake.addresses import client_address, limited_network
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.services.cache import limit_cache
 
-__all__ = ["Count", "check_failures", "check_handshakes", "count_failure", "failures_of"]
-
 logger = logging.getLogger("realtime.auth")
 
 #: Length in seconds of the window in which handshakes and failures are counted.

@@ -39,7 +39,6 @@ class LiveConnectionAdmin(admin.ModelAdmin):
 
     @admin.display(description="process")
     def process_name(self, connection: Any) -> str:
-        """Return host and process number."""
         return f"{connection._host}:{connection._pid}"
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -49,7 +48,6 @@ class LiveConnectionAdmin(admin.ModelAdmin):
     has_change_permission = has_delete_permission = has_add_permission
 
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may end connections."""
         return request.user.has_perm("connections.delete_liveconnection")
 
     @admin.action(description="Disconnect (3003)", permissions=["disconnect"])
@@ -74,7 +72,6 @@ class LiveUserAdmin(UserAdmin):
 
     @admin.display(description="online", boolean=True, ordering="_online")
     def online(self, user: Any) -> bool:
-        """Return whether the user has a connection."""
         return bool(user._online)
 
     @admin.action(description="Disconnect (they may come back)", permissions=["change"])

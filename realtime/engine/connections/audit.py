@@ -21,8 +21,6 @@ from realtime.engine.services.database import DatabaseThreads
 if TYPE_CHECKING:
     from realtime.engine.connections.reporter import Connection
 
-__all__ = ["Audit", "Rights", "rights_of"]
-
 #: The hash of a user's password, which never leaves the process, and the flags that decide about rights.
 Rights = tuple[str, bool, bool]
 

@@ -24,8 +24,6 @@ from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection
 from realtime.engine.services.database import DatabaseThreads
 
-__all__ = ["Connection", "Reporter", "reporter"]
-
 logger = logging.getLogger("realtime.live")
 
 #: Seconds between two reports. A connection that lives shorter never costs a row.

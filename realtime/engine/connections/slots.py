@@ -31,8 +31,6 @@ from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.protocol.errors import HandshakeRejected
 
-__all__ = ["Place"]
-
 logger = logging.getLogger("realtime.live")
 
 #: Seconds after which a client that found no slot may ask again.

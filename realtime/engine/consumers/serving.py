@@ -27,8 +27,6 @@ from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.policy import SocketPolicy
 
-__all__ = ["ServedConsumer"]
-
 logger = logging.getLogger("realtime.consumers")
 
 #: Name of the ASGI extension with which the server offers to enforce a policy (docs/policies.md).
