@@ -206,9 +206,13 @@ class SharedSlots(HeldSlots):
     async def _register(self, redis: Redis) -> None:
         """Write all that is held under a new name: what Redis has under the old one may be wrong."""
         async with asyncio.timeout(TIMEOUT):
-            await redis.ping()  # a Redis that hangs must not find an old registration when it goes on
+            # First, because a Redis that hangs must not find an old registration when it goes on.
+            for process in await redis.smembers(self._processes):
+                if not await redis.exists(process):  # its lease has run out, and no other gets its name
+                    await redis.srem(self._processes, process)
             async with redis.pipeline(transaction=True) as pipe:
                 pipe.delete(self._own)
+                pipe.srem(self._processes, self._own)
                 self._own = f"{self._processes}:{uuid.uuid4()}"
                 self._stale.clear()
                 fields: dict[Any, Any] = {_MARK: 1, **self.held}
@@ -216,9 +220,6 @@ class SharedSlots(HeldSlots):
                 pipe.pexpire(self._own, int(DURATION * 1000))
                 pipe.sadd(self._processes, self._own)
                 await pipe.execute()
-            for process in await redis.smembers(self._processes):
-                if not await redis.exists(process):  # its lease has run out, and no other gets its name
-                    await redis.srem(self._processes, process)
 
     async def _settle(self, redis: Redis) -> bool:
         """Send one batch and renew the lease; return whether Redis still knows this process."""
