@@ -1,4 +1,4 @@
-"""What Channels promises of every channel layer, in memory and on a real Redis.
+"""What Channels promises of every channel layer: in memory, on a real Redis, and through a real Sentinel.
 
 The cases are those that channels and channels_redis test their own layers by, as far as they apply, and what the
 Channels documentation says of layers. Absence is shown by what comes instead.

@@ -126,6 +126,26 @@ async def test_a_server_that_hangs_is_noticed_and_delivery_is_back_when_it_goes_
     assert [await member.next_mail() for member in members for _ in range(2)] == [MARK] * 4
 
 
+async def test_a_server_that_takes_over_is_found_through_sentinel(redis_server, sentinel, layers, attach, until):
+    here, there = (layers([sentinel.host], timing=IMPATIENT) for _ in range(2))
+    members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
+    await here.group_send("group", {"type": "before"})
+    assert [(await member.next_mail())["type"] for member in members] == ["before"] * 2
+    await until(lambda: here.statistics.published == 1)
+    successor = RedisProcess()
+    try:
+        redis_server.kill()
+        sentinel.monitor(successor)
+        await resynchronised(*members)
+        for sender in (here, there):
+            await sender.group_send("group", MARK)
+        assert [await member.next_mail() for member in members for _ in range(2)] == [MARK] * 4
+        await here.close()
+        await there.close()
+    finally:
+        successor.kill()
+
+
 async def test_members_are_told_after_client_kill_type_pubsub(redis_server, process, attach):
     here, there = process(), process()
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from channels_redis.utils import create_pool, decode_hosts
 from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import RedisError
 
 from realtime.engine.layer.options import Timing
@@ -114,4 +115,12 @@ async def _close_at_the_end(client: Redis) -> None:
     try:
         await asyncio.get_running_loop().create_future()
     finally:
-        await client.aclose()
+        await close_pool(client.connection_pool)
+
+
+async def close_pool(pool: Any) -> None:
+    """Close the connections of a pool, and those to the Sentinels that name its server: redis-py leaves them open."""
+    await pool.aclose()
+    if isinstance(pool, SentinelConnectionPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            await sentinel.aclose()

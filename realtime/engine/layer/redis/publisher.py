@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from realtime.engine.layer.fanout import Done, finish
 from realtime.engine.layer.options import LayerOptions
-from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.layer.redis.hosts import Host, close_pool
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Publisher:
                     await self._publish_next()
             finally:
                 await self._connection.disconnect(nowait=True)
+                await close_pool(self._pool)
 
     def _put(self, channel: str, payload: bytes) -> bool:
         with self._lock:

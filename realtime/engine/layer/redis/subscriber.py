@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from realtime.engine.layer.options import LayerOptions
-from realtime.engine.layer.redis.hosts import Host
+from realtime.engine.layer.redis.hosts import Host, close_pool
 from realtime.engine.protocol.errors import UpstreamUnavailable
 
 logger = logging.getLogger(__name__)
@@ -116,6 +116,7 @@ class Subscriber:
                 for subscribed in self._names.values():
                     _finish(subscribed)
                 await self._connection.disconnect(nowait=True)
+                await close_pool(self._pool)
             delay = BACK_OFF[min(attempt, len(BACK_OFF) - 1)]
             attempt += 1
             # Spread, so that a hundred processes do not come at the same instant.
