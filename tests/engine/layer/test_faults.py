@@ -146,6 +146,18 @@ async def test_a_server_that_takes_over_is_found_through_sentinel(redis_server, 
         successor.kill()
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_layer_can_be_closed_while_it_asks_sentinel(sentinel, layers, attach, turns):
+    layer = layers([sentinel.host])
+    member = await attach(layer, "group")
+    await layer.group_send("group", MARK)
+    assert await member.next_mail() == MARK
+    for _ in range(turns):
+        await asyncio.sleep(0)  # one turn of the loop
+    async with asyncio.timeout(RECOVERY):
+        await layer.close()
+
+
 async def test_members_are_told_after_client_kill_type_pubsub(redis_server, process, attach):
     here, there = process(), process()
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]

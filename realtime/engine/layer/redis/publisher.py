@@ -90,8 +90,10 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish what comes until cancelled, then what is left, for half a second."""
+        task = asyncio.current_task()
+        assert task is not None
         try:
-            while True:
+            while not task.cancelling():  # redis-py reports some cancellations as errors while it asks Sentinel
                 await self._has_messages.wait()
                 # Let the loop look at the sockets: a connection that Redis has closed is noticed only then.
                 await asyncio.sleep(0)

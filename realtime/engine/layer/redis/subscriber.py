@@ -104,7 +104,9 @@ class Subscriber:
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
         attempt = 0
-        while True:
+        task = asyncio.current_task()
+        assert task is not None
+        while not task.cancelling():  # redis-py reports some cancellations as errors while it asks Sentinel
             try:
                 await self._session()
             except (RedisError, OSError) as error:  # TimeoutError is an OSError
