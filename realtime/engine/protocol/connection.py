@@ -3,7 +3,7 @@
 ::
 
     receive_data(data, now) ----> next_event(now)        what the application receives
-    send(event, now), send_shared(message, now)          what it sends
+    send(event, now), send_shared(message)               what it sends
     out.take() <---------------------------------------  what goes to the peer
     timeouts.next, expire(now)                           what is due at a time
     wants_turn, go_on(now)                               work that goes on in the next turn of the event loop
@@ -268,16 +268,14 @@ class Connection:
             self.out.append(encode(opcode, payload))
             self.traffic.messages_out += 1
             return
-        try:
-            step = Event(kind)
-            handle = _HANDLERS[step]
-        except (ValueError, KeyError):
-            raise ValueError(f"{kind!r} is no event that an application sends to a WebSocket") from None
-        if next_state(self.state, step) is self.state and self.state not in (State.OPEN, State.DENYING):
+        handle = _HANDLERS.get(kind)
+        if handle is None:
+            raise ValueError(f"{kind!r} is no event that an application sends to a WebSocket")
+        if next_state(self.state, Event(kind)) is self.state and self.state not in (State.OPEN, State.DENYING):
             return
         handle(self, event, now)
 
-    def send_shared(self, message: SharedMessage, now: float) -> None:
+    def send_shared(self, message: SharedMessage) -> None:
         """Queue a message that goes to many sockets; a no-op unless the connection is open.
 
         Its frame is encoded once and never compressed, which RFC 7692, 6 leaves to the sender. A peer that does

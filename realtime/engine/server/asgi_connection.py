@@ -221,7 +221,7 @@ class ASGIConnection(asyncio.Protocol):
     def send_nowait(self, message: SharedMessage) -> None:
         """Queue one message that goes to many connections; never waits and never raises."""
         connection = self._connection
-        connection.send_shared(message, 0)
+        connection.send_shared(message)
         if not self.is_flushing:
             self._flusher.add(self)
         out, limits = connection.out, connection.limits

@@ -519,7 +519,7 @@ def test_sending_after_the_end_does_nothing() -> None:
     connection.connection_lost(0)
     for event in ({"type": "websocket.send", "text": "x"}, {"type": "websocket.close"}, {"type": "websocket.ping"}):
         connection.send(event, 0)
-    connection.send_shared(SharedMessage(text="x"), 0)
+    connection.send_shared(SharedMessage(text="x"))
     assert sent(connection) == b""
     assert events(connection) == [gone(1006)]
 
@@ -533,16 +533,16 @@ def test_disconnect_is_the_last_event() -> None:
 def test_shared_message_is_encoded_once() -> None:
     shared = SharedMessage(text="to all")
     first, second = opened(), opened(compression=True)
-    first.send_shared(shared, 0)
+    first.send_shared(shared)
     frame = shared.frame
-    second.send_shared(shared, 0)
+    second.send_shared(shared)
     assert shared.frame is frame
     assert sent(first) == sent(second) == server(TEXT, b"to all")
 
 
 def test_shared_message_before_the_accept_does_nothing() -> None:
     connection = connecting()
-    connection.send_shared(SharedMessage(data=b"x"), 0)
+    connection.send_shared(SharedMessage(data=b"x"))
     assert sent(connection) == b""
 
 
@@ -599,7 +599,7 @@ def test_lost_peer_is_sent_nothing_while_the_application_takes_its_messages() ->
     connection = lost_unread(behind=client(PING, b"p"))
     connection.send({"type": "websocket.send", "text": "x"}, 1)
     connection.send({"type": "websocket.ping"}, 1)
-    connection.send_shared(SharedMessage(text="x"), 1)
+    connection.send_shared(SharedMessage(text="x"))
     connection.expire(100)
     assert connection.next_event(100) == text("x")
     assert connection.out.size == 0
@@ -727,10 +727,10 @@ def test_peer_that_does_not_read_gets_one_pong_for_all_its_pings() -> None:
 
 def test_overflow_drops_what_is_pending_and_closes_with_1013() -> None:
     connection = opened()
-    connection.send_shared(SharedMessage(data=bytes(200_000)), 0)
+    connection.send_shared(SharedMessage(data=bytes(200_000)))
     begun = connection.out.take()
     for _ in range(10):
-        connection.send_shared(SharedMessage(data=bytes(1000)), 0)
+        connection.send_shared(SharedMessage(data=bytes(1000)))
     connection.overflow(0)
     rest = begun + sent(connection)
     assert rest == server(BINARY, bytes(200_000)) + server(CLOSE, closing(1013, "reading too slowly"))
