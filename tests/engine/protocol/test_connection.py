@@ -405,6 +405,14 @@ def test_data_before_the_accept_is_bounded_and_kept() -> None:
     assert connection.wants_data
 
 
+def test_peer_that_is_refused_is_read_from_although_it_has_sent_much() -> None:
+    connection = connecting()
+    connection.receive_data(bytes(MAX_EARLY_DATA), 0)
+    assert not connection.wants_data
+    connection.send({"type": "websocket.http.response.start", "status": 403}, 0)
+    assert connection.wants_data
+
+
 def test_handshake_that_is_not_answered_in_time_is_refused_with_503() -> None:
     connection = connecting(answer_timeout=5)
     assert connection.timeouts.next == 5
@@ -569,6 +577,14 @@ def test_queue_is_bounded_in_bytes() -> None:
     assert MAX_QUEUED_BYTES < 3 * 100_000
     assert not connection.wants_data
     assert len(events(connection)) == 3
+
+
+def test_no_more_is_parsed_while_what_waits_is_still_too_much() -> None:
+    connection = opened()
+    connection.receive_data(client(TEXT, b"x") + client(BINARY, bytes(MAX_QUEUED_BYTES)) + client(TEXT, b"y"), 0)
+    assert connection.next_event(0) == text("x")
+    assert len(connection.events) == 1
+    assert events(connection) == [binary(bytes(MAX_QUEUED_BYTES)), text("y")]
 
 
 def test_disconnect_reaches_an_application_behind_a_full_queue() -> None:
@@ -817,9 +833,9 @@ def test_message_that_is_not_finished_in_time_is_closed_with_1008() -> None:
     assert events(connection)[-1]["code"] == 1008
 
 
-def test_each_message_has_its_own_time() -> None:
+@pytest.mark.parametrize("frame", [client(TEXT, b"hello"), client(BINARY, bytes(200)), client(PING, b"hello")])
+def test_each_message_has_its_own_time(frame: bytes) -> None:
     connection = opened(message_timeout=60)
-    frame = client(TEXT, b"hello")
     connection.receive_data(frame[:3], 10)
     connection.receive_data(frame[3:] + frame[:3], 65)
     assert connection.timeouts.next == 125
