@@ -155,6 +155,7 @@ TRIED: dict[str, Callable[[], bool]] = {
     "_response_started": response_that_has_begun,
     # Python
     "_actions": arguments_of_daphne,
+    "_exit": lambda: subprocess.run([sys.executable, "-c", "import os; os._exit(3)"]).returncode == 3,  # documented
     "_register_atexit": end_of_the_threads,
     "_replace": lambda: Pair(1, 2)._replace(first=3) == (3, 2),  # documented
     # Django; _default_manager, _meta and _state are documented
