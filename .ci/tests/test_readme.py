@@ -68,7 +68,8 @@ def copy(tmp_path: Path) -> Path:
 
 
 async def test_the_endpoint_of_the_readme_answers(copy: Path) -> None:
-    with ServerProcess(cwd=copy, env={"PYTHONPATH": str(copy)}) as server:
+    environment = {"PYTHONPATH": str(copy), "DJANGO_SETTINGS_MODULE": "project.settings"}
+    with ServerProcess(cwd=copy, env=environment) as server:
         async with connect(server.ws("/ws/shout")) as client:
             await client.send("hello")
             assert await asyncio.wait_for(client.recv(), 10) == "HELLO"

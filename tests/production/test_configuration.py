@@ -335,7 +335,12 @@ def image(tmp_path: Path) -> Path:
     subprocess.run(
         [sys.executable, "manage.py", "collectstatic", "--noinput"],
         cwd=tmp_path,
-        env={**os.environ, "DJANGO_SECRET_KEY": "only-for-collectstatic-at-build-time", "PYTHONPATH": str(tmp_path)},
+        env={
+            **os.environ,
+            "DJANGO_SECRET_KEY": "only-for-collectstatic-at-build-time",
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "PYTHONPATH": str(tmp_path),
+        },
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -348,6 +353,7 @@ def test_static_files_are_collected_and_sent_compressed(image: Path) -> None:
         "DJANGO_SECRET_KEY": "k" * 50,
         "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
         "DJANGO_SECURE_SSL_REDIRECT": "0",
+        "DJANGO_SETTINGS_MODULE": "project.settings",
         "PYTHONPATH": str(image),
     }
     plain = (image / "realtime/engine/static/realtime/connection.js").read_bytes()
