@@ -16,6 +16,7 @@ class EngineConfig(AppConfig):
         """Import the checks, give every Daphne server of this process the wire, and what else holds for all of it."""
         from django.conf import settings
 
+        from realtime.engine import checks as deployment_checks  # noqa: F401
         from realtime.engine.handshake import checks  # noqa: F401
         from realtime.engine.monitoring.tracing.setup import start
         from realtime.engine.server.daphne.factory import install

@@ -82,3 +82,10 @@ async def test_a_forwarded_address_is_not_believed_without_a_trusted_proxy() -> 
     with ServerProcess(env={**LIMITS, "REALTIME_TRUSTED_PROXIES": "0"}) as server:
         bad = "/ws/auth?ticket=forged"
         assert [await handshake(server, bad, f"198.51.100.{n}") for n in range(4)] == [401, 401, 401, 429]
+
+
+def test_proxy_headers_without_trusted_proxies_are_reported_at_the_start() -> None:
+    complaint = "--proxy-headers is given and REALTIME_TRUSTED_PROXIES is 0"
+    for proxies, reported in (("0", True), ("1", False)):
+        with ServerProcess(WITH_OPTION, env={"REALTIME_TRUSTED_PROXIES": proxies}) as server:
+            assert (complaint in server.log) == reported

@@ -106,16 +106,22 @@ def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_check_deploy_is_clean_with_production_settings() -> None:
+def test_check_deploy_is_clean_with_production_settings(tmp_path) -> None:
+    (tmp_path / "deployed.py").write_text(
+        f"from project.settings import *\n\nSTATIC_ROOT = {str(tmp_path)!r}  # has this file\n"
+    )
     result = manage(
         "check",
         "--deploy",
         "--fail-level",
         "WARNING",
+        DJANGO_SETTINGS_MODULE="deployed",
+        PYTHONPATH=str(tmp_path),
         DJANGO_SECRET_KEY="k7Zq" * 16 + "-unlike-the-others",
         DJANGO_ALLOWED_HOSTS="app.example",
         REDIS_URL="redis://localhost:6379/0",
         WEB_CONCURRENCY="4",
+        REALTIME_TRUSTED_PROXIES="1",
     )
     assert result.returncode == 0, result.stderr
     assert "no issues" in result.stdout + result.stderr

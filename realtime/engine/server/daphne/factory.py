@@ -77,6 +77,8 @@ def _read_forwarded_headers(server: Any) -> None:
     The option alone believes one proxy. ``Daphne-Root-Path`` is believed with the option only.
     """
     server.believes_root_path = bool(server.proxy_forwarded_address_header)
+    if server.proxy_forwarded_address_header and not WireHTTPFactory.trusted_proxies:
+        logger.warning("--proxy-headers is given and REALTIME_TRUSTED_PROXIES is 0: set it to the number of proxies")
     if WireHTTPFactory.trusted_proxies and not server.proxy_forwarded_address_header:
         server.proxy_forwarded_address_header = "X-Forwarded-For"
         server.proxy_forwarded_port_header = "X-Forwarded-Port"
