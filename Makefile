@@ -16,10 +16,12 @@ ifneq ($(HOST),127.0.0.1)
 export DJANGO_DEVELOPMENT_HOST = $(HOST)
 endif
 
-.PHONY: help run test soak bench lint format upgrade audit constraints clean
+.PHONY: help install run test soak bench lint format upgrade audit constraints clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Install what the project runs on, and nothing of its tests
 
 run: $(VENV)/.installed .env db.sqlite3 ## Serve on http://127.0.0.1:8000/ (HOST=, PORT=)
 	@exec $(BIN)/python manage.py runserver $(HOST):$(PORT)
