@@ -58,7 +58,7 @@ class NginxProcess:
         self.port = free_port()
         self.tls_port = free_port()
         self._upstreams = list(upstreams)
-        for name in ("nginx.conf", "site.conf", server):
+        for name in ("nginx.conf", "upstream.conf", "site.conf", server):
             target = "server.conf" if name == server else name
             (directory / target).write_text(self._substituted((NGINX / name).read_text()))
         self._process: subprocess.Popen[bytes] | None = None
@@ -67,7 +67,7 @@ class NginxProcess:
         folder = str(self.directory)
         text = text.replace("/etc/nginx/realtime", folder).replace("/etc/nginx/tls", folder)
         text = text.replace("/run/nginx.pid", f"{folder}/nginx.pid")
-        text = text.replace("/dev/stderr", f"{folder}/error.log").replace("/dev/stdout", f"{folder}/access.log")
+        text = text.replace("/var/log/nginx", folder)
         text = re.sub(r"listen 80\b", f"listen 127.0.0.1:{self.port}", text)
         text = re.sub(r"listen 443\b", f"listen 127.0.0.1:{self.tls_port}", text)
         for number, port in enumerate(self._upstreams, start=1):
