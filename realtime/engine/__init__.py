@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from realtime.engine.auth.authentication import Authentication as Authentication
     from realtime.engine.auth.authentication import verify_access_token as verify_access_token
+    from realtime.engine.auth.backends import TooManyAttempts as TooManyAttempts
+    from realtime.engine.auth.backends import limit_requests as limit_requests
+    from realtime.engine.auth.sessions import log_out_everywhere as log_out_everywhere
+    from realtime.engine.connections.admin import LiveUserMixin as LiveUserMixin
+    from realtime.engine.connections.models import LiveConnection as LiveConnection
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
     from realtime.engine.consumers.mailbox import ConsumerMailbox as ConsumerMailbox
     from realtime.engine.consumers.rates import MessageRate as MessageRate
@@ -40,6 +45,10 @@ __version__ = "0.4.0"
 #: Modules below this package, and the public names of each.
 _NAMES = {
     "auth.authentication": ["Authentication", "verify_access_token"],
+    "auth.backends": ["TooManyAttempts", "limit_requests"],
+    "auth.sessions": ["log_out_everywhere"],
+    "connections.admin": ["LiveUserMixin"],
+    "connections.models": ["LiveConnection"],
     "consumers.consumer": ["PolicyConsumer"],
     "consumers.mailbox": ["ConsumerMailbox"],
     "consumers.rates": ["MessageRate"],

@@ -12,7 +12,16 @@ import realtime.engine
 from realtime.engine.testing.server import PROJECT_ROOT
 
 #: Names that need Django's models, and so the app registry.
-NEED_APPS = {"Authentication", "PolicyConsumer", "verify_access_token"}
+NEED_APPS = {
+    "Authentication",
+    "LiveConnection",
+    "LiveUserMixin",
+    "PolicyConsumer",
+    "TooManyAttempts",
+    "limit_requests",
+    "log_out_everywhere",
+    "verify_access_token",
+}
 
 PROGRAM = """
 import sys

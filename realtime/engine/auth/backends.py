@@ -31,9 +31,9 @@ ACCOUNT_WINDOW = 15 * 60
 
 
 class TooManyAttempts(Throttled):
-    """The password is not checked; REST framework answers with 429 and ``Retry-After``."""
+    """Nothing was checked or done; REST framework answers with 429 and ``Retry-After``."""
 
-    default_detail = "Too many failed attempts to log in."
+    default_detail = "Too many attempts."
     wait: float
 
 
@@ -83,10 +83,26 @@ class TooManyAttemptsMiddleware(MiddlewareMixin):
         return response
 
 
-def _count(failures: Count, limit: int, network: str) -> None:
-    if limit and failures.add() > limit:
-        event(logger, logging.WARNING, "login refused", cause="too many failed attempts", client=network)
-        raise TooManyAttempts(failures.seconds_left())
+def limit_requests(request: HttpRequest, name: str, limit: int, window: int) -> None:
+    """Count a request of an address, such as one for an account or for an email. Synchronous.
+
+    Args:
+        request: the request.
+        name: what is counted, apart from everything else.
+        limit: how many are allowed in a window of time; 0 is no limit.
+        window: length of the window in seconds.
+
+    Raises:
+        TooManyAttempts: after ``limit`` requests.
+    """
+    network = limited_network(request_address(request)) or "local"
+    _count(Count(f"{name}:{network}", window), limit, network)
+
+
+def _count(attempts: Count, limit: int, network: str) -> None:
+    if limit and attempts.add() > limit:
+        event(logger, logging.WARNING, "request refused", cause="too many attempts", client=network)
+        raise TooManyAttempts(attempts.seconds_left())
 
 
 def _failures_of_account(network: str, name: str) -> Count:

@@ -30,7 +30,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from realtime.engine.auth.models import EndedSession
-from realtime.engine.auth.revocation import current_generation
+from realtime.engine.auth.revocation import current_generation, revoke_user
 
 #: Name of the identity that a session without a place on the server gets.
 MARK = "_realtime_session"
@@ -149,6 +149,12 @@ def end_sessions(user_id: Any) -> None:
     for row in store.get_model_class().objects.filter(expire_date__gt=timezone.now()).iterator():
         if store().decode(row.session_data).get(SESSION_KEY) == str(user_id):
             store(row.session_key).delete()  # from the cache too, with cached_db
+
+
+def log_out_everywhere(user_id: Any) -> None:
+    """Close every connection of a user, refuse the tokens and tickets of now, and delete the sessions. Synchronous."""
+    revoke_user(user_id, "logged out everywhere")
+    end_sessions(user_id)
 
 
 def _hash(value: str) -> str:

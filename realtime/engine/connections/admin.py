@@ -6,12 +6,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.contrib.auth.admin import UserAdmin
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 
-from realtime.engine.auth.revocation import disconnect_channel, disconnect_user, revoke_user
-from realtime.engine.auth.sessions import end_sessions
+from realtime.engine.auth.revocation import disconnect_channel, disconnect_user
+from realtime.engine.auth.sessions import log_out_everywhere
 from realtime.engine.connections.models import LiveConnection, Process
 
 User = get_user_model()
@@ -59,15 +58,17 @@ class LiveConnectionAdmin(admin.ModelAdmin):
         messages.success(request, f"Disconnected: {len(channels)}.")
 
 
-class LiveUserAdmin(UserAdmin):
-    """Users, with who is online and how to end what they have open."""
+class LiveUserMixin(admin.ModelAdmin):
+    """For the admin of a user model: who is online, and how to end what a user has open.
 
-    list_display = (*UserAdmin.list_display, "is_active", "online")  # type: ignore[misc]  # generic
+    Put it before ``UserAdmin``, and ``"online"`` into ``list_display``.
+    """
+
     actions = ("disconnect", "log_out_everywhere")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Add to each user whether it is online, in the same query."""
-        connections = LiveConnection.objects.filter(user=OuterRef("pk"), process__in=Process.alive().values("pk"))
+        connections = LiveConnection.alive().filter(user=OuterRef("pk"))
         return super().get_queryset(request).annotate(_online=Exists(connections))
 
     @admin.display(description="online", boolean=True, ordering="_online")
@@ -85,11 +86,5 @@ class LiveUserAdmin(UserAdmin):
     def log_out_everywhere(self, request: HttpRequest, users: QuerySet[Any]) -> None:
         """Close every connection of the selected users, refuse the tokens that they have, and delete their sessions."""
         for user in users:
-            revoke_user(user.pk, "logged out everywhere")
-            end_sessions(user.pk)
+            log_out_everywhere(user.pk)
         messages.success(request, f"Logged out: {', '.join(user.get_username() for user in users)}.")
-
-
-if admin.site.is_registered(User):
-    admin.site.unregister(User)
-admin.site.register(User, LiveUserAdmin)

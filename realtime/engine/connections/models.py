@@ -50,3 +50,8 @@ class LiveConnection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.endpoint} {self.channel}"
+
+    @classmethod
+    def alive(cls) -> models.QuerySet[LiveConnection]:
+        """Return the connections of processes that are alive."""
+        return cls.objects.filter(process__in=Process.alive().values("pk"))

@@ -9,8 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings as django_settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import User
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
@@ -18,6 +17,8 @@ from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.sessions import Identity
 from realtime.engine.auth.tickets import issue_ticket
 from realtime.engine.protocol.errors import HandshakeRejected
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
@@ -20,6 +20,8 @@ from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revoke_user
 from realtime.engine.auth.serializers import PairSerializer
 from realtime.engine.protocol.errors import HandshakeRejected
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

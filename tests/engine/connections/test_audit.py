@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
 from rest_framework_simplejwt.tokens import AccessToken
 
 from realtime.engine.auth.revocation import user_group
@@ -20,6 +21,8 @@ from realtime.engine.connections.reporter import Reporter
 from realtime.engine.connections.reporter import reporter as reporter_of_process
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.protocol.errors import HandshakeRejected
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

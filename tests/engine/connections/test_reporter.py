@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from realtime.engine.auth.models import Revocation
@@ -19,6 +19,8 @@ from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.connections.reporter import Connection, Reporter
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+from django.contrib.auth import get_user_model
 from rest_framework_simplejwt.tokens import AccessToken
 from websockets.exceptions import InvalidStatus
 
@@ -93,12 +94,14 @@ def database_of_users(database: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A copy of the demo database with more users."""
     copy = tmp_path_factory.mktemp("slots") / "db.sqlite3"
     copy.write_bytes(database.read_bytes())
+    users = get_user_model()
+    table, key, login = users._meta.db_table, users._meta.pk.column, users.USERNAME_FIELD
     with contextlib.closing(sqlite3.connect(copy)) as connection, connection:
-        names = [row[1] for row in connection.execute("PRAGMA table_info(auth_user)")]
-        others = ", ".join(name for name in names if name not in ("id", "username"))
+        names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        others = ", ".join(name for name in names if name not in (key, login))
         for user in COPIES:
             connection.execute(
-                f"INSERT INTO auth_user (id, username, {others}) SELECT ?, ?, {others} FROM auth_user WHERE id = ?",
+                f"INSERT INTO {table} ({key}, {login}, {others}) SELECT ?, ?, {others} FROM {table} WHERE {key} = ?",
                 (user, f"user-{user}", ANN),
             )
     return copy
