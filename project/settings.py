@@ -15,6 +15,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from project.name import NAME
 from realtime.engine.defaults import database_settings, hosts_of_this_machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -23,6 +24,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()
 if (BASE_DIR / ".env").is_file():
     env.read_env(BASE_DIR / ".env")
+
+#: What pages and emails call this site.
+SITE_NAME = env.str("SITE_NAME", default=NAME)
 
 # Security
 
@@ -97,6 +101,7 @@ INSTALLED_APPS = [
     "realtime.engine",
     "realtime.engine.auth",
     "realtime.engine.connections",
+    "realtime.accounts",
     "realtime.rooms",
     "realtime.console",
 ]
@@ -134,6 +139,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ],
+            "builtins": ["project.template_tags"],
         },
     },
 ]
@@ -171,6 +177,9 @@ if REDIS_URL:
 
 # Users and tokens
 
+AUTH_USER_MODEL = "accounts.User"
+#: Whether people may register. Off in production unless the environment says otherwise.
+ACCOUNTS_REGISTRATION = env.bool("ACCOUNTS_REGISTRATION", default=DEBUG)
 #: Limits wrong passwords, at every door.
 AUTHENTICATION_BACKENDS = ["realtime.engine.auth.backends.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -182,6 +191,11 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
+
+#: How emails are sent, such as links to a new password; development prints them.
+EMAIL = env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25")
+vars().update(EMAIL)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

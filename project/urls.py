@@ -2,7 +2,6 @@
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 from django.views.generic import RedirectView, TemplateView
 from drf_spectacular.views import SpectacularAPIView
@@ -12,12 +11,11 @@ from realtime.engine.describe.views import asyncapi_json
 urlpatterns = [
     path("", include("realtime.console.urls")),
     path("", include("realtime.rooms.urls")),
+    path("", include("realtime.accounts.urls")),
     # The console has a page here, while there is one.
     path("", TemplateView.as_view(template_name="realtime/front.html"), name="front"),
     path("asyncapi.json", asyncapi_json, name="asyncapi"),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}realtime/icon.svg"), name="favicon"),
-    path("login/", LoginView.as_view(template_name="realtime/login.html"), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("api/", include("realtime.engine.auth.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="api-schema"),

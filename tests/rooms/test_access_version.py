@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import connection, connections
 
 from realtime.rooms.models import Membership, Role, Room
 from realtime.rooms.services import close_room
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,13 +16,15 @@ from django.utils import timezone
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.rooms.models import Attendance, Membership, Role, Room, RoomMessage
 
+User = get_user_model()
+
 EVIL = '<script>alert(1)</script> <img src=x onerror="alert(2)"> <a href="javascript:alert(3)">x</a>'
 
 LISTS = {
     "rooms": "/admin/rooms/room/",
     "messages": "/admin/rooms/roommessage/",
     "live connections": "/admin/connections/liveconnection/",
-    "users": "/admin/auth/user/",
+    "users": "/admin/accounts/user/",
 }
 
 
@@ -208,6 +210,6 @@ def test_a_room_is_deleted_with_its_messages(staff: Client) -> None:
 def test_a_user_who_is_online_can_be_deleted(staff: Client) -> None:
     fill(1)
     user = User.objects.exclude(username="admin").get()
-    staff.post(f"/admin/auth/user/{user.pk}/delete/", {"post": "yes"})
+    staff.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"})
     assert not User.objects.filter(pk=user.pk).exists()
     assert LiveConnection.objects.get().user is None

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.core.checks import run_checks
 from django.test import override_settings
 
 from realtime.rooms.permissions import may_create
+
+User = get_user_model()
 
 ANONYMOUS, USER, STAFF = AnonymousUser(), User(username="bob"), User(username="staff", is_staff=True)
 

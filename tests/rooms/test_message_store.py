@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
@@ -16,6 +17,8 @@ from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal, Standing
 from realtime.rooms.store import message_store
 from realtime.rooms.store.message_store import Stored, Write, check_content, store_writes
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

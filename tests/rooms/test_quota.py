@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from realtime.engine.testing.server import ServerProcess
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import admit
+
+User = get_user_model()
 
 LIMIT = 3
 

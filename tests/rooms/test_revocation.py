@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import websockets
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from realtime.engine.auth.revocation import find_revocation, revoke_user, user_group
 
-USER = "from django.contrib.auth.models import User\nuser = User.objects.get(username='{name}')\n"
+User = get_user_model()
+
+USER = "user = User.objects.get(username='{name}')\n"
 
 #: User, what happens to the account, the reason in the close frame. Each user is lost to the other tests.
 CHANGES = [
@@ -53,9 +55,7 @@ async def test_a_change_of_the_account_closes_its_connections_in_every_process(
 async def test_a_change_that_no_event_tells_of_is_found_by_the_next_look(site: Any) -> None:
     """``QuerySet.update()`` sends no signal; nor does an event arrive that Redis has lost."""
     client = await site.client("updated", path="/ws/auth", process=site.other)
-    await site.manage(
-        "from django.contrib.auth.models import User\nUser.objects.filter(username='updated').update(is_active=False)"
-    )
+    await site.manage("User.objects.filter(username='updated').update(is_active=False)")
     await client.socket.wait_closed()
     assert (client.socket.close_code, client.socket.close_reason) == (3003, "the account is not active")
 

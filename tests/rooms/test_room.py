@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.test import override_settings
 
@@ -19,6 +20,8 @@ from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Standing, standing_from
 from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import Entry, Tail, read_access, read_between, read_tail
+
+User = get_user_model()
 
 
 class FakeRoom:

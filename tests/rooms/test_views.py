@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model
 
 from realtime.rooms.models import Membership, Role, Room
+
+User = get_user_model()
 
 pytestmark = pytest.mark.django_db
 

@@ -1,0 +1,115 @@
+"""Pages of an account, most of them Django's own views with this site's templates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import login, logout
+from django.contrib.auth import views as auth_views
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.messages.views import SuccessMessageMixin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST
+from django.views.generic import FormView, TemplateView, View
+
+from realtime import engine
+from realtime.accounts.forms import RegistrationForm
+from realtime.engine import LiveConnection, limit_requests
+
+#: Registrations, and emails with a link to a new password, that one address may ask for in an hour.
+PER_HOUR = 20
+
+
+class LimitedMixin(View):
+    """Takes ``PER_HOUR`` forms an hour from one address, and answers 429 beyond."""
+
+    #: What is counted.
+    limit_name: str
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Count a form that is sent."""
+        if request.method == "POST":
+            limit_requests(request, self.limit_name, PER_HOUR, window=3600)
+        return super().dispatch(request, *args, **kwargs)
+
+
+class RegistrationView(LimitedMixin, FormView):
+    """Creates a user and logs it in; 404 while ``ACCOUNTS_REGISTRATION`` is off."""
+
+    template_name = "accounts/register.html"
+    form_class = RegistrationForm
+    success_url = reverse_lazy("account")
+    limit_name = "registrations"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Send users who are logged in to their account."""
+        if not settings.ACCOUNTS_REGISTRATION:
+            raise Http404("Registration is closed.")
+        if request.user.is_authenticated:
+            return redirect("account")
+        return super().dispatch(request, *args, **kwargs)
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Log the new user in."""
+        login(self.request, form.save(), backend=settings.AUTHENTICATION_BACKENDS[0])
+        return super().form_valid(form)
+
+
+class AccountView(LoginRequiredMixin, TemplateView):
+    """Shows who is logged in, and what they have open."""
+
+    template_name = "accounts/account.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the user's connections in every process."""
+        connections = LiveConnection.alive().filter(user=self.request.user.pk)
+        return super().get_context_data(**kwargs, connections=connections)
+
+
+class PasswordChangeView(SuccessMessageMixin, auth_views.PasswordChangeView):
+    """Changes the password. Every other session of the user ends, and so does every connection."""
+
+    template_name = "accounts/password_change.html"
+    success_url = reverse_lazy("account")
+    success_message = gettext_lazy("Your password is changed. You are logged out everywhere else.")
+
+
+class PasswordResetView(LimitedMixin, auth_views.PasswordResetView):
+    """Sends a link to a new password. The answer is the same for an address that nobody has."""
+
+    template_name = "accounts/password_reset.html"
+    email_template_name = "accounts/password_reset_email.txt"
+    subject_template_name = "accounts/password_reset_subject.txt"
+    limit_name = "password-resets"
+
+
+class PasswordResetSentView(auth_views.PasswordResetDoneView):
+    """Says that the email is under way."""
+
+    template_name = "accounts/password_reset_sent.html"
+
+
+class PasswordResetConfirmView(SuccessMessageMixin, auth_views.PasswordResetConfirmView):
+    """Takes the new password of who followed the link, which works once."""
+
+    template_name = "accounts/password_reset_confirm.html"
+    success_url = reverse_lazy("login")
+    success_message = gettext_lazy("Your password is changed. You can log in with it now.")
+
+
+@require_POST
+@login_required
+def log_out_everywhere(request: HttpRequest) -> HttpResponse:
+    """End every connection, token and session of the user, this session too."""
+    engine.log_out_everywhere(request.user.pk)
+    logout(request)
+    messages.success(request, _("You are logged out everywhere."))
+    return redirect("login")
