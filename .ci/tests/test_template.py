@@ -37,7 +37,7 @@ def test_no_python_file_holds_what_the_template_engine_would_render() -> None:
     lines = [
         f"{path.relative_to(PROJECT_ROOT)}:{number}: {line.strip()}"
         for path in python_files()
-        if path.is_file()
+        if path.is_file() and path != PROJECT_ROOT / "project/name.py"  # startproject writes the name there
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if TEMPLATE_SYNTAX.search(line)
     ]

@@ -1,0 +1,98 @@
+"""``.ci/new-project``: a project with a name of its own, made from a checkout that was used."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from realtime.engine.testing.server import PROJECT_ROOT
+
+#: What lies in a checkout that was used, and is no source.
+USED = ("db.sqlite3", "db.sqlite3-wal", ".env", ".venv/bin/python", "staticfiles/app.css", ".cache/npm", "notes.txt")
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    return subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with the work tree's files, in which somebody has worked."""
+    clone = tmp_path_factory.mktemp("used") / "template"
+    subprocess.run(["git", "clone", "--quiet", str(PROJECT_ROOT), str(clone)], check=True)
+    for name in USED:
+        path = clone / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("private")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def made(used: Path) -> Path:
+    """The project that the README's third command makes."""
+    result = run(used, ".ci/new-project", "mysite", "../mysite")
+    assert result.returncode == 0, result.stderr
+    return used.parent / "mysite"
+
+
+def test_it_is_the_third_command_of_the_readme() -> None:
+    commands = re.findall(r"^\$ (.*)$", (PROJECT_ROOT / "README.md").read_text(), re.MULTILINE)
+    assert commands[2] == ".venv/bin/python .ci/new-project mysite ../mysite"
+
+
+def test_nothing_but_source_comes_along(made: Path) -> None:
+    private = [path for path in made.rglob("*") if path.is_file() and path.read_bytes() == b"private"]
+    assert private == []
+    assert not (made / ".ci").exists()
+    assert (made / ".github/workflows/test.yml").exists()
+    assert (made / ".env.example").exists()
+
+
+def test_it_checks_and_its_migrations_are_complete(made: Path) -> None:
+    for command in (["check"], ["makemigrations", "--check", "--dry-run"]):
+        result = run(made, "manage.py", *command)
+        assert result.returncode == 0, result.stderr
+
+
+def test_pages_have_its_name(made: Path) -> None:
+    script = "from django.test import Client; print(Client().get('/rooms/', headers={'host': 'localhost'}).text)"
+    run(made, "manage.py", "migrate")
+    page = run(made, "manage.py", "shell", "-c", script).stdout
+    assert "<title>Rooms · mysite</title>" in page
+
+
+def test_its_containers_units_and_readme_have_its_name(made: Path) -> None:
+    compose = yaml.safe_load((made / "docker/compose.yaml").read_text())
+    assert compose["name"] == "mysite"
+    assert (made / "docker/systemd/mysite@.service").exists()
+    assert "/srv/mysite" in (made / "docker/systemd/mysite@.service").read_text()
+    assert "mysite@8001.socket" in (made / "docs/deployment.md").read_text()
+    readme = (made / "README.md").read_text()
+    assert readme.startswith("# mysite\n")
+    assert [link for link in re.findall(r"\]\(([^)#:]+)\)", readme) if not (made / link).exists()] == []
+    assert 'name = "mysite"' in (made / "pyproject.toml").read_text()
+
+
+def test_the_python_package_keeps_its_name(made: Path) -> None:
+    assert "COPY realtime realtime" in (made / "docker/Dockerfile").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "Say what it is called"),
+        (["my-site", "../my-site"], "not a valid project name"),
+        (["mysite", "."], "is there already"),
+    ],
+)
+def test_a_wrong_command_says_what_is_wrong(used: Path, arguments: list[str], reason: str) -> None:
+    result = run(used, ".ci/new-project", *arguments)
+    assert result.returncode == 1
+    assert reason in result.stderr
