@@ -47,14 +47,14 @@ format: $(VENV)/.installed-dev ## Format the code
 	@$(BIN)/ruff format .
 
 upgrade: $(VENV)/.installed ## Replace realtime/engine by a newer one (FROM=path or git URL, VERSION=tag)
-	@test -n "$(FROM)" || { echo "Say from where: make upgrade FROM=<path or git URL of the template>" >&2; exit 1; }
+	@test -n "$(FROM)" || { echo "The source is missing: make upgrade FROM=<path or git URL of the template>" >&2; exit 1; }
 	@$(BIN)/python -m realtime.engine.upgrade "$(FROM)" $(VERSION)
 	@$(MAKE) --no-print-directory $(VENV)/.installed-dev
 	@$(BIN)/python manage.py check
 	@$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(MAKE) --no-print-directory test
 
-audit: $(VENV)/.installed-dev ## Look the pinned packages up among known vulnerabilities
+audit: $(VENV)/.installed-dev ## Check the pinned packages for known vulnerabilities
 	@$(BIN)/python -m pip install --quiet "pip-audit>=2.10,<3" -c constraints.txt
 	@$(BIN)/pip-audit --requirement constraints.txt --disable-pip --no-deps --progress-spinner=off
 

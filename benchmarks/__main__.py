@@ -22,7 +22,7 @@ from typing import Any
 import uvloop
 
 from benchmarks.contenders import BUILD, ROOT, SERVER_CORE, Contender, RunningServer, contenders
-from benchmarks.load import PATIENCE, Measurement
+from benchmarks.load import TIMEOUT, Measurement
 from benchmarks.report import sharing, write_page
 from benchmarks.scenarios import SCENARIOS, Scenario
 from realtime.engine.testing.server import RedisProcess, migrated_database
@@ -132,7 +132,7 @@ def _run(scenario: Scenario, contender: Contender, redis_url: str | None, second
     servers: list[RunningServer] = []
 
     async def bounded() -> Measurement:
-        async with asyncio.timeout(PATIENCE + 8 * seconds):
+        async with asyncio.timeout(TIMEOUT + 8 * seconds):
             return await scenario.run(servers, seconds)
 
     try:

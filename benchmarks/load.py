@@ -24,13 +24,13 @@ CONNECTING = 50
 IDLE = 1000
 
 #: Connections of the connects measurement.
-VISITORS = 1500
+CONNECTS = 1500
 
 #: Seconds that a server has to come to rest after the connections: what a project notes of each is not a broadcast's.
 SETTLE = 1.5
 
 #: Seconds after which a server that gives no answer has lost.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ async def _connect(urls: list[str], on_message: Callable[[], None]) -> list[Clie
 @contextlib.asynccontextmanager
 async def connected(urls: list[str], on_message: Callable[[], None] = lambda: None) -> AsyncIterator[list[Client]]:
     """Open a connection to each URL; afterwards end them all."""
-    clients = await asyncio.wait_for(_connect(urls, on_message), PATIENCE)
+    clients = await asyncio.wait_for(_connect(urls, on_message), TIMEOUT)
     try:
         yield clients
     finally:
@@ -221,7 +221,7 @@ async def two_processes(servers: list[RunningServer], seconds: float, *, members
 
     In the same run, on the same servers: the processor time of a delivery where the first process has so many members
     and the other none, and where it has all of them. The latter is the one to compare with: the more sockets there
-    are on a core, the less of them is in its cache, whoever they belong to.
+    are on a core, the smaller the part of them in its cache.
     """
     alone = await broadcast(servers[:1], seconds, members=members)
     together = await broadcast(servers[:1], seconds, members=members * len(servers))
@@ -234,9 +234,9 @@ async def connects(servers: list[RunningServer], seconds: float) -> Measurement:
     """Handshakes per second."""
     [server] = servers
     cpu, started = server.cpu_seconds(), time.perf_counter()
-    async with connected([server.url("/ws")] * VISITORS):
+    async with connected([server.url("/ws")] * CONNECTS):
         elapsed, cpu = time.perf_counter() - started, server.cpu_seconds() - cpu
-    return Measurement(VISITORS / elapsed, cpu=cpu / VISITORS * 1e6)
+    return Measurement(CONNECTS / elapsed, cpu=cpu / CONNECTS * 1e6)
 
 
 async def idle_memory(servers: list[RunningServer], seconds: float) -> Measurement:

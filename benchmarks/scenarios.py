@@ -38,7 +38,7 @@ class Scenario:
     less_is_better: bool = False
 
     def takes(self, contender: Contender) -> bool:
-        """Tell whether ``contender`` is measured here."""
+        """Return whether ``contender`` is measured here."""
         return (contender.needs_redis or not self.only_redis) and (contender.is_ours or not self.only_ours)
 
 

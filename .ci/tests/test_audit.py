@@ -32,7 +32,7 @@ sys.exit(any(package.get("vulns") for package in packages))
 
 
 @pytest.mark.parametrize(
-    ("sample", "file", "status", "told"),
+    ("sample", "file", "status", "output"),
     [
         ([DJANGO], [SAFE], 0, "1 packages, 0 with a known vulnerability"),
         ([DJANGO], [SAFE, BAD], 1, "bad 1.0: PYSEC-2026-1, fixed in 1.1"),
@@ -44,7 +44,7 @@ sys.exit(any(package.get("vulns") for package in packages))
     ],
 )
 def test_a_vulnerability_fails_and_an_index_out_of_reach_does_not(
-    tmp_path: Path, sample: object, file: object, status: int, told: str
+    tmp_path: Path, sample: object, file: object, status: int, output: str
 ) -> None:
     answers, program, requirements = tmp_path / "answers", tmp_path / "pip-audit", tmp_path / "requirements.txt"
     answers.write_text(json.dumps({"sample": sample, "file": file}))
@@ -58,4 +58,4 @@ def test_a_vulnerability_fails_and_an_index_out_of_reach_does_not(
         text=True,
     )
     assert done.returncode == status, done.stderr
-    assert told in done.stdout
+    assert output in done.stdout

@@ -188,8 +188,8 @@ def test_the_tutorial_works_as_it_is_printed(project: Path) -> None:
     for path in ("realtime/endpoints/poll.py", "tests/test_poll.py"):
         (project / path).write_text(blocks()[path])
     run(project, "manage.py", "check")
-    told = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_poll.py")
-    assert re.search(r"\b13 passed", told), told
+    output = run(project, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_poll.py")
+    assert re.search(r"\b13 passed", output), output
 
 
 def test_the_tutorials_shell_snippet_runs(project: Path) -> None:

@@ -125,8 +125,8 @@ def project(tmp_path: Path) -> Path:
 def test_a_project_of_the_previous_version_is_upgraded_and_works(project: Path) -> None:
     head = run(PROJECT_ROOT, "git", "rev-parse", "HEAD").strip()
     venv = f"VENV={sys.prefix}"
-    told = run(project, "make", "upgrade", f"FROM={PROJECT_ROOT}", f"VERSION={head}", venv, fails=bool(steps()))
-    assert "Everything is staged, nothing is committed" in told
+    output = run(project, "make", "upgrade", f"FROM={PROJECT_ROOT}", f"VERSION={head}", venv, fails=bool(steps()))
+    assert "Everything is staged, nothing is committed" in output
     changed = run(project, "git", "diff", "--cached", "--name-only").split()
     outside = {name for name in changed if not name.startswith(("realtime/engine/", "tests/engine/"))}
     assert outside <= {"requirements.txt", "requirements-tracing.txt", "requirements-dev.txt", "constraints.txt"}

@@ -36,7 +36,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class MonitorConsumer(PolicyConsumer):
-    """Tells staff every second what is connected, and ends connections or announces something for them."""
+    """Shows staff every second what is connected, and ends connections or announces something for them."""
 
     policy = SocketPolicy(
         max_message_size=64 * KIB,

@@ -80,7 +80,7 @@ class Action(enum.StrEnum):
     """What a user wants to do in a room."""
 
     READ = "read"
-    """See that the room exists, enter it, read its messages."""
+    """Learn that the room exists, enter it, read its messages."""
     POST = "post"
     MODERATE = "moderate"
     """Change the room, its memberships and its messages."""

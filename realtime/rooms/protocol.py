@@ -19,7 +19,7 @@ Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Ref = Annotated[str, Meta(max_length=MAX_REF)]
 PresenceState = Literal["joined", "left"]
 
-#: What an ``Error`` of the rooms protocol tells a client's program.
+#: Values of ``code`` in an ``Error`` of the rooms protocol, for a client's program.
 ErrorCode = Literal[
     "forbidden",
     "internal",
@@ -56,7 +56,7 @@ class Join(Command, tag="Join", frozen=True):
 
 
 class Post(Command, tag="Chat", frozen=True):
-    """Say something; ``room`` is needed only by a client that is in several."""
+    """Post a message; ``room`` is needed only by a client that is in several."""
 
     content: str
     room: str | None = None

@@ -47,7 +47,7 @@ GENERATION = "generation"
 #: What simplejwt and Django raise for a claim of a wrong type, such as ``"exp": []``.
 MALFORMED_CLAIMS = (ValueError, TypeError, OverflowError, DataError)
 
-#: What a client is told to send (RFC 6750, 3).
+#: ``WWW-Authenticate`` of a 401: what a client has to send (RFC 6750, 3).
 CHALLENGE = 'Bearer realm="websocket"'
 
 NO_CREDENTIAL = (
@@ -209,7 +209,7 @@ def _query_parameter(scope: Mapping[str, Any], name: str) -> str | None:
 def _session_key(scope: Mapping[str, Any]) -> str | None:
     """Return the session cookie, for a page of this very origin only.
 
-    A browser sends cookies with a handshake from any site. Only the Origin header tells ours from
+    A browser sends cookies with a handshake from any site. Only the Origin header distinguishes ours from
     another (cross-site WebSocket hijacking), so without it the cookie counts for nothing.
     """
     key = parse_cookie("; ".join(header_values(scope["headers"], b"cookie"))).get(settings.SESSION_COOKIE_NAME)

@@ -172,7 +172,7 @@ class SharedSlots(HeldSlots):
             raise
 
     def give_back(self, names: Collection[str]) -> None:
-        """Give slots back; the next batch tells Redis."""
+        """Give slots back; the next batch frees them in Redis."""
         super().give_back(names)
         if names:
             self._stale.update(names)

@@ -23,7 +23,7 @@ class MessageRate:
         self._updated = now
 
     def allows(self, now: float) -> bool:
-        """Count one message at monotonic time ``now``, and tell whether it is within the rate."""
+        """Count one message at monotonic time ``now``, and return whether it is within the rate."""
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self.per_second)
         self._updated = now
         if self._tokens < 1.0:

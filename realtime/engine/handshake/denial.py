@@ -36,7 +36,7 @@ READ_ONLY = "25006"
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether the database, the cache or the channel layer is away: another try is worthwhile."""
+    """Return whether the database, the cache or the channel layer is away: another try is worthwhile."""
     if isinstance(error, InternalError):
         return getattr(error.__cause__, "sqlstate", None) == READ_ONLY
     return isinstance(error, (OperationalError, InterfaceError, RedisError, UpstreamUnavailable))

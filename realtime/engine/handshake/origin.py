@@ -75,7 +75,7 @@ def check_same_origin(scope: Scope) -> None:
 
 
 def is_same_origin(scope: Scope) -> bool:
-    """Tell whether a page of the request's own scheme, host and port sent it, as its ``Origin`` says."""
+    """Return whether a page of the request's own scheme, host and port sent it, as its ``Origin`` says."""
     origin = _request_origin(scope)
     return origin is not None and _matches_host(origin, scope)
 
@@ -104,7 +104,7 @@ def _matches_host(origin: str, scope: Scope) -> bool:
 
 
 def _matches_allowed_host(origin: str, scope: Scope) -> bool:
-    """Tell whether an origin is one of ``ALLOWED_HOSTS``, by the scheme and on the port of the request."""
+    """Return whether an origin is one of ``ALLOWED_HOSTS``, by the scheme and on the port of the request."""
     parsed, site = _parse(origin), _parse(_address(scope))
     if parsed is None or (site is not None and (parsed.scheme, parsed.port) != (site.scheme, site.port)):
         return False

@@ -50,7 +50,7 @@ class SocketRouter:
         self.urlpatterns: list[URLPattern] = URLRouter(list(urlpatterns)).routes
 
     def matches(self, scope: dict[str, Any]) -> bool:
-        """Tell whether the path of ``scope`` has an endpoint."""
+        """Return whether the path of ``scope`` has an endpoint."""
         return self._find(scope) is not None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 #: The endpoint of a handshake that no route has been found for.
 UNROUTED = "none"
 
-#: Upper bounds in seconds. The first ones tell an endpoint that only answers from one that computes.
+#: Upper bounds in seconds. The first ones distinguish an endpoint that only answers from one that computes.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 #: Close codes that are counted by themselves. A client may send any of 3000 to 4999: those share one label each

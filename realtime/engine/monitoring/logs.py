@@ -8,7 +8,7 @@
     time=2026-05-01T12:00:00.000Z level=INFO logger=realtime.access connection=9f2c event=closed code=1000 ...  keyvalue
     {"time": "2026-05-01T12:00:00.000Z", "level": "INFO", "logger": "realtime.access", "connection": "9f2c", ...}  json
 
-What is logged while a connection's application runs carries the connection's id by itself, whoever logs it; what is
+What is logged while a connection's application runs carries the connection's id by itself, in any logger; what is
 logged within a span carries ``trace_id`` and ``span_id``.
 """
 

@@ -61,7 +61,7 @@ _SENDABLE_PROTOCOL_CODES = frozenset(range(1000, 1004)) | frozenset(range(1007, 
 
 
 def is_sendable(code: int) -> bool:
-    """Tell whether ``code`` may stand in a close frame (RFC 6455, 7.4.1 and 7.4.2)."""
+    """Return whether ``code`` may stand in a close frame (RFC 6455, 7.4.1 and 7.4.2)."""
     return code in _SENDABLE_PROTOCOL_CODES or 3000 <= code <= 4999
 
 

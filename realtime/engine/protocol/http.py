@@ -86,7 +86,7 @@ def header_values(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[s
 
 
 def wants_websocket(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a request names ``websocket`` in an ``Upgrade`` header."""
+    """Return whether a request names ``websocket`` in an ``Upgrade`` header."""
     return "websocket" in _options(headers, b"upgrade")
 
 

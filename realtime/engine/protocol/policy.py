@@ -29,7 +29,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def is_token(name: str) -> bool:
-    """Tell whether a name is a token, which a subprotocol must be (RFC 6455, 4.1)."""
+    """Return whether a name is a token, which a subprotocol must be (RFC 6455, 4.1)."""
     return _TOKEN.fullmatch(name) is not None
 
 
@@ -126,7 +126,7 @@ class SocketPolicy(Limits):
         return None
 
     def is_too_big(self, payload: str | bytes) -> bool:
-        """Tell whether a message is over ``max_message_size``, for servers that do not enforce it themselves."""
+        """Return whether a message is over ``max_message_size``, for servers that do not enforce it themselves."""
         limit = self.max_message_size
         if limit is None or len(payload) * MAX_UTF8_BYTES <= limit:
             return False

@@ -57,8 +57,8 @@ class MessageReader:
     Attributes:
         data: received bytes that are not parsed yet; empty once all are.
         is_inflating: whether ``next()`` has stopped at the end of a turn, with more to inflate.
-        unfinished: number of the message or frame in whose middle ``data`` ends, None between messages. A caller can
-            tell one slow message from many quick ones by it.
+        unfinished: number of the message or frame in whose middle ``data`` ends, None between messages. By it
+            a caller distinguishes one slow message from many quick ones.
     """
 
     _limits: Limits

@@ -118,7 +118,7 @@ class Timeouts:
         self.set(Deadline.MESSAGE, now, None if number is None else self._limits.message_timeout)
 
     def is_idle(self, now: float) -> bool:
-        """Tell whether the peer has sent no message for too long; if not, the deadline is set anew."""
+        """Return whether the peer has sent no message for too long; if not, the deadline is set anew."""
         assert self._limits.idle_timeout is not None
         is_idle = self.last_message + self._limits.idle_timeout <= now
         if not is_idle:

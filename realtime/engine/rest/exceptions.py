@@ -1,4 +1,4 @@
-"""How the HTTP API reads a body, and how it tells what was wrong; ``settings.REST_FRAMEWORK`` names both."""
+"""How the HTTP API reads a body, and how it reports errors; ``settings.REST_FRAMEWORK`` names both."""
 
 from __future__ import annotations
 

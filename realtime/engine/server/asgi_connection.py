@@ -149,7 +149,7 @@ class ASGIConnection(asyncio.Protocol):
             self._settle()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the application that the transport is gone."""
+        """Let the application know that the transport is gone."""
         self._transport = None
         self._connection.connection_lost(self._loop.time())
         self._settle()

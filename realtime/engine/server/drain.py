@@ -92,7 +92,7 @@ DRAIN = Drain()
 
 
 def is_draining() -> bool:
-    """Tell whether this process is stopping, for a readiness check."""
+    """Return whether this process is stopping, for a readiness check."""
     return DRAIN.draining
 
 

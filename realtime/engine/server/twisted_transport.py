@@ -35,7 +35,7 @@ _NEEDED = (
 
 
 def can_detach(transport: Any) -> bool:
-    """Tell whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent.
+    """Return whether a transport's socket can be taken away: it is no TLS, and nothing waits to be sent.
 
     A transport of another release of Twisted may lack what is needed for that, which is logged once.
     """

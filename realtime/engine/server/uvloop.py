@@ -16,7 +16,7 @@ Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class ReactorLoop(uvloop.Loop):
-    """An event loop that goes on polling a descriptor that libuv gave up: reading or writing it tells what is wrong."""
+    """An event loop that goes on polling a descriptor that libuv gave up: reading or writing it shows what is wrong."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -50,8 +50,8 @@ STOP_TIMEOUT = 20
 def free_port() -> int:
     """Return a TCP port on which nothing listens.
 
-    It is below those that the system gives to whoever asks for any (32768 and up on Linux): one of these may be
-    somebody else's by the time that the server listens, and a test would talk to that one.
+    It is below the ports that the system gives out by itself (32768 and up on Linux): one of these may belong to
+    another program by the time that the server listens, and a test would talk to that program.
 
     Raises:
         RuntimeError: if none is found.

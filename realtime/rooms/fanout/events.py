@@ -1,4 +1,4 @@
-"""The events by which processes tell each other about rooms, over the channel layer.
+"""The events that processes send each other about rooms, over the channel layer.
 
 A room has two groups. ``room.<slug>`` holds the channel of every member; anything in Django may send a
 ``websocket.send`` to it. ``room-fanout.<id>`` holds one channel for each process with members, and carries the events

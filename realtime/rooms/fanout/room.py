@@ -244,7 +244,7 @@ class RoomFanout:
                 acknowledge()
 
     def _pass_on_transitions(self) -> None:
-        """Tell everybody else who has come and gone."""
+        """Send arrivals and departures to the other members."""
         while self._transitions.ready:
             transition = self._transitions.ready.popleft()
             has_come = transition.state == JOINED

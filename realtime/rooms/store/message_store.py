@@ -39,7 +39,7 @@ class Write:
         connection: identity of the connection; it gets no copy.
         standing: what the author was to the room when that was last looked up.
         access_version: the room's ``access_version`` at that time; when it has changed, it is looked up again.
-        nonce: tells this write from every other that carries no ref.
+        nonce: identifies this write among those that carry no ref.
     """
 
     room_id: int

@@ -74,7 +74,7 @@ def statuses_of(pair: dict[str, str]) -> list[int]:
 
 
 async def opens(token: str | None = None, ticket: str | None = None) -> bool:
-    """Tell whether a handshake with that credential is let in."""
+    """Return whether a handshake with that credential is let in."""
     headers = [(b"host", b"testserver")]
     if token is not None:
         headers.append((b"authorization", f"Bearer {token}".encode()))

@@ -181,7 +181,7 @@ def test_every_private_name_that_the_code_uses_is_tried() -> None:
 
 
 def is_private(name: Any) -> bool:
-    """Tell whether a name is private: ``_name``, but not ``__name__``, and not ``_name_``, as enum documents some."""
+    """Return whether a name is private: ``_name``, but not ``__name__``, and not ``_name_``, as enum documents some."""
     is_name = isinstance(name, str) and name.isidentifier()
     return is_name and name.startswith("_") and not name.startswith("__") and not name.endswith("_")
 

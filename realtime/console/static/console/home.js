@@ -63,7 +63,7 @@ openTarget();
  *
  * @param {() => Promise<string>} action
  */
-async function tell(action) {
+async function report(action) {
   const status = find(form, "[data-account-status]");
   try {
     status.textContent = await action();
@@ -94,7 +94,7 @@ account.addEventListener("change", () => {
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  tell(async () => {
+  report(async () => {
     const fields = new FormData(form);
     await account.signIn(String(fields.get("username")), String(fields.get("password")));
     /** @type {HTMLInputElement} */ (find(form, "[name=password]")).value = "";
@@ -102,7 +102,7 @@ form.addEventListener("submit", (event) => {
   });
 });
 ticketButton.addEventListener("click", () =>
-  tell(async () => {
+  report(async () => {
     const { ticket, expires_in: seconds } = await account.ticket();
     show("ticket", ticket);
     return `A ticket for one connection within ${seconds} seconds. Append it to an address as ?ticket=…`;

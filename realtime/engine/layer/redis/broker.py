@@ -177,7 +177,7 @@ class RedisBroker:
                 await publisher.settle()
 
     async def _on_back(self) -> None:
-        """Tell a Redis that may have lost its memory which numbers are given out, then the members of the gap."""
+        """Restore the numbers in a Redis that may have lost them, then send the members the gap event."""
         for name in tuple(self._highest):
             with contextlib.suppress(UpstreamUnavailable):  # the connection is lost again, and will be back again
                 await self.next_number(name, step=0)

@@ -88,7 +88,7 @@ def _read_forwarded_headers(server: Any) -> None:
 def _clean_access_log(server: Any) -> None:
     """Let a server's access log show paths only.
 
-    Lines for standard output, where Daphne writes unless told otherwise, become log records like all others, in
+    Lines for standard output, where Daphne writes by default, become log records like all others, in
     whatever format the project has chosen. ``daphne --access-log file`` still writes Daphne's own format.
     """
     write = server.action_logger

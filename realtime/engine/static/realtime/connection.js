@@ -64,7 +64,7 @@ export class Connection extends EventTarget {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #stable;
   #attempt = 0;
   #renew = false;
-  /** Tells an attempt that was overtaken while it waited for its ticket. */
+  /** Number of the attempt: an older one was overtaken while it waited for its ticket. */
   #generation = 0;
 
   /** @param {ConnectionOptions} options */

@@ -32,8 +32,9 @@ const PASSING = new Set(["rate_limited", "internal"]);
  * @typedef {import("../realtime/connection.js").ConnectionOptions} ConnectionOptions
  *
  * @typedef {object} RoomsOptions
- * @property {boolean} [retry] send again, after a break, what was transmitted and not acknowledged; the server tells a
- *   repetition of a signed-in user's message by its `ref`. Off for visitors, who are somebody else after a break.
+ * @property {boolean} [retry] send again, after a break, what was transmitted and not acknowledged; the server knows a
+ *   repetition of a signed-in user's message by its `ref`. Off for anonymous users: they get a new identity after a
+ *   break.
  * @property {(() => Promise<{token: string, expires: Date} | null>) | null} [token] gets an access token, a new one if the
  *   last is about to expire
  * @property {number} [renewBefore] milliseconds before the end of a token's life at which the next one is sent
@@ -149,7 +150,7 @@ export class RoomsClient extends EventTarget {
   }
 
   /**
-   * Sends a message now or as soon as the room is entered, until it is acknowledged. `sent` or `failed` tells the end.
+   * Sends a message now or as soon as the room is entered, until its `Ack` comes. `sent` or `failed` reports the end.
    *
    * @param {string} room
    * @param {string} content
@@ -187,7 +188,7 @@ export class RoomsClient extends EventTarget {
   /** @param {import("../realtime/connection.js").State} state */
   #stateChanged(state) {
     if (state.phase === "waiting" || state.phase === "stopped") this.#interrupted(state);
-    this.#tell("state", state);
+    this.#emit("state", state);
   }
 
   /** @param {import("../realtime/connection.js").State} state */
@@ -274,7 +275,7 @@ export class RoomsClient extends EventTarget {
       case "Joined":
         return this.#joined(message);
       case "Chat":
-        if (this.#rooms.get(message.room)?.see(message.seq)) this.#tell("message", message);
+        if (this.#rooms.get(message.room)?.see(message.seq)) this.#emit("message", message);
         return;
       case "Ack":
         return this.#acknowledged(message);
@@ -284,11 +285,11 @@ export class RoomsClient extends EventTarget {
         return;
       case "Left":
         if (!this.#hasLeft(message.room)) this.#drop(message.room, "You are no longer in this room.");
-        return this.#tell("left", message);
+        return this.#emit("left", message);
       case "Presence":
       case "Hidden":
       case "Authenticated":
-        return this.#tell(message.type.toLowerCase(), message);
+        return this.#emit(message.type.toLowerCase(), message);
       case "Error":
         return this.#refused(message);
     }
@@ -301,7 +302,7 @@ export class RoomsClient extends EventTarget {
     this.#rooms.set(message.room, new Position(message.epoch, message.seq));
     this.#entered.add(message.room);
     const messages = before && message.recovered ? message.messages.filter(({ seq }) => before.see(seq)) : message.messages;
-    this.#tell("joined", { ...message, messages });
+    this.#emit("joined", { ...message, messages });
     for (const waiting of this.#outbox.values()) {
       if (waiting.room === message.room && !waiting.transmitted) this.#transmit(waiting);
     }
@@ -310,7 +311,7 @@ export class RoomsClient extends EventTarget {
   /** @param {import("./messages.d.ts").Ack} message */
   #acknowledged(message) {
     this.#rooms.get(message.room)?.see(message.seq);
-    if (message.ref !== null && this.#outbox.delete(message.ref)) this.#tell("sent", message);
+    if (message.ref !== null && this.#outbox.delete(message.ref)) this.#emit("sent", message);
   }
 
   /** @param {import("./messages.d.ts").Error} error */
@@ -332,7 +333,7 @@ export class RoomsClient extends EventTarget {
       this.#hasLeft(room);
     } else {
       if (command === "join") this.#drop(room, error.detail);
-      this.#tell("refused", error);
+      this.#emit("refused", error);
     }
   }
 
@@ -393,14 +394,14 @@ export class RoomsClient extends EventTarget {
     this.#outbox.delete(ref);
     if (!message) return;
     const { room, content, uncertain } = message;
-    this.#tell("failed", { ref, room, content, detail, uncertain });
+    this.#emit("failed", { ref, room, content, detail, uncertain });
   }
 
   /**
    * @param {string} type
    * @param {object} detail
    */
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

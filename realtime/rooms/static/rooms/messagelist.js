@@ -28,7 +28,7 @@ export class MessageList extends EventTarget {
    * Events: `retry` with a `Draft`; `unread` with the number of messages below the screen.
    *
    * @param {HTMLElement} root the scrolling element with role="log"
-   * @param {string} me the name of the person who looks at it; empty for a visitor, who learns of no name
+   * @param {string} me the user's name; empty for an anonymous user, who does not learn of one
    */
   constructor(root, me) {
     super();

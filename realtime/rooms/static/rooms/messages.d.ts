@@ -14,7 +14,7 @@ export interface Position {
   seq: number;
 }
 
-/** Say something; ``room`` is needed only by a client that is in several. */
+/** Post a message; ``room`` is needed only by a client that is in several. */
 export interface Post {
   type: "Chat";
   content: string;
