@@ -167,3 +167,20 @@ async def test_one_trace_goes_through_two_servers(
     [handled] = [span for service, span in spans if (service, span.name) == ("there", "process room.messages")]
     assert handled.parent_span_id == published.span_id
     assert "s3cr3t" not in str(spans)
+
+
+async def test_three_lines_of_environment_are_enough(collector: Collector, database_copy: Path) -> None:
+    three_lines = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_SERVICE_NAME": "mysite",
+    }
+    with ServerProcess(database=database_copy, env=three_lines) as server:
+        async with await open_socket(server.ws("/ws")) as client:
+            await client.send("hello")
+            assert await client.receive() == "hello"
+        assert server.stop() == 0
+    assert [(service, span.name) for service, span in collector.spans()] == [
+        ("mysite", "GET /ws"),
+        ("mysite", "websocket.receive /ws"),
+    ]
