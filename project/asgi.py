@@ -2,8 +2,15 @@
 
 import os
 
+from django.conf import settings
+
 from realtime.engine.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 
 application = get_asgi_application()
+
+if settings.SENTRY_DSN:
+    from project.sentry import SentryMiddleware
+
+    application = SentryMiddleware(application)

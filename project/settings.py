@@ -300,3 +300,20 @@ LOGGING = {
         "uvicorn.error": {"filters": ["without_query"]},
     },
 }
+
+# Errors
+
+#: The address of a project at Sentry, where errors go; unset, nothing is sent. project/sentry.py says what.
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+if SENTRY_DSN:
+    try:
+        from project.sentry import start
+    except ModuleNotFoundError as error:
+        raise ImproperlyConfigured(
+            f"SENTRY_DSN is set, but {error.name} is missing: pip install -r requirements-sentry.txt -c constraints.txt"
+        ) from None
+    start(
+        SENTRY_DSN,
+        environment=env.str("SENTRY_ENVIRONMENT", default="development" if DEBUG else "production"),
+        traces_sample_rate=env.float("SENTRY_TRACES_SAMPLE_RATE", default=0),
+    )
