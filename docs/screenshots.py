@@ -93,7 +93,7 @@ async def enter(browser: Browser, server: ServerProcess, user: str, scheme: str,
     """Open the lobby as a user."""
     page = await new_page(browser, server, scheme, size)
     await page.goto("/login/?next=/rooms/lobby/")
-    await page.get_by_label("User name").fill(user)
+    await page.get_by_label("Username").fill(user)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
     await page.get_by_text("Connected").wait_for()

@@ -54,8 +54,8 @@ def test_tls_is_published_and_switches_on_what_needs_it() -> None:
     assert tls["services"]["nginx"]["ports"] == ["443:443"]
     for name in ("DJANGO_SECURE_SSL_REDIRECT", "DJANGO_SECURE_COOKIES"):
         for service in ("web-1", "web-2", "migrate"):
-            assert plain["services"][service]["environment"][name] == f"${{{name}:-0}}"
-            assert tls["services"][service]["environment"][name] == f"${{{name}:-1}}"
+            assert plain["services"][service]["environment"][name] == "$" + "{" + name + ":-0}"
+            assert tls["services"][service]["environment"][name] == "$" + "{" + name + ":-1}"
     mounted = [volume.split(":")[-2] for volume in tls["services"]["nginx"]["volumes"]]
     assert mounted == ["/etc/nginx/realtime/server.conf", "/etc/nginx/tls"]
     replaced = [volume.split(":")[-2] for volume in plain["services"]["nginx"]["volumes"]]

@@ -118,6 +118,8 @@ class RoomClient:
 class CommandProcess:
     """A process that knows a site's settings, as a management command or a worker would, and runs Python code.
 
+    The code has the user model as ``User``.
+
     Args:
         environment: of the site.
     """
@@ -126,9 +128,10 @@ class CommandProcess:
 import contextlib, json, sys
 import django
 django.setup()
+from django.contrib.auth import get_user_model
 for line in sys.stdin:
     with contextlib.redirect_stdout(sys.stderr):
-        exec(json.loads(line), {})
+        exec(json.loads(line), {"User": get_user_model()})
     print("done", flush=True)
 """
 

@@ -26,7 +26,7 @@ async def connect(console: Locator) -> None:
 
 
 async def sign_in(page: Page, username: str = "ann", password: str = PASSWORD) -> None:
-    await page.get_by_label("User name").fill(username)
+    await page.get_by_label("Username").fill(username)
     await page.get_by_label("Password").fill(password)
     await page.get_by_role("button", name="Get a token").click()
 

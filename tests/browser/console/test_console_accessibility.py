@@ -32,7 +32,7 @@ async def test_a_console_in_use_has_no_violation(new_page, violations, scheme):
 @pytest.mark.parametrize("width", [1280, 360])
 async def test_the_live_page_of_the_admin_has_no_violation(new_page, violations, scheme, width):
     page = await new_page("/login/?next=/admin/live/", color_scheme=scheme, viewport={"width": width, "height": 740})
-    await page.get_by_label("User name").fill("admin")
+    await page.get_by_label("Username").fill("admin")
     await page.get_by_label("Password").fill("correct horse battery staple")
     await page.get_by_role("button", name="Log in").click()
     await expect(page.get_by_role("status")).to_have_text("Connected.")

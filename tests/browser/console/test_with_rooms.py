@@ -12,7 +12,7 @@ PASSWORD = "correct horse battery staple"
 
 
 async def log_in(page: Page, user: str) -> None:
-    await page.get_by_label("User name").fill(user)
+    await page.get_by_label("Username").fill(user)
     await page.get_by_label("Password").fill(PASSWORD)
     await page.get_by_role("button", name="Log in").click()
 

@@ -40,7 +40,7 @@ async def enter(new_page, room: str, user: str | None = "ann", **options: object
         page = await new_page(f"/rooms/{room}/", **options)
     else:
         page = await new_page(f"/login/?next=/rooms/{room}/", **options)
-        await page.get_by_label("User name").fill(user)
+        await page.get_by_label("Username").fill(user)
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Log in").click()
     await expect(page.locator("[data-status]")).to_have_text("Connected")
@@ -173,7 +173,7 @@ async def test_a_visitor_reads_along_and_is_offered_the_login(new_page):
     await expect(contents(visitor)).to_have_text(["welcome"])
     await expect(visitor.get_by_label("Message to")).to_have_count(0)
     await visitor.get_by_role("main").get_by_role("link", name="Log in").click()
-    await visitor.get_by_label("User name").fill("bob")
+    await visitor.get_by_label("Username").fill("bob")
     await visitor.get_by_label("Password").fill(PASSWORD)
     await visitor.get_by_role("button", name="Log in").click()
     await expect(visitor.get_by_label("Message to")).to_be_visible()

@@ -17,7 +17,7 @@ async def test_the_list_has_no_violation(new_page, violations, scheme):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_conversation_has_no_violation(new_page, violations, scheme):
     page = await new_page("/login/?next=/rooms/accessible/", color_scheme=scheme)
-    await page.get_by_label("User name").fill("ann")
+    await page.get_by_label("Username").fill("ann")
     await page.get_by_label("Password").fill("correct horse battery staple")
     await page.get_by_role("button", name="Log in").click()
     await expect(page.locator("[data-status]")).to_have_text("Connected")
@@ -29,7 +29,7 @@ async def test_a_conversation_has_no_violation(new_page, violations, scheme):
 
 async def test_the_whole_chat_is_done_by_keyboard(new_page):
     page = await new_page("/login/?next=/rooms/keyboard/")
-    await expect(page.get_by_label("User name")).to_be_focused()
+    await expect(page.get_by_label("Username")).to_be_focused()
     await page.keyboard.type("ann")
     await page.keyboard.press("Tab")
     await page.keyboard.type("correct horse battery staple")
