@@ -51,10 +51,13 @@ def test_every_command_exists(document: Path) -> None:
 
 
 #: Files that another package, a command or the tutorial's reader makes.
-ELSEWHERE = ("daphne/http_channel.py", "build/benchmarks/", ".copier-answers.yml", "poll.py", "test_poll.py")
+ELSEWHERE = (
+    *("daphne/http_channel.py", "build/benchmarks/", ".copier-answers.yml", "poll.py", "test_poll.py"),
+    *("staticfiles/", "@8003.service"),
+)
 
-#: What looks like a module and is the name of a logger.
-LOGGERS = ("realtime.wire", "realtime.access")
+#: What looks like a module and is the name of a logger, or a file of systemd.
+NOT_MODULES = ("realtime.wire", "realtime.access", "realtime.target")
 
 #: The changelog names what is gone.
 PAGES = [PROJECT_ROOT / "README.md", *(path for path in DOCUMENTS if path.name != "CHANGELOG.md")]
@@ -88,7 +91,7 @@ def test_every_module_in_backticks_exists(document: Path) -> None:
         for name in spans(document)
         if re.fullmatch(r"(?:realtime|project|tests|benchmarks)(?:\.\w+)+(?:\(\))?", name)
     }
-    for name in dotted - set(LOGGERS):
+    for name in dotted - set(NOT_MODULES):
         assert pkgutil.resolve_name(name) is not None
 
 
