@@ -74,6 +74,12 @@ def test_its_containers_units_and_readme_have_its_name(made: Path) -> None:
     assert (made / "docker/systemd/mysite@.service").exists()
     assert "/srv/mysite" in (made / "docker/systemd/mysite@.service").read_text()
     assert "mysite@8001.socket" in (made / "docs/deployment.md").read_text()
+    for page in ("deployment.md", "deployment-platforms.md", "operations.md"):
+        commands, printed = (
+            re.findall(r"^\$ (.*)$", (folder / "docs" / page).read_text(), re.MULTILINE)
+            for folder in (PROJECT_ROOT, made)
+        )
+        assert printed == [re.sub(r"\brealtime\b", "mysite", command) for command in commands]
     readme = (made / "README.md").read_text()
     assert readme.startswith("# mysite\n")
     assert [link for link in re.findall(r"\]\(([^)#:]+)\)", readme) if not (made / link).exists()] == []
