@@ -164,7 +164,7 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Clie
     assert "does not work any more" in client.get(link, follow=True).text
 
 
-def test_a_link_to_a_new_password_tells_nobody_who_has_an_account(client: Client, ann: Any) -> None:
+def test_a_link_to_a_new_password_does_not_reveal_which_addresses_have_an_account(client: Client, ann: Any) -> None:
     known = client.post("/password/reset/", {"email": "ann@example.org"}, follow=True)
     unknown = client.post("/password/reset/", {"email": "nobody@example.org"}, follow=True)
     assert known.text == unknown.text

@@ -12,7 +12,7 @@ from realtime.engine.testing.server import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-#: Makes a Connection that the following scripts find as ``connection``; ``states`` and ``messages`` are what it told.
+#: Makes a Connection that the following scripts find as ``connection``; ``states`` and ``messages`` record its events.
 OPEN = """async ({url, ticket, longPause, ...options}) => {
   const { Connection, SignedOut } = await import("/static/realtime/connection.js");
   const closeCodes = CLOSE_CODES;

@@ -23,12 +23,12 @@ async def until(client, condition) -> dict:
             return message
 
 
-async def test_strangers_are_refused_with_401(socket):
+async def test_anonymous_users_are_refused_with_401(socket):
     with pytest.raises(Refused, match="401"):
         await socket("/ws/admin/live")
 
 
-async def test_who_is_not_staff_is_refused_with_403(socket, token_of):
+async def test_a_user_without_staff_status_is_refused_with_403(socket, token_of):
     with pytest.raises(Refused, match="403: Only staff"):
         await socket("/ws/admin/live", token=token_of(ANN))
 
@@ -68,7 +68,7 @@ async def test_a_connection_is_ended_by_its_channel(socket, monitor, token_of):
         ([], "object"),
     ],
 )
-async def test_what_cannot_be_done_is_said_and_the_connection_lives_on(monitor, command, detail):
+async def test_a_command_that_cannot_be_carried_out_gets_an_error_and_closes_nothing(monitor, command, detail):
     await monitor.send_json(command)
     assert detail in (await next_of(monitor, "Refused"))["detail"]
     assert await next_of(monitor, "Overview")

@@ -111,7 +111,7 @@ def test_every_field_has_a_label(html):
     assert [attributes["name"] for attributes in fields] == ["csrfmiddlewaretoken"]
 
 
-def test_a_session_is_told_to_the_page(client, admin_client, html):
+def test_the_page_knows_whether_there_is_a_session(client, admin_client, html):
     assert page_data(html)["loggedIn"] is False
     logged_in = admin_client.get("/").content.decode()
     assert page_data(logged_in)["loggedIn"] is True
@@ -131,7 +131,7 @@ def test_a_user_logs_in_and_comes_back_to_where_they_were(client, django_user_mo
     assert (response.status_code, response.headers["Location"]) == (302, "/#tokens")
 
 
-def test_a_wrong_password_is_told_in_the_form(client, db):
+def test_a_wrong_password_is_shown_in_the_form(client, db):
     response = client.post("/login/", {"username": "ann", "password": "wrong"})
     assert response.status_code == 200
     assert 'role="alert"' in response.content.decode()

@@ -28,9 +28,9 @@ async def test_an_announcement_reaches_the_members(socket, monitor, token_of):
     ann = await socket("/ws/rooms/lobby", token=token_of("ann"))
     await next_of(ann, "Joined")
     await monitor.send_json({"type": "Announce", "room": "lobby", "content": "Maintenance at noon"})
-    told = await next_of(ann, "Chat")
-    assert (told["user"], told["content"]) == ("admin", "Maintenance at noon")
-    assert f"message {told['seq']}" in (await next_of(monitor, "Done"))["detail"]
+    chat = await next_of(ann, "Chat")
+    assert (chat["user"], chat["content"]) == ("admin", "Maintenance at noon")
+    assert f"message {chat['seq']}" in (await next_of(monitor, "Done"))["detail"]
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def manage(database_url: str, *command: str) -> None:
 
 @pytest.fixture
 def database_url(postgresql_server: PostgresProcess, password: str) -> str:
-    """A PostgreSQL database with the demo users and the room ``lobby``, in which visitors may write."""
+    """A PostgreSQL database with the demo users and the room ``lobby``, in which anonymous users may write."""
     url = postgresql_server.create_database()
     manage(url, "demo", "--password", password)
     return url

@@ -62,7 +62,7 @@ def until(server: ServerProcess, wanted: int) -> Any:
 
 
 @pytest.mark.parametrize("service", ["database", "channel_layer"])
-def test_a_hung_service_is_told_while_it_hangs_and_its_return_too(
+def test_a_hung_service_makes_the_process_unready_until_it_is_back(
     server: ServerProcess, postgresql_server: PostgresProcess, redis_server: RedisProcess, service: str
 ) -> None:
     assert CHECK_TIMEOUT < PROMISE

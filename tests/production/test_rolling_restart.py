@@ -1,4 +1,4 @@
-"""A rolling restart behind nginx: every socket is told to come back, and no room message is lost or doubled."""
+"""A rolling restart behind nginx: every socket is closed with 1012, and no room message is lost or doubled."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ async def test_a_rolling_restart_under_load_loses_and_doubles_no_message(
         foreign = [(seq, content) for seq, content in sorted(written.items()) if member.own.get(content) != seq]
         assert member.heard == foreign, member.name  # each once, in order
     ends = collections.Counter(code for client in clients for code in client.ends)
-    # The process that is stopped says goodbye to every socket.
+    # The stopped process closes every socket.
     assert set(ends) == {SERVICE_RESTART}, ends
     assert ends[SERVICE_RESTART] >= sockets
     assert sum(client.connections for client in clients) == sockets + ends[SERVICE_RESTART]

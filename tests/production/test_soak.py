@@ -292,7 +292,7 @@ async def load(site: Site, watch: Watch) -> list[Member]:
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+def report(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
     """Prints a line of the report, whether the test passes or not."""
 
     def line(text: str) -> None:
@@ -303,14 +303,14 @@ def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
 
 
 async def test_no_process_grows_and_no_message_is_lost_or_doubled(
-    topology, redis_server, postgresql_server, password: str, tell
+    topology, redis_server, postgresql_server, password: str, report
 ) -> None:
     site, watch = Site(topology, password), Watch(topology, redis_server, postgresql_server)
     members = await load(site, watch)
 
-    tell(f"\n{SECONDS:g} s: " + ", ".join(f"{count} {name}" for name, count in site.counts.items()))
+    report(f"\n{SECONDS:g} s: " + ", ".join(f"{count} {name}" for name, count in site.counts.items()))
     for name, trend in sorted(watch.trends.items()):
-        tell(f"{name:15} {trend}")
+        report(f"{name:15} {trend}")
 
     total = site.counts["written"] + site.counts["posted"]
     first = members[0].first

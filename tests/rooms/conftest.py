@@ -27,7 +27,7 @@ from rest_framework_simplejwt.tokens import AccessToken
 from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
-PATIENCE = 30
+TIMEOUT = 30
 
 #: The tests make more rooms than a person does.
 ROOM_CREATION = {"REALTIME_ROOM_CREATION": "authenticated", "REALTIME_ROOMS_PER_HOUR": "0"}
@@ -80,7 +80,7 @@ class RoomClient:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next message."""
-        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE))
+        message: dict[str, Any] = json.loads(await asyncio.wait_for(self.socket.recv(), TIMEOUT))
         return message
 
     async def until(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -190,7 +190,7 @@ class Site:
         """Return a connected client.
 
         Args:
-            user: name of the user; None for a visitor.
+            user: name of the user; None for an anonymous one.
             path: path of the endpoint.
             process: the process to connect to; the first by default.
             claims: of the user's token.
@@ -228,7 +228,7 @@ class Site:
         body = json.dumps(data).encode() if data else None
         request = urllib.request.Request(self.other.http(path), data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
                 return response.status, json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read() or b"null")

@@ -218,7 +218,9 @@ async def test_a_full_room_lets_nobody_else_become_a_member(site: Any, room: str
         ),
     ],
 )
-async def test_who_loses_the_right_to_be_there_is_put_out(site: Any, room: str, change: Any, user: str | None) -> None:
+async def test_a_member_who_loses_the_right_to_read_leaves_the_room(
+    site: Any, room: str, change: Any, user: str | None
+) -> None:
     assert (await site.api("POST", "/api/rooms/", "alice", room=room))[0] == 201
     client = await site.client(user)
     await client.join(room)
@@ -227,7 +229,7 @@ async def test_who_loses_the_right_to_be_there_is_put_out(site: Any, room: str, 
     assert (await client.ask("Chat", content="x", room=room))["code"] == "not_joined"
 
 
-async def test_who_is_promoted_or_silenced_notices_without_joining_again(site: Any, room: str) -> None:
+async def test_promoting_and_silencing_take_effect_without_joining_again(site: Any, room: str) -> None:
     assert (await site.api("POST", "/api/rooms/", "alice", room=room))[0] == 201
     client = await site.client("bob")
     await client.join(room)
@@ -238,7 +240,7 @@ async def test_who_is_promoted_or_silenced_notices_without_joining_again(site: A
         pass  # the process has not heard of it yet
 
 
-async def test_hiding_a_message_is_told_and_takes_it_out_of_the_history(site: Any, room: str) -> None:
+async def test_hiding_a_message_sends_hidden_and_takes_it_out_of_the_history(site: Any, room: str) -> None:
     alice = await site.client("alice")
     await alice.join(room)
     await alice.say("kept")

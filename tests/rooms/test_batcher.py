@@ -13,7 +13,7 @@ from realtime.rooms.fanout.batcher import Batcher
 
 
 class Store:
-    """Stores batches when it is told to."""
+    """Stores batches when the test lets it."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []

@@ -32,7 +32,7 @@ async def own_site(site: Any, postgresql_environment: dict[str, str], redis_serv
 
 @pytest.mark.soak
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
-async def test_the_members_of_a_killed_process_vanish_and_that_is_told_once(own_site: Any, room: str) -> None:
+async def test_each_member_of_a_killed_process_leaves_once(own_site: Any, room: str) -> None:
     first, second, doomed = own_site.processes
     witnesses = [await own_site.client("alice", process=first), await own_site.client("bob", process=second)]
     for witness in witnesses:
@@ -47,7 +47,7 @@ async def test_the_members_of_a_killed_process_vanish_and_that_is_told_once(own_
         gone = {(await witness.until("Presence", state="left"))["user"] for _ in range(2)}
         assert gone == {"carol", "dave"}
     assert time.monotonic() - killed < GRACE
-    # Somebody who comes is told after everything that was told before.
+    # A new arrival comes after everything that was sent before.
     newcomer = await own_site.client("carol", process=second)
     assert (await newcomer.join(room))["members"] == ["alice", "bob", "carol"]
     for witness in witnesses:

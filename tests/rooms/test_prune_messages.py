@@ -97,7 +97,7 @@ def test_the_next_message_gets_the_next_number(room: Room) -> None:
     assert room.last_seq == 30
 
 
-def test_who_comes_back_from_before_the_beginning_is_told_so(room: Room) -> None:
+def test_a_position_before_the_beginning_is_not_recovered(room: Room) -> None:
     prune_room(room, 21)
     epoch = str(room.epoch)
     lost = read_snapshot(room.pk, Position(epoch=epoch, seq=15))

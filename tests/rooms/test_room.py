@@ -298,7 +298,7 @@ async def test_messages_that_come_while_a_member_reads_what_it_missed_are_neithe
     assert ann.seqs == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_what_has_no_number_comes_after_joined_and_only_if_joined_does_not_tell_it(
+async def test_events_without_a_number_come_after_joined_unless_joined_contains_them(
     ann: Listener, fanout: RoomFanout, room: FakeRoom
 ) -> None:
     late = Listener(fanout, "late")
@@ -310,8 +310,8 @@ async def test_what_has_no_number_comes_after_joined_and_only_if_joined_does_not
     assert late.got == []
     await fanout.settle(late.member, 0)
     fanout.offer_transition(room.go("bob"))
-    told = [(message["type"], message.get("user"), message.get("state")) for message in late.got]
-    assert told == [("Presence", "carol", "joined"), ("Hidden", None, None), ("Presence", "bob", "left")]
+    got = [(message["type"], message.get("user"), message.get("state")) for message in late.got]
+    assert got == [("Presence", "carol", "joined"), ("Hidden", None, None), ("Presence", "bob", "left")]
 
 
 async def test_nothing_said_after_a_removal_reaches_the_removed_member(fanout: RoomFanout, room: FakeRoom) -> None:
@@ -355,14 +355,14 @@ async def test_a_member_admitted_before_a_change_is_looked_up_again(
     assert late.member.access_version == 2
 
 
-async def test_whoever_stays_gets_what_waited_for_the_look_at_the_memberships(ann: Listener, room: FakeRoom) -> None:
+async def test_members_who_stay_get_the_messages_that_waited_for_the_memberships(ann: Listener, room: FakeRoom) -> None:
     room.access_version = 2
     ann.fanout.offer([room.say()], 2)
     assert ann.seqs == []
     await ann.until(lambda: ann.seqs == [1])
 
 
-async def test_a_stranger_goes_when_the_room_is_closed_to_strangers(ann: Listener, room: FakeRoom) -> None:
+async def test_an_anonymous_user_goes_when_the_room_is_closed_to_them(ann: Listener, room: FakeRoom) -> None:
     room.anonymous_may_read = False
     room.access_version += 1
     ann.fanout.recheck()
@@ -382,23 +382,23 @@ async def test_everybody_goes_with_a_room_that_is_deleted(ann: Listener, room: F
     await ann.until(lambda: ann.is_out)
 
 
-async def test_who_comes_and_goes_is_told_once_to_everybody_else(ann: Listener, room: FakeRoom) -> None:
+async def test_each_arrival_and_departure_reaches_the_other_members_once(ann: Listener, room: FakeRoom) -> None:
     news = [room.come("bob"), room.come("carol"), room.go("bob")]
     for transition in (news[1], news[0], news[2], news[1]):
         ann.fanout.offer_transition(transition)
-    told = [(message["user"], message["state"]) for message in ann.got]
-    assert told == [("bob", "joined"), ("carol", "joined"), ("bob", "left")]
+    got = [(message["user"], message["state"]) for message in ann.got]
+    assert got == [("bob", "joined"), ("carol", "joined"), ("bob", "left")]
     assert await ann.fanout.names_for(ann.member) == ["ann", "carol"]
 
 
-async def test_lost_comings_and_goings_are_made_good_from_the_database(ann: Listener, room: FakeRoom) -> None:
+async def test_lost_arrivals_and_departures_are_read_from_the_database(ann: Listener, room: FakeRoom) -> None:
     ann.fanout.offer_transition(room.come("bob"))
     room.come("carol")
     room.go("bob")
     ann.fanout.compare(room.row)
     await ann.until(lambda: len(ann.got) == 3)
-    told = [(message["user"], message["state"]) for message in ann.got]
-    assert told == [("bob", "joined"), ("bob", "left"), ("carol", "joined")]
+    got = [(message["user"], message["state"]) for message in ann.got]
+    assert got == [("bob", "joined"), ("bob", "left"), ("carol", "joined")]
     assert await ann.fanout.names_for(ann.member) == ["ann", "carol"]
 
 

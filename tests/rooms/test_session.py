@@ -49,7 +49,7 @@ async def test_the_author_gets_a_copy_in_other_tabs_only(site: Any, room: str) -
     assert await first.seen_so_far() == []
 
 
-async def test_leaving_is_answered_and_told_to_the_others(site: Any, room: str) -> None:
+async def test_leaving_is_answered_and_the_others_get_a_presence(site: Any, room: str) -> None:
     alice = await site.client("alice")
     bob = await site.client("bob", process=site.other)
     await alice.join(room)
@@ -216,17 +216,17 @@ async def test_history_pages_backwards_without_moving(site: Any, room: str) -> N
     assert pages == [list(range(16, 26)), list(range(6, 16)), list(range(1, 6))]
 
 
-async def test_a_visitor_becomes_a_user_by_a_token(site: Any, room: str) -> None:
+async def test_an_anonymous_user_signs_in_by_a_token(site: Any, room: str) -> None:
     bob = await site.client("bob", process=site.other)
     await bob.join(room)
     client = await site.client()
-    guest = next(name for name in (await client.join(room))["members"] if name != "bob")
+    anonymous = next(name for name in (await client.join(room))["members"] if name != "bob")
     assert (await client.ask("Chat", content="x"))["code"] == "forbidden"
     authenticated = await client.ask("Authenticate", token=site.token("alice"))
     assert (authenticated["type"], authenticated["user"]) == ("Authenticated", "alice")
-    told = [await bob.until("Presence") for _ in range(3)]
-    assert sorted((event["user"], event["state"]) for event in told) == sorted(
-        [(guest, "joined"), (guest, "left"), ("alice", "joined")]
+    presences = [await bob.until("Presence") for _ in range(3)]
+    assert sorted((event["user"], event["state"]) for event in presences) == sorted(
+        [(anonymous, "joined"), (anonymous, "left"), ("alice", "joined")]
     )
     await client.say("now I may")
     assert (await bob.until("Chat"))["user"] == "alice"

@@ -52,8 +52,8 @@ CASES: list[tuple[str, list[tuple[str, str, str]], list[Any]]] = [
     ("two users", [("a", "1", "joined"), ("b", "2", "joined")], [("a", "joined", 1), ("b", "joined", 2)]),
     (
         "an anonymous user signs in",
-        [("guest", "1", "joined"), ("guest", "1", "left"), ("a", "1", "joined")],
-        [("guest", "joined", 1), ("guest", "left", 2), ("a", "joined", 3)],
+        [("anonymous", "1", "joined"), ("anonymous", "1", "left"), ("a", "1", "joined")],
+        [("anonymous", "joined", 1), ("anonymous", "left", 2), ("a", "joined", 3)],
     ),
     (
         "goes and comes back",

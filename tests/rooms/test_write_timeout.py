@@ -55,7 +55,7 @@ def locked(site: Any) -> Iterator[None]:
             yield
 
 
-async def test_a_message_that_cannot_be_stored_in_time_is_told_and_stored_once(
+async def test_a_message_that_cannot_be_stored_in_time_gets_an_error_and_is_stored_once(
     site: Any, process: ServerProcess, room: str
 ) -> None:
     # Without Redis, bob is in the same process as alice.
@@ -83,7 +83,7 @@ async def test_a_message_that_cannot_be_stored_in_time_is_told_and_stored_once(
 
 
 @pytest.mark.soak
-async def test_every_message_of_a_connection_that_cannot_be_stored_is_told(
+async def test_every_message_of_a_connection_that_cannot_be_stored_gets_an_error(
     site: Any, process: ServerProcess, room: str
 ) -> None:
     alice, bob = await site.client("alice", process=process), await site.client("bob", process=process)

@@ -18,7 +18,7 @@ async def log_in(page: Page, user: str) -> None:
     await page.get_by_role("button", name="Log in").click()
 
 
-async def test_who_is_not_staff_does_not_see_the_page(new_page):
+async def test_a_user_without_staff_status_does_not_see_the_page(new_page):
     page = await new_page("/login/?next=/admin/live/")
     await log_in(page, "bob")
     await expect(page).to_have_url(re.compile("/admin/login/"))

@@ -56,7 +56,7 @@ async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProc
     await admin.get_by_label("Anonymous may post").check()
     await admin.get_by_role("button", name="Save", exact=True).click()
     async with websockets.connect(server.ws("/ws/rooms/den")) as client:
-        guest = (await until(client, "Joined"))["members"][0]
+        anonymous = (await until(client, "Joined"))["members"][0]
         await client.send(json.dumps({"type": "Chat", "content": EVIL}))
         await until(client, "Ack")
 
@@ -65,7 +65,7 @@ async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProc
         await expect(row.locator(".field-message_count")).to_have_text("1")
         await expect(row.locator(".field-online")).to_have_text("1")
         await row.get_by_role("link", name="den").click()
-        await expect(admin.locator(".field-who_is_online")).to_contain_text(guest)
+        await expect(admin.locator(".field-who_is_online")).to_contain_text(anonymous)
 
         await act(admin, "/admin/rooms/roommessage/", "<script>", "Hide from the members")
         assert (await until(client, "Hidden"))["seq"] == 1

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 #: Primary key of ann; admin is made first.
 ANN = 2
 
-#: Makes a RoomsClient in a page; ``events`` is what it told. Tokens are used one after the other.
+#: Makes a RoomsClient in a page; ``events`` are its events, in order. Tokens are used one after the other.
 OPEN = """async ({ tokens, room, ...options }) => {
   const { RoomsClient } = await import("/static/rooms/client.js");
   const closeCodes = CLOSE_CODES;
@@ -79,9 +79,9 @@ async def test_a_token_is_renewed_before_it_expires_without_a_break(new_page):
     tokens = [token(seconds=30), token(minutes=5)]
     await page.evaluate(OPEN, {"room": "renewal", "tokens": tokens, "renewBefore": 29_500})
     await until(page, "events.some(([type]) => type === 'authenticated')")
-    told = await page.evaluate("() => events.find(([type]) => type === 'authenticated')[1]")
-    assert told["user"] == "ann"
-    remaining = datetime.datetime.fromisoformat(told["expires_at"]) - datetime.datetime.now(datetime.UTC)
+    event = await page.evaluate("() => events.find(([type]) => type === 'authenticated')[1]")
+    assert event["user"] == "ann"
+    remaining = datetime.datetime.fromisoformat(event["expires_at"]) - datetime.datetime.now(datetime.UTC)
     assert remaining > datetime.timedelta(minutes=3)
     phases = await page.evaluate("() => events.filter(([type]) => type === 'state').map(([, detail]) => detail.phase)")
     assert phases == ["connecting", "open"]
@@ -138,8 +138,8 @@ async def test_a_room_that_does_not_exist_is_refused_once(new_page):
     await page.evaluate(OPEN, {"room": "no room!", "tokens": [token(minutes=5)]})
     await until(page, "events.some(([type]) => type === 'refused')")
     assert await page.evaluate("() => events.find(([type]) => type === 'refused')[1].code") == "unknown_room"
-    told = await page.evaluate("() => { try { client.say('no room!', 'x'); } catch (error) { return error.name; } }")
-    assert told == "RangeError"
+    error = await page.evaluate("() => { try { client.say('no room!', 'x'); } catch (error) { return error.name; } }")
+    assert error == "RangeError"
 
 
 async def test_what_waits_for_a_room_that_is_refused_fails_in_words(new_page):
@@ -155,14 +155,14 @@ async def test_more_messages_than_the_outbox_holds_are_refused_at_once(new_page,
     complaints.expected.update(complaints.NETWORK)
     page = await new_page()
     await page.evaluate(OPEN, {"room": "outbox", "tokens": [token(minutes=5)]})
-    told = await page.evaluate(
+    error = await page.evaluate(
         """() => {
           client.stop();
           try { for (let n = 0; n <= 200; n += 1) client.say("outbox", String(n)); }
           catch (error) { return [error.name, client.pending]; }
         }"""
     )
-    assert told == ["RangeError", 200]
+    assert error == ["RangeError", 200]
 
 
 async def test_a_room_is_asked_for_again_after_an_error_that_passes(new_page):
@@ -184,11 +184,11 @@ async def test_a_room_is_asked_for_again_after_an_error_that_passes(new_page):
     assert await page.evaluate("() => events.some(([type]) => type === 'refused')") is False
 
 
-async def test_a_visitor_is_told_that_a_message_may_be_lost_instead_of_sending_it_twice(new_page):
+async def test_without_retry_a_message_without_an_answer_is_reported_as_uncertain(new_page):
     page = await new_page()
-    await page.evaluate(OPEN, {"room": "visitor", "tokens": [token(minutes=5)], "retry": False})
+    await page.evaluate(OPEN, {"room": "no-retry", "tokens": [token(minutes=5)], "retry": False})
     await until(page, "events.some(([type]) => type === 'joined')")
-    await page.evaluate("() => { client.say('visitor', 'hello'); client.stop(); }")
+    await page.evaluate("() => { client.say('no-retry', 'hello'); client.stop(); }")
     await until(page, "events.some(([type]) => type === 'failed')")
     assert await page.evaluate("() => events.find(([type]) => type === 'failed')[1].uncertain") is True
     assert await page.evaluate("() => client.pending") == 0
@@ -209,14 +209,14 @@ async def test_what_waits_for_a_room_that_is_left_without_a_connection_fails_at_
         await page.evaluate("() => client.stop()")
 
 
-async def test_a_message_whose_answer_is_cut_off_after_leaving_is_told_to_be_uncertain(new_page, database, complaints):
+async def test_a_message_whose_answer_is_cut_off_after_leaving_is_reported_as_uncertain(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
         page = await new_page("/login/", base_url=first.http(""))
         await page.evaluate(OPEN, {"room": "left-early", "tokens": [token(minutes=5)]})
         await until(page, "events.some(([type]) => type === 'joined')")
         first.process.send_signal(signal.SIGSTOP)
-        await page.evaluate("() => { client.say('left-early', 'goodbye'); client.leave('left-early'); }")
+        await page.evaluate("() => { client.say('left-early', 'bye'); client.leave('left-early'); }")
         first.kill()
         await until(page, "events.some(([type]) => type === 'failed')")
         assert await page.evaluate("() => events.find(([type]) => type === 'failed')[1].uncertain") is True
@@ -228,7 +228,7 @@ async def test_a_message_sent_before_leaving_is_acknowledged(new_page):
     page = await new_page()
     await page.evaluate(OPEN, {"room": "farewell", "tokens": [token(minutes=5)]})
     await until(page, "events.some(([type]) => type === 'joined')")
-    await page.evaluate("() => { client.say('farewell', 'goodbye'); client.leave('farewell'); }")
+    await page.evaluate("() => { client.say('farewell', 'bye'); client.leave('farewell'); }")
     await until(page, "events.some(([type]) => type === 'left') && client.pending === 0")
     assert await page.evaluate("() => events.filter(([type]) => type === 'sent').length") == 1
 

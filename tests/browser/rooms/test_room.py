@@ -35,7 +35,7 @@ SAY_MANY = """async ({ room, count }) => {
 
 
 async def enter(new_page, room: str, user: str | None = "ann", **options: object) -> Page:
-    """Open the page of a room as a user, or as a visitor."""
+    """Open the page of a room as a user, or without logging in."""
     if user is None:
         page = await new_page(f"/rooms/{room}/", **options)
     else:
@@ -93,24 +93,24 @@ async def test_what_is_written_while_the_server_is_down_arrives_once_and_in_orde
         await expect(contents(ann)).to_have_text(["before", "during", "and this", "welcome back"])
 
 
-async def test_what_a_visitor_writes_while_the_server_is_down_is_sent_when_it_is_back(new_page, database, complaints):
+async def test_what_an_anonymous_user_writes_while_the_server_is_down_is_sent_later(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
         page = await enter(new_page, "lobby", None, base_url=first.http(""))
         first.kill()
         await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
-        await say(page, "from a visitor")
+        await say(page, "written offline")
         # A second attempt comes only after one has failed.
         for _ in range(2):
             async with page.expect_websocket():
                 pass
-        await expect(page.locator(".message[data-state=pending] .content")).to_have_text(["from a visitor"])
+        await expect(page.locator(".message[data-state=pending] .content")).to_have_text(["written offline"])
     with ServerProcess(database=database, port=first.port):
-        await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["from a visitor"])
+        await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["written offline"])
         await expect(page.locator(".message[data-state=failed]")).to_have_count(0)
 
 
-async def test_a_visitor_is_told_that_a_message_without_an_answer_may_not_have_arrived(new_page, database, complaints):
+async def test_an_anonymous_user_sees_that_a_message_without_an_answer_may_be_lost(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
         page = await enter(new_page, "lobby", None, base_url=first.http(""))
@@ -166,18 +166,18 @@ async def test_addresses_become_links_that_tell_nothing_about_the_page(new_page)
     await expect(link).to_have_attribute("rel", re.compile("noopener.*noreferrer"))
 
 
-async def test_a_visitor_reads_along_and_is_offered_the_login(new_page):
-    ann = await enter(new_page, "visitors")
+async def test_an_anonymous_user_reads_along_and_is_offered_the_login(new_page):
+    ann = await enter(new_page, "read-along")
     await say(ann, "welcome")
-    visitor = await enter(new_page, "visitors", user=None)
-    await expect(contents(visitor)).to_have_text(["welcome"])
-    await expect(visitor.get_by_label("Message to")).to_have_count(0)
-    await visitor.get_by_role("main").get_by_role("link", name="Log in").click()
-    await visitor.get_by_label("Username").fill("bob")
-    await visitor.get_by_label("Password").fill(PASSWORD)
-    await visitor.get_by_role("button", name="Log in").click()
-    await expect(visitor.get_by_label("Message to")).to_be_visible()
-    assert urlsplit(visitor.url).path == "/rooms/visitors/"
+    anonymous = await enter(new_page, "read-along", user=None)
+    await expect(contents(anonymous)).to_have_text(["welcome"])
+    await expect(anonymous.get_by_label("Message to")).to_have_count(0)
+    await anonymous.get_by_role("main").get_by_role("link", name="Log in").click()
+    await anonymous.get_by_label("Username").fill("bob")
+    await anonymous.get_by_label("Password").fill(PASSWORD)
+    await anonymous.get_by_role("button", name="Log in").click()
+    await expect(anonymous.get_by_label("Message to")).to_be_visible()
+    assert urlsplit(anonymous.url).path == "/rooms/read-along/"
 
 
 async def test_earlier_messages_come_when_scrolling_up_and_the_view_stays(new_page):
@@ -197,7 +197,7 @@ async def test_earlier_messages_come_when_scrolling_up_and_the_view_stays(new_pa
     await expect(page.get_by_role("button", name="Show earlier messages")).to_be_hidden()
 
 
-async def test_a_reader_of_old_messages_is_told_of_new_ones_without_being_moved(new_page):
+async def test_new_messages_are_announced_to_a_reader_of_old_ones_without_moving_the_log(new_page):
     ann = await enter(new_page, "unread", "ann")
     await ann.evaluate(SAY_MANY, {"room": "unread", "count": 60})
     bob = await enter(new_page, "unread", "bob")
@@ -235,7 +235,7 @@ async def test_a_message_that_is_refused_says_why_and_can_be_sent_again(new_page
     await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["short enough"])
 
 
-async def test_who_makes_more_rooms_than_the_quota_allows_is_told_so(new_page, database):
+async def test_a_room_over_the_quota_of_its_user_is_refused_with_the_reason(new_page, database):
     with ServerProcess(database=database, env={"REALTIME_ROOMS_PER_HOUR": "1"}) as server:
         page = await enter(new_page, "quota-one", base_url=server.http(""))
         await page.goto("/rooms/quota-two/")

@@ -65,7 +65,7 @@ def test_guessing_is_stopped_and_says_for_how_long(door: str, settings) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_what_is_counted_at_one_door_counts_at_the_others(door: str) -> None:
+def test_failures_at_one_door_count_at_the_others(door: str) -> None:
     guess(door, LIMIT)
     assert [log_in(other, "ann", PASSWORD).status_code for other in DOORS] == [429, 429, 429]
 
@@ -77,7 +77,7 @@ def test_guessing_from_many_addresses_does_not_lock_the_owner_out(door: str) -> 
     assert is_let_in(door, "ann")
 
 
-def test_who_guesses_one_account_does_not_lock_out_the_neighbours_behind_the_same_address(settings) -> None:
+def test_guessing_one_account_does_not_lock_out_others_behind_the_same_address(settings) -> None:
     settings.REALTIME_AUTH_FAILURES_PER_MINUTE = 2 * LIMIT
     guess("/login/", 4 * LIMIT)
     assert is_let_in("/login/", "bob")
@@ -114,7 +114,7 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert is_let_in("/login/", "ann", "2001:db8:0:1::1")
 
 
-def test_behind_a_trusted_proxy_its_clients_are_told_apart(settings) -> None:
+def test_behind_a_trusted_proxy_clients_are_counted_by_their_own_addresses(settings) -> None:
     settings.REALTIME_TRUSTED_PROXIES = 1
     for forged in range(LIMIT):
         guess("/login/", 1, HTTP_X_FORWARDED_FOR=f"203.0.113.{forged}, 198.51.100.1")

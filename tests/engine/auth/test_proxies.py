@@ -1,4 +1,4 @@
-"""The address of a client behind a reverse proxy, whatever the server was told on its command line."""
+"""The address of a client behind a reverse proxy, whatever the server's command line says."""
 
 from __future__ import annotations
 

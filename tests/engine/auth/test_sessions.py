@@ -197,7 +197,7 @@ async def test_a_session_whose_key_signs_no_more_and_still_verifies_opens_a_conn
     assert await status(connect, page_with(cookie)) == 101
 
 
-async def test_no_session_key_is_told_to_anybody(
+async def test_no_session_key_stands_in_an_event_a_log_a_ticket_or_a_list(
     connect: Connect, ann: User, channel_layer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     browser = await sync_to_async(sign_in)(ann)

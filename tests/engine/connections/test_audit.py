@@ -39,8 +39,8 @@ class Staff(PolicyConsumer):
             raise HandshakeRejected(403, "Only staff may look at this.")
 
 
-class Told(PolicyConsumer):
-    """Says each time that something may have changed what the user may do now."""
+class Reporting(PolicyConsumer):
+    """Sends a message each time something may have changed what its user may do."""
 
     authentication = "required"
 
@@ -136,16 +136,16 @@ async def test_a_lost_staff_flag_that_no_event_tells_of_is_found(
 
 async def test_a_change_that_takes_nothing_away_closes_nothing(connect: Connect, ann: User) -> None:
     connection = await accepted(connect, ann, Staff)
-    told = await accepted(connect, ann, Told)
+    reporting = await accepted(connect, ann, Reporting)
     ann.first_name = "Ann"
     await ann.asave()
-    await told.until(2)
+    await reporting.until(2)
     assert len(await connection.end()) == 1
-    await told.end()
+    await reporting.end()
 
 
-async def test_who_is_deleted_by_sql_is_closed(connect: Connect, looks: None, ann: User) -> None:
-    connection = await accepted(connect, ann, Told)
+async def test_a_user_deleted_by_sql_is_closed(connect: Connect, looks: None, ann: User) -> None:
+    connection = await accepted(connect, ann, Reporting)
     await sync_to_async(User.objects.filter(pk=ann.pk)._raw_delete)("default")
     event = (await connection.until(2))[1]
     assert (event["code"], event["reason"]) == (3003, "the account is not active")
@@ -190,7 +190,7 @@ async def says(connection: Any, text: str) -> None:
 async def test_a_permission_is_noticed_when_it_comes_and_when_it_goes(
     connect: Connect, looks: None, ann: User, group: Group, permission: Permission, kind: str, heard: bool
 ) -> None:
-    connection = await accepted(connect, ann, Told)
+    connection = await accepted(connect, ann, Reporting)
     if not heard:
         await lose_events(ann)
     await looked_at()
@@ -205,12 +205,12 @@ async def test_a_permission_is_noticed_when_it_comes_and_when_it_goes(
 async def test_the_hash_of_the_same_password_that_is_renewed_at_login_closes_nothing(
     connect: Connect, reporter: Reporter, ann: User
 ) -> None:
-    connection = await accepted(connect, ann, Told)
+    connection = await accepted(connect, ann, Reporting)
     ann.password = "pbkdf2_sha256$1$of$theSamePassword"
     await ann.asave(update_fields=["password"])
     await says(connection, "True False")
     reporter.start()
-    another = await accepted(connect, ann, Told)
+    another = await accepted(connect, ann, Reporting)
     await looked_at()
     for each in (another, connection):
         assert {event["type"] for event in await each.end()} <= {"websocket.accept", "websocket.send"}

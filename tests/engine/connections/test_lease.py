@@ -52,7 +52,7 @@ async def test_a_lease_is_renewed(lease: Lease) -> None:
         pass
 
 
-async def test_a_process_that_was_counted_as_gone_is_told_and_is_alive_again(lease: Lease) -> None:
+async def test_a_process_that_was_counted_as_gone_is_notified_and_is_alive_again(lease: Lease) -> None:
     lost: list[str] = []
     await lease.acquire(lambda: lost.append("lost"))
     while not lost:

@@ -113,7 +113,7 @@ async def test_a_revocation_whose_event_was_lost_is_found(reporter: Reporter) ->
     assert await layer.receive(channel) == revocation_event("gone")
 
 
-async def test_an_account_that_is_gone_is_told_why_where_that_is_known(reporter: Reporter) -> None:
+async def test_a_user_who_is_gone_is_closed_with_the_reason_where_it_is_known(reporter: Reporter) -> None:
     layer = get_channel_layer()
     deleted, vanished = await layer.new_channel(), await layer.new_channel()
     user = await User.objects.acreate(username="carol")

@@ -47,7 +47,7 @@ def token(user_id: int) -> str:
     return str(token)
 
 
-class Visitors:
+class Clients:
     """Opens connections, and closes them after the test."""
 
     def __init__(self) -> None:
@@ -77,8 +77,8 @@ class Visitors:
 
 
 @pytest.fixture
-async def visitors() -> AsyncIterator[Visitors]:
-    made = Visitors()
+async def clients() -> AsyncIterator[Clients]:
+    made = Clients()
     yield made
     await made.close()
 
@@ -136,27 +136,27 @@ def servers(request: pytest.FixtureRequest, start: Callable[..., list[ServerProc
     return start(request.param, request.getfixturevalue("redis") if request.param > 1 else None)
 
 
-async def test_parallel_handshakes_of_one_user_pass_the_limit_exactly(servers, visitors, user: int) -> None:
-    assert await visitors.together(60, servers, user_id=user) == {101: LIMIT, 429: 60 - LIMIT}
-    assert await visitors.status(servers[0], next(_users)) == 101
+async def test_parallel_handshakes_of_one_user_pass_the_limit_exactly(servers, clients, user: int) -> None:
+    assert await clients.together(60, servers, user_id=user) == {101: LIMIT, 429: 60 - LIMIT}
+    assert await clients.status(servers[0], next(_users)) == 101
 
 
-async def test_parallel_handshakes_of_one_address_pass_the_limit_exactly(servers, visitors) -> None:
-    assert await visitors.together(60, servers, address="192.0.2.7") == {101: LIMIT, 429: 60 - LIMIT}
-    assert await visitors.status(servers[0], address="192.0.2.8") == 101
+async def test_parallel_handshakes_of_one_address_pass_the_limit_exactly(servers, clients) -> None:
+    assert await clients.together(60, servers, address="192.0.2.7") == {101: LIMIT, 429: 60 - LIMIT}
+    assert await clients.status(servers[0], address="192.0.2.8") == 101
 
 
-async def test_connections_that_have_ended_make_room(servers, visitors, user: int) -> None:
-    await visitors.together(LIMIT, servers, user_id=user)
-    assert await visitors.status(servers[0], user) == 429
-    await visitors.close()
+async def test_connections_that_have_ended_make_room(servers, clients, user: int) -> None:
+    await clients.together(LIMIT, servers, user_id=user)
+    assert await clients.status(servers[0], user) == 429
+    await clients.close()
     # A server notices the end of a connection a moment after its client.
-    while (answers := await visitors.together(LIMIT, servers, user_id=user)) != {101: LIMIT}:
+    while (answers := await clients.together(LIMIT, servers, user_id=user)) != {101: LIMIT}:
         assert answers[101] + answers[429] == LIMIT
-        await visitors.close()
+        await clients.close()
 
 
-async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visitors) -> None:
+async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, clients) -> None:
     for number in range(3 * LIMIT):
         server = servers[number % len(servers)]
         with socket.create_connection(("127.0.0.1", server.port)) as raw:
@@ -165,14 +165,14 @@ async def test_a_handshake_that_is_given_up_leaves_no_slot_taken(servers, visito
                 b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
                 b"X-Forwarded-For: 192.0.2.9\r\n\r\n"
             )
-    while await visitors.together(LIMIT, servers, address="192.0.2.9") != {101: LIMIT}:
-        await visitors.close()
+    while await clients.together(LIMIT, servers, address="192.0.2.9") != {101: LIMIT}:
+        await clients.close()
 
 
-async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, visitors, user: int) -> None:
+async def test_the_slots_of_a_killed_process_come_back(start, redis_server: RedisProcess, clients, user: int) -> None:
     doomed, survivor = start(2, redis_server, REALTIME_LEASE_SECONDS="2")
-    await visitors.together(LIMIT, [doomed], user_id=user)
-    assert await visitors.status(survivor, user) == 429
+    await clients.together(LIMIT, [doomed], user_id=user)
+    assert await clients.status(survivor, user) == 429
     redis_server.command("CONFIG SET notify-keyspace-events Ex")
     events, request = await asyncio.open_connection("127.0.0.1", redis_server.port)
     with contextlib.closing(request):
@@ -180,48 +180,48 @@ async def test_the_slots_of_a_killed_process_come_back(start, redis_server: Redi
         await events.readuntil(b"subscribe")
         doomed.kill()
         await events.readuntil(b":slots:")
-    assert await visitors.together(2 * LIMIT, [survivor], user_id=user) == {101: LIMIT, 429: LIMIT}
+    assert await clients.together(2 * LIMIT, [survivor], user_id=user) == {101: LIMIT, 429: LIMIT}
 
 
 async def test_without_redis_each_process_counts_for_itself_and_afterwards_together_again(
-    start, redis_server: RedisProcess, visitors, user: int
+    start, redis_server: RedisProcess, clients, user: int
 ) -> None:
     first, second = start(2, redis_server)
-    assert await visitors.status(second, next(_users)) == 101
-    assert await visitors.together(6, [first], user_id=user) == {101: 6}
+    assert await clients.status(second, next(_users)) == 101
+    assert await clients.together(6, [first], user_id=user) == {101: 6}
     redis_server.kill()
-    assert await visitors.together(6, [first], user_id=user) == {101: LIMIT - 6, 429: 2}
-    assert await visitors.together(2, [second], user_id=user) == {101: 2}
+    assert await clients.together(6, [first], user_id=user) == {101: LIMIT - 6, 429: 2}
+    assert await clients.together(2, [second], user_id=user) == {101: 2}
     redis_server.start()
     while await asyncio.to_thread(redis_server.command, "SCARD realtime:slots") != b":2\r\n":
         pass
     # Redis has forgotten everything, and knows all that is open: the twelve of the user.
-    assert await visitors.status(second, user) == 429
-    assert await visitors.status(second, next(_users)) == 101
+    assert await clients.status(second, user) == 429
+    assert await clients.status(second, next(_users)) == 101
 
 
-async def test_a_visitor_that_becomes_a_user_takes_one_of_the_users_slots(servers, visitors, user: int) -> None:
-    await visitors.together(LIMIT - 1, servers, user_id=user)
-    clients = [
-        await visitors._stack.enter_async_context(websockets.connect(server.ws("/ws/sign-in")))
+async def test_an_anonymous_connection_that_signs_in_takes_one_of_the_users_slots(servers, clients, user: int) -> None:
+    await clients.together(LIMIT - 1, servers, user_id=user)
+    sockets = [
+        await clients._stack.enter_async_context(websockets.connect(server.ws("/ws/sign-in")))
         for server in (servers[0], servers[-1])
     ]
     answers = []
-    for client in clients:
+    for client in sockets:
         await client.send(token(user))
         answers.append(await client.recv())
     assert answers == ["signed in", "429"]
-    assert await visitors.status(servers[0], user) == 429
-    await clients[1].send(token(next(_users)))
-    assert await clients[1].recv() == "signed in"
+    assert await clients.status(servers[0], user) == 429
+    await sockets[1].send(token(next(_users)))
+    assert await sockets[1].recv() == "signed in"
 
 
-async def test_addresses_of_one_ipv6_network_share_its_slots(servers, visitors) -> None:
-    statuses = [await visitors.status(servers[0], address=f"2001:db8::{number:x}") for number in range(LIMIT + 1)]
+async def test_addresses_of_one_ipv6_network_share_its_slots(servers, clients) -> None:
+    statuses = [await clients.status(servers[0], address=f"2001:db8::{number:x}") for number in range(LIMIT + 1)]
     assert statuses == [101] * LIMIT + [429]
-    assert await visitors.status(servers[0], address="2001:db8:0:1::1") == 101
+    assert await clients.status(servers[0], address="2001:db8:0:1::1") == 101
 
 
-async def test_ipv4_addresses_are_told_apart_on_a_server_that_listens_on_ipv6(servers, visitors) -> None:
-    statuses = [await visitors.status(servers[0], address=f"::ffff:192.0.2.{number}") for number in range(LIMIT + 1)]
+async def test_ipv4_addresses_are_told_apart_on_a_server_that_listens_on_ipv6(servers, clients) -> None:
+    statuses = [await clients.status(servers[0], address=f"::ffff:192.0.2.{number}") for number in range(LIMIT + 1)]
     assert statuses == [101] * (LIMIT + 1)

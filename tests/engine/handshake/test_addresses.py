@@ -26,7 +26,7 @@ CLIENTS = [
 @pytest.mark.parametrize(
     ("proxies", "peer", "forwarded", "address"), [row[1:] for row in CLIENTS], ids=[row[0] for row in CLIENTS]
 )
-def test_client_is_who_the_outermost_trusted_proxy_has_seen(
+def test_the_client_address_is_the_one_that_the_outermost_trusted_proxy_saw(
     settings: Any, proxies: int, peer: str | None, forwarded: str | None, address: str | None
 ) -> None:
     settings.REALTIME_TRUSTED_PROXIES = proxies

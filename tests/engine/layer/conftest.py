@@ -19,7 +19,7 @@ from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing.server import RedisProcess, free_port
 
 #: Seconds after which a test gives up waiting for something that should come at once.
-PATIENCE = 10
+TIMEOUT = 10
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ class SentinelProcess:
 
     def monitor(self, server: RedisProcess) -> None:
         """Give the name to another server, as a failover does."""
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT) as connection:
             for command in ("REMOVE main", f"MONITOR main 127.0.0.1 {server.port} 1"):
                 connection.sendall(f"SENTINEL {command}\r\n".encode())
                 assert connection.recv(4096) == b"+OK\r\n"
@@ -131,11 +131,11 @@ class Consumer:
         return self
 
     async def next_mail(self) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.mail.get()
 
     async def next_frame(self) -> SharedMessage:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await self.frames.get()
 
     def _wake(self) -> None:
@@ -168,7 +168,7 @@ def taken() -> Callable[..., Any]:
     """Take the next message of a channel; fails where none comes."""
 
     async def taken(layer: FanoutChannelLayer, channel: str) -> dict[str, Any]:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await layer.receive(channel)
 
     return taken
@@ -179,7 +179,7 @@ def until() -> Callable[..., Any]:
     """Wait until a condition holds that nothing announces, like a counter of the layer."""
 
     async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 

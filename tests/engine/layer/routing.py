@@ -1,4 +1,4 @@
-"""The endpoints of the engine's tests, and a member that joins and leaves a group as it is told."""
+"""The endpoints of the engine's tests, and a member that joins and leaves a group on request."""
 
 from __future__ import annotations
 

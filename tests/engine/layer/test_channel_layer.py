@@ -113,7 +113,7 @@ async def test_what_came_before_the_attachment_is_not_lost(make_layer):
     assert subscription.get_nowait() == MARK
 
 
-async def test_a_full_mailbox_is_told_to_the_sender_and_to_the_consumer(layers):
+async def test_a_full_mailbox_raises_for_the_sender_and_resynchronises_the_consumer(layers):
     layer = layers(capacity=2)
     channel = await layer.new_channel()
     subscription = layer.attach(channel, wake=lambda: None, resynchronise=True)
@@ -172,7 +172,7 @@ async def test_a_message_to_many_stock_channels_has_reached_them_when_group_send
     assert layer.statistics.delivered == 1000
 
 
-async def test_messages_sent_at_once_to_a_large_group_arrive_in_their_order_whoever_sends(layers, until):
+async def test_messages_sent_at_once_to_a_large_group_arrive_in_their_order_from_any_sender(layers, until):
     layer = layers()
     got = {}
     for number in range(600):

@@ -42,7 +42,7 @@ def process(redis_server: RedisProcess, layers):
     return lambda timing=IMPATIENT: layers([redis_server.url], timing=timing)
 
 
-async def test_after_a_restart_members_are_told_and_messages_arrive_again(
+async def test_after_a_restart_members_resynchronise_and_messages_arrive_again(
     redis_server, process, attach, wait_until_lost
 ):
     here, there = process(), process()
@@ -158,7 +158,7 @@ async def test_a_layer_can_be_closed_while_it_asks_sentinel(sentinel, layers, at
         await layer.close()
 
 
-async def test_members_are_told_after_client_kill_type_pubsub(redis_server, process, attach):
+async def test_members_resynchronise_after_client_kill_type_pubsub(redis_server, process, attach):
     here, there = process(), process()
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
     assert redis_server.command("CLIENT KILL TYPE pubsub") == b":2\r\n"
@@ -272,7 +272,7 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(redis_server, process,
     assert layer.statistics.connects == 2
 
 
-async def test_only_members_that_want_to_know_are_told(redis_server, process, attach):
+async def test_only_members_that_ask_for_it_resynchronise(redis_server, process, attach):
     layer = process()
     curious, indifferent = await attach(layer, "group", resynchronise=True), await attach(layer, "group")
     redis_server.command("CLIENT KILL TYPE pubsub")

@@ -152,7 +152,7 @@ def test_a_loop_that_was_measured_and_closed_is_freed(new_loop: Callable[[], asy
     assert freed() is None
 
 
-async def test_openmetrics_is_spoken_to_who_asks_for_it(server: ServerProcess) -> None:
+async def test_openmetrics_is_the_answer_to_a_client_that_asks_for_it(server: ServerProcess) -> None:
     def ask() -> tuple[str, str]:
         request = urllib.request.Request(server.http("/metrics"), headers={"Accept": "application/openmetrics-text"})
         with urllib.request.urlopen(request, timeout=10) as response:

@@ -623,7 +623,7 @@ def test_lost_peer_is_sent_nothing_while_the_application_takes_its_messages() ->
     assert connection.out.size == 0
 
 
-def test_violation_of_a_lost_peer_is_told_to_the_application_behind_its_messages() -> None:
+def test_application_gets_the_violation_of_a_lost_peer_behind_its_messages() -> None:
     connection = lost_unread(behind=client(TEXT, b"\xff"))
     assert events(connection, 2)[-1]["code"] == 1007
     assert connection.state is State.CLOSED
@@ -685,7 +685,7 @@ def test_message_that_grows_too_large_is_closed_with_1009_in_the_turn_in_which_i
     assert sent(connection)[2:4] == (1009).to_bytes(2, "big")
 
 
-def test_violation_in_the_middle_of_a_large_message_is_told_in_the_turn_that_finds_it() -> None:
+def test_application_gets_a_violation_inside_a_large_message_in_the_turn_that_finds_it() -> None:
     connection = opened(**DEFLATE)
     payload = b"x" * 3 * INFLATED_PER_TURN + b"\xff" + b"x" * 30 * INFLATED_PER_TURN
     connection.receive_data(client(TEXT, deflate(payload), rsv=4), 0)
@@ -756,7 +756,7 @@ def test_overflow_drops_what_is_pending_and_closes_with_1013() -> None:
 # Time
 
 
-def test_pings_are_sent_at_the_interval_and_their_latency_is_told() -> None:
+def test_pings_are_sent_at_the_interval_and_pongs_carry_their_latency() -> None:
     connection = opened(ping_interval=30, ping_timeout=20)
     assert connection.timeouts.next == 30
     connection.expire(30)
@@ -789,7 +789,7 @@ def test_pong_that_is_not_read_yet_is_not_missing() -> None:
     assert events(connection, 51)[-1]["type"] == "websocket.pong"
 
 
-def test_stock_consumer_is_not_told_of_pongs() -> None:
+def test_stock_consumer_gets_no_pongs() -> None:
     connection = connecting()
     connection.send({"type": "websocket.accept"}, 0)
     sent(connection)

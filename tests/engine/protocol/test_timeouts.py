@@ -74,7 +74,7 @@ def test_connection_is_idle_when_no_message_came_for_the_whole_time() -> None:
     assert timeouts.is_idle(14)
 
 
-def test_what_lapses_by_silence_rests_while_this_side_does_not_read() -> None:
+def test_deadlines_for_silence_rest_while_this_side_does_not_read() -> None:
     timeouts = opened(idle_timeout=10, ping_interval=10)
     assert timeouts.take_due(10, is_reading=False) == [Deadline.PING]
     assert timeouts.next == 10 + LINGER_SECONDS

@@ -228,11 +228,11 @@ async def stubborn(scope, receive, send):
         await note("cancelled")
 
 
-async def slow_goodbye(scope, receive, send):
+async def slow_end(scope, receive, send):
     await accept(scope, receive, send)
     event = await receive()
     await asyncio.sleep(0.2)
-    sys.stdout.write(f"goodbye {event['code']}\n")
+    sys.stdout.write(f"ended {event['code']}\n")
     sys.stdout.flush()
 
 
@@ -240,7 +240,7 @@ APPLICATIONS = {
     f"/{application.__name__}": application
     for application in (
         echo, describe, crash, crash_before, give_up, give_up_before, silent, close, refuse, deny, illegal, stuck,
-        busy, talker, pinger, fanout, copied, heedless, stubborn, slow_goodbye,
+        busy, talker, pinger, fanout, copied, heedless, stubborn, slow_end,
     )
 }  # fmt: skip
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from realtime.engine.testing.server import ServerProcess
 
 APPLICATION = "tests.engine.server.apps:application"
-PATIENCE = 20
+TIMEOUT = 20
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HEADERS = {
@@ -54,7 +54,7 @@ class WireServer:
             raw.connect(self.unix)
         else:
             raw = socket.create_connection(("127.0.0.1", self.process.port))
-        raw.settimeout(PATIENCE)
+        raw.settimeout(TIMEOUT)
         return raw if self.tls is None else self.tls.wrap_socket(raw, server_hostname="localhost")
 
     def connect(
@@ -74,7 +74,7 @@ class WireServer:
         kwargs.setdefault("ping_interval", None)
         address = f"ws://localhost{path}" + (f"?{urlencode(parameters)}" if parameters else "")
         sock = self.socket() if self.tls is None else relayed(self.process.port, self.tls)
-        kwargs.setdefault("open_timeout", PATIENCE)
+        kwargs.setdefault("open_timeout", TIMEOUT)
         return websockets.sync.client.connect(address, sock=sock, **kwargs)
 
     def request(self, head: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -113,11 +113,11 @@ class WireServer:
 def relayed(port: int, tls: ssl.SSLContext) -> socket.socket:
     """Return a plain socket whose bytes a thread carries to and from a TLS server.
 
-    The client of ``websockets.sync`` reads in one thread and writes in another; an ``SSLSocket`` does not bear that,
+    The client of ``websockets.sync`` reads in one thread and writes in another; an ``SSLSocket`` does not allow that,
     and about one of a thousand handshakes was lost to it.
     """
     near, far = socket.socketpair()
-    near.settimeout(PATIENCE)
+    near.settimeout(TIMEOUT)
     threading.Thread(target=lambda: asyncio.run(_relay(far, port, tls)), daemon=True).start()
     return near
 
@@ -194,7 +194,7 @@ def serving(
 
 def wait_for_socket(path: str) -> None:
     """Wait until a UNIX socket is listened on; the server opens it after its TCP port."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock, contextlib.suppress(OSError):
             sock.connect(path)
@@ -260,7 +260,7 @@ def each(any_server: WireServer) -> WireServer:
 
 def rested(server: WireServer) -> WireServer:
     """Wait until the connections of the last test have ended, and forget what was noted of them."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while server.get("/statistics")["sessions"]:
         assert time.monotonic() < deadline, "the last test has left a connection"
     server.get("/journal")

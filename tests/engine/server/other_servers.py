@@ -52,7 +52,7 @@ class Leaving(PolicyConsumer):
 
 
 class Ends(PolicyConsumer):
-    """Tells how a client of ``Leaving`` has gone."""
+    """Sends how a client of ``Leaving`` has gone."""
 
     async def connect(self) -> None:
         await self.accept()

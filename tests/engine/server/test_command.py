@@ -30,7 +30,7 @@ use_uvloop()
 import daphne.server
 from twisted.internet import reactor
 
-def tell():
+def report():
     loop, done = asyncio.get_running_loop(), threading.Event()
     for _ in range(50):
         loop.run_in_executor(None, done.wait)
@@ -38,7 +38,7 @@ def tell():
     done.set()
     reactor.stop()
 
-reactor.callLater(0, tell)
+reactor.callLater(0, report)
 reactor.run()
 """
 

@@ -42,7 +42,7 @@ def close_code(client: Any) -> int:
 @pytest.mark.parametrize(("kind", "how"), ENDS)
 def test_signal_closes_every_socket_with_1012_and_exits_0(serve: Any, kind: str, how: signal.Signals) -> None:
     with serve(kind) as server, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.connect("/slow_goodbye")) for _ in range(5)]
+        clients = [stack.enter_context(server.connect("/slow_end")) for _ in range(5)]
         half = stack.enter_context(contextlib.closing(server.socket()))
         half.sendall(b"GET /ws HTTP/1.1\r\n")
         returned = stack.enter_context(contextlib.closing(server.upgraded("/give_up")))
@@ -50,7 +50,7 @@ def test_signal_closes_every_socket_with_1012_and_exits_0(serve: Any, kind: str,
         server.process.process.send_signal(how)
         assert [close_code(client) for client in clients] == [1012] * 5
         assert server.process.process.wait(10) == 0
-        assert server.process.log.count("goodbye 1012") == 5
+        assert server.process.log.count("ended 1012") == 5
 
 
 def test_draining_server_refuses_handshakes_with_503_and_serves_requests(serve: Any) -> None:
@@ -78,11 +78,11 @@ def test_application_and_peer_that_do_not_end_do_not_hold_the_server_up(serve: A
 
 def test_uvicorn_closes_with_1012(serve: Any) -> None:
     with serve("uvicorn") as server, contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(server.connect("/slow_goodbye")) for _ in range(3)]
+        clients = [stack.enter_context(server.connect("/slow_end")) for _ in range(3)]
         server.process.process.send_signal(signal.SIGTERM)
         assert [close_code(client) for client in clients] == [1012] * 3
         server.process.process.wait(10)
-        assert server.process.log.count("goodbye 1012") == 3
+        assert server.process.log.count("ended 1012") == 3
 
 
 RELOADING = (sys.executable, "manage.py", "runserver", "127.0.0.1:{port}")
@@ -172,7 +172,7 @@ def run(drain: Drain, seconds: float) -> float:
         return runner.get_loop().time()
 
 
-class Guest:
+class FakeConnection:
     """A session that ends when it is asked to, or only by force."""
 
     def __init__(self, drain: Drain, *, obeys: bool = True) -> None:
@@ -194,23 +194,23 @@ class Guest:
 
 def test_drain_asks_every_session_once_and_spreads_the_asking() -> None:
     drain = Drain()
-    guests = [Guest(drain) for _ in range(10)]
+    connections = [FakeConnection(drain) for _ in range(10)]
     run(drain, 5)
-    times = sorted(guest.asked_at for guest in guests)  # type: ignore[type-var]
-    assert times == pytest.approx([5 * SPREAD * turn / len(guests) for turn in range(len(guests))])
+    times = sorted(connection.asked_at for connection in connections)  # type: ignore[type-var]
+    assert times == pytest.approx([5 * SPREAD * turn / len(connections) for turn in range(len(connections))])
     assert drain.draining
     assert not drain.connections
-    assert not any(guest.killed for guest in guests)
+    assert not any(connection.killed for connection in connections)
 
 
 def test_drain_kills_what_does_not_end() -> None:
     drain = Drain()
-    guest = Guest(drain, obeys=False)
+    connection = FakeConnection(drain, obeys=False)
     assert run(drain, 5) == pytest.approx(5)
-    assert guest.killed
+    assert connection.killed
 
 
-class Broken(Guest):
+class Broken(FakeConnection):
     """A session that cannot be asked to end, and is hardly ended by force."""
 
     def restart(self) -> None:
@@ -226,11 +226,11 @@ def test_session_that_fails_to_end_does_not_keep_the_others_from_their_end(
 ) -> None:
     drain = Drain()
     broken = [Broken(drain) for _ in range(3)]
-    obedient = [Guest(drain) for _ in range(3)]
-    stubborn = [Guest(drain, obeys=False) for _ in range(3)]
+    obedient = [FakeConnection(drain) for _ in range(3)]
+    stubborn = [FakeConnection(drain, obeys=False) for _ in range(3)]
     run(drain, 5)
-    assert all(guest.asked_at is not None for guest in obedient + stubborn)
-    assert all(guest.killed for guest in broken + stubborn)
+    assert all(connection.asked_at is not None for connection in obedient + stubborn)
+    assert all(connection.killed for connection in broken + stubborn)
     assert not drain.connections
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == [
         *["deliberate: restart"] * 3,

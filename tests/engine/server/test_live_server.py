@@ -18,13 +18,13 @@ from websockets.sync.client import ClientConnection, connect
 from realtime.engine.server.daphne import http_channel as channel
 from tests.engine.server import apps
 
-PATIENCE = 20
+TIMEOUT = 20
 
 
 def closed_with(client: ClientConnection) -> tuple[int, str] | None:
     """Wait for the server's close frame, and return its code and reason."""
     with pytest.raises(ConnectionClosed) as caught:
-        client.recv(PATIENCE)
+        client.recv(TIMEOUT)
     close = caught.value.rcvd
     return None if close is None else (close.code, close.reason)
 
@@ -35,7 +35,7 @@ class LiveServerTests(ChannelsLiveServerTestCase):
     def test_empty_text_message_comes_back(self) -> None:
         with connect(self.live_server_ws_url + "/ws") as client:
             client.send("")
-            assert client.recv(PATIENCE) == ""
+            assert client.recv(TIMEOUT) == ""
 
     def test_close_reason_reaches_the_client(self) -> None:
         with connect(self.live_server_ws_url + "/ws/rooms") as client:
@@ -65,7 +65,7 @@ def start() -> Iterator[Callable[[], int]]:
         process = DaphneProcess("127.0.0.1", apps.get_application)
         processes.append(process)
         process.start()
-        assert process.ready.wait(PATIENCE), process.errors.get(timeout=1)
+        assert process.ready.wait(TIMEOUT), process.errors.get(timeout=1)
         return int(process.port.value)
 
     yield start_process
@@ -90,7 +90,7 @@ def test_daphne_process_serves_by_the_wire_however_it_is_started(start: Callable
 
 
 class PatientDaphne(DaphneTestingInstance):
-    startup_timeout = PATIENCE
+    startup_timeout = TIMEOUT
 
 
 def test_daphne_s_own_test_application_tells_scope_and_messages(
@@ -108,6 +108,6 @@ def test_daphne_s_own_test_application_tells_scope_and_messages(
 
 def test_deadlines_are_kept_in_a_daphne_process(start: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "HEAD_TIMEOUT", 0.1)
-    with socket.create_connection(("127.0.0.1", start()), PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", start()), TIMEOUT) as sock:
         sock.sendall(b"GET /echo HTTP/1.1\r\n")
         assert sock.recv(65536).startswith(b"HTTP/1.1 408 ")

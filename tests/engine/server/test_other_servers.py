@@ -1,4 +1,4 @@
-"""The consumers on servers without the project's wire: what these can do is done, and what they cannot is told."""
+"""The consumers on servers without the project's wire: what these can do is done, and what they cannot is logged."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_refusal_by_stock_daphne_is_a_403() -> None:
             assert caught.value.status == 403
 
 
-async def test_consumer_is_told_the_reason_of_a_close(uvicorn: ServerProcess) -> None:
+async def test_disconnect_gets_the_code_and_reason_of_a_close(uvicorn: ServerProcess) -> None:
     client = await open_socket(uvicorn.ws("/ws/leaving"))
     await client.connection.close(4001, "lunch")
     async with await open_socket(uvicorn.ws("/ws/ends")) as witness:

@@ -13,7 +13,7 @@ import pytest
 
 from realtime.engine.testing.server import ServerProcess
 
-PATIENCE = 30
+TIMEOUT = 30
 
 #: What a page of the site would send.
 CSRF = {"Cookie": "csrftoken=" + "x" * 32, "X-CSRFToken": "x" * 32}
@@ -54,7 +54,7 @@ class Api:
         """Send a request; ``user_agent="x"`` is a header."""
         sent = {"Content-Type": "application/json", **CSRF, **self.headers}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=TIMEOUT)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -100,7 +100,7 @@ def api_server(request: pytest.FixtureRequest, database_urls: Callable[[str], st
 
 
 @pytest.fixture
-def visitor(api_server: ServerProcess) -> Api:
+def anonymous(api_server: ServerProcess) -> Api:
     """A client that is not signed in."""
     return Api(api_server)
 

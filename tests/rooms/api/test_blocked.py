@@ -60,9 +60,9 @@ async def test_blocked_threads_of_an_application_hold_up_nothing_else(
             await blocking.recv()
 
 
-def _session_of_admin(visitor: Any, password: str) -> str:
+def _session_of_admin(anonymous: Any, password: str) -> str:
     fields = f"username=admin&password={password.replace(' ', '+')}".encode()
-    answer = visitor.request("POST", "/login/", fields, Content_Type="application/x-www-form-urlencoded")
+    answer = anonymous.request("POST", "/login/", fields, Content_Type="application/x-www-form-urlencoded")
     assert answer.status == 302, answer
     found = re.search(r"sessionid=\w+", answer.headers["set-cookie"])
     assert found is not None

@@ -54,7 +54,7 @@ def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(server:
         assert is_too_large(sock)
 
 
-def test_a_client_that_asks_first_is_not_told_to_go_on(server: ServerProcess) -> None:
+def test_a_client_that_expects_100_continue_is_refused_before_its_body(server: ServerProcess) -> None:
     with begun(server, f"Content-Length: {GIGABYTE}", "Expect: 100-continue") as sock:
         assert is_too_large(sock)
 

@@ -90,7 +90,7 @@ def test_a_database_that_takes_no_connection_is_503(
     assert client.request("GET", "/readyz").status == 200
 
 
-def test_a_database_that_can_only_be_read_is_503_for_who_writes_and_not_ready(
+def test_with_a_read_only_database_writes_are_503_and_the_process_is_not_ready(
     serve: Any, postgresql_server: PostgresProcess, password: str
 ) -> None:
     client = serve("postgresql")
@@ -123,7 +123,7 @@ def fill_disk(path: Path) -> None:
             file.write(bytes(4096))
 
 
-def test_a_full_disk_is_503_for_who_writes_and_not_ready(
+def test_on_a_full_disk_writes_are_503_and_the_process_is_not_ready(
     small_disk: Path, database: Path, new_api: Any, password: str
 ) -> None:
     (small_disk / "db.sqlite3").write_bytes(database.read_bytes())
@@ -139,7 +139,7 @@ def test_a_full_disk_is_503_for_who_writes_and_not_ready(
         assert {answer.status for answer in answers} <= {201, 503}
         assert_is_unavailable(answers[-1])
         assert client.request("GET", "/readyz").status == 503
-        # SQLite may need room for its shared memory even to read: served, or told.
+        # SQLite may need room for its shared memory even to read: 200, or 503.
         assert ann.request("GET", "/api/rooms/").status in (200, 503)
         fill.unlink()
         assert client.request("GET", "/readyz").status == 200

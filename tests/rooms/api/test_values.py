@@ -1,4 +1,4 @@
-"""Values that no well-behaved client sends: each is the client's fault, told as a problem, on both databases."""
+"""Malformed values: each is the client's fault, answered with a problem document, on both databases."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_field_that_is_nested_too_deeply_is_refused(admin: Any, depth: int) ->
 
 
 @pytest.mark.parametrize("path", ["/api/ws-ticket/", "/api/logout-everywhere/"])
-def test_an_endpoint_that_takes_no_body_does_not_read_one(visitor: Any, password: str, path: str) -> None:
-    client = visitor.log_in("ann", password)
+def test_an_endpoint_that_takes_no_body_does_not_read_one(anonymous: Any, password: str, path: str) -> None:
+    client = anonymous.log_in("ann", password)
     assert client.request("POST", path, arrays(100_000)).status in (200, 204)
 
 
@@ -63,9 +63,9 @@ def test_a_body_that_is_no_object_is_refused(admin: Any, path: str, body: bytes)
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "zlib", "punycode", "undefined", "rot13", "nonsense"])
-def test_a_charset_that_json_does_not_have_changes_nothing(visitor: Any, charset: str) -> None:
+def test_a_charset_that_json_does_not_have_changes_nothing(anonymous: Any, charset: str) -> None:
     kind = {"Content_Type": f"application/json; charset={charset}"}
-    answer = visitor.request("POST", "/api/token/", b'{"username": "ann", "password": "wrong"}', **kind)
+    answer = anonymous.request("POST", "/api/token/", b'{"username": "ann", "password": "wrong"}', **kind)
     assert answer.problem["status"] == 401
 
 
@@ -153,14 +153,14 @@ def test_a_name_in_the_address_that_nobody_has_is_not_found(admin: Any, name: st
 @pytest.mark.parametrize(
     "cookie", [r'sessionid="\0001234567"', "sessionid=" + "x" * 5000, "sessionid=\xff\xfe1234567", "csrftoken=\xff"]
 )
-def test_a_cookie_that_the_server_did_not_give_counts_for_nothing(visitor: Any, path: str, cookie: str) -> None:
-    assert visitor.request("GET", path, Cookie=cookie).status == 200
+def test_a_cookie_that_the_server_did_not_give_counts_for_nothing(anonymous: Any, path: str, cookie: str) -> None:
+    assert anonymous.request("GET", path, Cookie=cookie).status == 200
 
 
 @pytest.mark.parametrize("path", ["/", "/login/", "/rooms/", "/rooms/lobby/", "/admin/login/", "/api/rooms/"])
 @pytest.mark.parametrize("query", ["name=%00", "next=%00", "next=%ED%A0%80", "limit=nan", "q=%00&page=9", "%00=%00"])
-def test_a_query_that_nobody_asked_for_is_no_error(visitor: Any, path: str, query: str) -> None:
-    assert visitor.request("GET", f"{path}?{query}").status in (200, 302)
+def test_a_query_that_nobody_asked_for_is_no_error(anonymous: Any, path: str, query: str) -> None:
+    assert anonymous.request("GET", f"{path}?{query}").status in (200, 302)
 
 
 @pytest.mark.parametrize(
@@ -177,23 +177,23 @@ def test_a_query_that_nobody_asked_for_is_no_error(visitor: Any, path: str, quer
     ids=repr,
 )
 @pytest.mark.parametrize("token_class", [AccessToken, RefreshToken])
-def test_claims_of_odd_types_are_refused(visitor: Any, claims: dict[str, Any], token_class: Any) -> None:
+def test_claims_of_odd_types_are_refused(anonymous: Any, claims: dict[str, Any], token_class: Any) -> None:
     token = token_class()
     token.payload |= {"user_id": "2", **claims}
     raw = str(token)
     for path, body in (("/api/token/refresh/", {"refresh": raw}), ("/api/token/verify/", {"token": raw})):
-        answer = visitor.send("POST", path, **body)
+        answer = anonymous.send("POST", path, **body)
         assert answer.status == 200 or answer.problem["status"] in (400, 401)
     for method, path in (("POST", "/api/ws-ticket/"), ("GET", "/api/rooms/"), ("POST", "/api/logout-everywhere/")):
-        answer = visitor.request(method, path, Authorization=f"Bearer {raw}")
+        answer = anonymous.request(method, path, Authorization=f"Bearer {raw}")
         assert answer.status in (200, 204) or answer.problem["status"] == 401
 
 
 @pytest.mark.parametrize("claims", [{"user_id": [1]}, {"user_id": None}, {"user_id": "77"}, {"iat": [1]}, {"iat": "x"}])
-def test_a_refresh_token_with_claims_of_odd_types_is_not_renewed(visitor: Any, claims: dict[str, Any]) -> None:
+def test_a_refresh_token_with_claims_of_odd_types_is_not_renewed(anonymous: Any, claims: dict[str, Any]) -> None:
     token = RefreshToken()
     token.payload |= {"user_id": "2", **claims}
-    assert visitor.send("POST", "/api/token/refresh/", refresh=str(token)).problem["status"] == 401
+    assert anonymous.send("POST", "/api/token/refresh/", refresh=str(token)).problem["status"] == 401
 
 
 def test_a_room_that_two_create_at_once_is_made_once(admin: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_room_that_two_create_at_once_is_made_once(admin: Any) -> None:
     assert {answer.problem["detail"] for answer in refused} == {"room: This name is taken."}
 
 
-def test_the_fields_that_are_wrong_are_told_one_by_one(admin: Any) -> None:
+def test_each_wrong_field_has_its_own_error(admin: Any) -> None:
     problem = admin.send("POST", "/api/rooms/", room="no spaces", member_limit="many").problem
     assert problem["errors"] == {
         "room": ["Letters, digits, '-' and '_' only."],
@@ -227,8 +227,8 @@ def test_the_fields_that_are_wrong_are_told_one_by_one(admin: Any) -> None:
         ("POST", "/api/token/", 400),
     ],
 )
-def test_every_refusal_is_told_as_a_problem(visitor: Any, method: str, path: str, status: int) -> None:
-    answer = visitor.request(method, path, b"{}" if method == "POST" else None)
+def test_every_refusal_is_a_problem_document(anonymous: Any, method: str, path: str, status: int) -> None:
+    answer = anonymous.request(method, path, b"{}" if method == "POST" else None)
     assert answer.problem["status"] == status
     if status == 405:
         assert answer.headers["allow"]
@@ -236,10 +236,10 @@ def test_every_refusal_is_told_as_a_problem(visitor: Any, method: str, path: str
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_another_content_type_is_refused(visitor: Any) -> None:
-    assert visitor.request("POST", "/api/token/", b"a=b", Content_Type="text/plain").problem["status"] == 415
+def test_another_content_type_is_refused(anonymous: Any) -> None:
+    assert anonymous.request("POST", "/api/token/", b"a=b", Content_Type="text/plain").problem["status"] == 415
 
 
-def test_a_void_token_is_told_with_its_code(visitor: Any) -> None:
-    problem = visitor.send("POST", "/api/token/verify/", token="nonsense").problem
+def test_a_void_token_is_refused_with_its_code(anonymous: Any) -> None:
+    problem = anonymous.send("POST", "/api/token/verify/", token="nonsense").problem
     assert (problem["status"], problem["code"]) == (401, "token_not_valid")

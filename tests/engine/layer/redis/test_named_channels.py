@@ -7,15 +7,25 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from realtime.engine.layer.redis import named_channels as work
+from realtime.engine.layer.redis import named_channels
 
 
-async def test_a_message_that_comes_for_a_worker_that_has_gone_is_the_next_ones(make_process, taken, monkeypatch):
-    monkeypatch.setattr(work, "BLOCK", 1.0)
+@pytest.fixture
+async def client(shared_redis):
+    client = Redis.from_url(shared_redis.url)
+    yield client
+    await client.aclose()
+
+
+async def test_a_message_that_comes_for_a_worker_that_has_gone_is_the_next_ones(
+    make_process, client, taken, monkeypatch
+):
+    monkeypatch.setattr(named_channels, "BLOCK", 1.0)
     leaving, staying, sender = make_process(), make_process(), make_process()
     receiving = asyncio.create_task(leaving.receive("work"))
-    await sender.check()
-    await asyncio.sleep(0.1)  # until the request of the worker that leaves waits in Redis
+    async with asyncio.timeout(10):
+        while (await client.info("clients"))["blocked_clients"] == 0:
+            pass  # each look is a round trip
     receiving.cancel()
     await asyncio.wait([receiving])
     await sender.send("work", {"type": "job"})
@@ -30,13 +40,6 @@ async def test_work_that_cannot_be_read_is_counted_and_the_worker_goes_on(make_p
     assert await taken(worker, "work") == {"type": "readable"}
     assert worker.statistics.undecodable == 1
     assert "from another process is lost" in caplog.text
-
-
-@pytest.fixture
-async def client(shared_redis):
-    client = Redis.from_url(shared_redis.url)
-    yield client
-    await client.aclose()
 
 
 async def test_a_channel_that_is_read_stays_in_its_groups(make_process, client):

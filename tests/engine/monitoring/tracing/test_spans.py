@@ -366,14 +366,14 @@ async def test_a_stock_consumer_gets_what_was_sent(site, spans):
     await stock.end()
 
 
-async def test_what_nobody_traces_starts_no_trace(spans, channel_layer):
+async def test_a_message_outside_of_any_span_starts_no_trace(spans, channel_layer):
     channel = await channel_layer.new_channel()
     await channel_layer.send(channel, {"type": "some.news"})
     message = await channel_layer.receive(channel)
     assert (type(message), spans.finished) == (dict, [])
 
 
-async def test_a_message_that_is_passed_on_belongs_to_who_passes_it_on(spans, channel_layer):
+async def test_a_message_that_is_passed_on_belongs_to_the_span_that_passes_it_on(spans, channel_layer):
     first, second = await channel_layer.new_channel(), await channel_layer.new_channel()
     with spans.tracer.start_as_current_span("first"):
         await channel_layer.send(first, {"type": "some.news", "of": ["a", "list"]})
