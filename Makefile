@@ -9,6 +9,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	--no-emit-index-url --upgrade
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 # The page is asked for by the name of this machine when it is served to others.
@@ -60,9 +62,13 @@ audit: $(VENV)/.installed-dev ## Check the pinned packages for known vulnerabili
 
 constraints: $(VENV)/.installed-dev ## Resolve constraints.txt anew
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-		--no-emit-index-url --upgrade requirements-dev.txt --output-file constraints.txt
+	@$(COMPILE) requirements-dev.txt --output-file constraints.txt
 	@sed -i '1i # The full resolved set of requirements.txt and requirements-dev.txt. Made anew by `make constraints`.' constraints.txt
+	@test ! -e .ci/requirements.txt || { \
+		$(COMPILE) --no-emit-package pip .ci/requirements.txt --constraint constraints.txt --output-file .ci/constraints.txt && \
+		{ echo '# What .ci/requirements.txt needs beyond constraints.txt, pinned. Made anew by `make constraints`.'; \
+			grep -vxFf constraints.txt .ci/constraints.txt; } > .ci/constraints.new && \
+		mv .ci/constraints.new .ci/constraints.txt; }
 
 clean: ## Remove the virtual environment and what was built
 	rm -rf $(VENV) .autobahn build staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis
