@@ -1,4 +1,4 @@
-"""Who takes part, and how each is started: as its own documentation recommends for production."""
+"""The contenders, and how each is started: as its own documentation recommends for production."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class RunningServer:
 
 
 def contenders() -> list[Contender]:
-    """Return everybody who can take part on this machine."""
+    """Return the contenders that can run on this machine."""
     daphne = (sys.executable, "-m", "daphne", *DAPHNE_OPTIONS)
     ours = ("daphne", "channels")
     stock = "benchmarks.servers.stock:application"

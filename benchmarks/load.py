@@ -1,4 +1,4 @@
-"""The load: picows clients on uvloop, fast enough to be waited for by no server of the list but picows itself."""
+"""The load: picows clients on uvloop, which are faster than every server of the list but picows itself."""
 
 from __future__ import annotations
 

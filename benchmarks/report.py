@@ -76,7 +76,7 @@ def bars(scenario: Scenario, results: Results) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-#: Who is compared with whom.
+#: The contenders that are compared with each other.
 PAIRS = (
     ("this project on Daphne", "Channels on Daphne"),
     ("this project on Daphne, Redis", "Channels on Daphne, Redis pub/sub"),

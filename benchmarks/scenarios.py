@@ -1,4 +1,4 @@
-"""What is measured, on whom, and how many servers it takes."""
+"""The measurements, the contenders of each, and how many servers it takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sends errors to Sentry where ``SENTRY_DSN`` says so (docs/operations.md): what went wrong and where, of nobody.
+"""Sends errors to Sentry, without personal data, where ``SENTRY_DSN`` says so (docs/operations.md).
 
 An event has no header but the method and the address, no query, no body, no local variable: these hold tokens, cookies
 and messages.

@@ -1,4 +1,4 @@
-"""``.ci/audit``: what becomes of pip-audit's answers. The program is a stand-in: no vulnerability is there to order."""
+"""``.ci/audit``: what it makes of pip-audit's answers. A stand-in gives them, as each test needs them."""
 
 from __future__ import annotations
 

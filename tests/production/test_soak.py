@@ -166,7 +166,7 @@ class Member:
                 self.complete.notify_all()
 
     async def write(self, number: int) -> None:
-        """Say something."""
+        """Post a message."""
         await self._socket.send(json.dumps({"type": "Chat", "content": f"message {number}", "ref": str(number)}))
 
     async def until(self, count: int) -> None:

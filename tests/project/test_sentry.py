@@ -42,7 +42,7 @@ class FakeSentry:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._received = received
         self._server = HTTPServer(("127.0.0.1", 0), Handler)

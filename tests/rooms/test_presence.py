@@ -1,4 +1,4 @@
-"""Who is there, when a process is not any more."""
+"""The members of a room after one of its processes was killed."""
 
 from __future__ import annotations
 

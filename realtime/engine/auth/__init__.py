@@ -1,1 +1,1 @@
-"""Who is asking, found out before the upgrade: an access token, a one-time ticket or a session."""
+"""Finds the user of a handshake before the upgrade, by an access token, a one-time ticket or a session."""

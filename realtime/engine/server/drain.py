@@ -1,4 +1,4 @@
-"""The living connections of this process, and their orderly end when the server stops."""
+"""The open connections of this process, and how they are closed when the server stops."""
 
 from __future__ import annotations
 

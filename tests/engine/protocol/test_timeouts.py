@@ -1,4 +1,4 @@
-"""What the passing of timeouts means to a connection."""
+"""What a connection does when one of its deadlines passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A connection between an application and a transport that only takes notes."""
+"""A connection between an application and a transport that records what is written."""
 
 from __future__ import annotations
 

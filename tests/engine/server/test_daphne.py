@@ -1,4 +1,4 @@
-"""What a client sees that does not get as far as a WebSocket, and what Daphne's books say about it."""
+"""HTTP requests, refused handshakes, and what Daphne's ``Server.connections`` says about them."""
 
 from __future__ import annotations
 

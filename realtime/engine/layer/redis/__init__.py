@@ -1,1 +1,1 @@
-"""The way between the processes of one channel layer."""
+"""Carries messages between the processes of one channel layer."""

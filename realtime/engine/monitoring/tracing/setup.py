@@ -1,4 +1,4 @@
-"""Decides whether a process traces: by OpenTelemetry's own environment variables, or because somebody else has begun.
+"""Turns tracing on, by OpenTelemetry's own environment variables or by a tracer provider that is set already.
 
 ``OTEL_TRACES_EXPORTER`` (``otlp``, ``console``, or what an installed package registers) turns tracing on. So does a
 tracer provider that is there already: ``opentelemetry-instrument``, or the project's own code, has set it.

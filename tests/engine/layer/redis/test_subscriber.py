@@ -1,4 +1,4 @@
-"""The connection by which a process hears the others: what it subscribes to, and for how long."""
+"""The connection on which a process receives the messages of the others: what it subscribes to, and for how long."""
 
 from __future__ import annotations
 

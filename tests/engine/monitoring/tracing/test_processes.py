@@ -89,7 +89,7 @@ class Collector:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._received = received
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
