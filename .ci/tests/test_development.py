@@ -143,7 +143,7 @@ def test_a_secret_key_from_an_empty_file_is_an_error(checkout: Path, tmp_path: P
     assert "DJANGO_SECRET_KEY is set, and empty." in done.stderr
 
 
-def test_make_tells_the_settings_what_it_serves_on(checkout: Path) -> None:
+def test_make_gives_the_settings_the_host_that_it_serves_on(checkout: Path) -> None:
     show = "--eval=show: ; @echo [$$DJANGO_DEVELOPMENT_HOST] [$$DJANGO_ALLOWED_HOSTS]"
     assert make(checkout, show, "show", "HOST=0.0.0.0") == "[0.0.0.0] []\n"
     assert make(checkout, show, "show") == "[] []\n"

@@ -73,20 +73,20 @@ class MonitorConsumer(PolicyConsumer):
         try:
             command = _decoder.decode(message.as_str())
         except (msgspec.MsgspecError, RecursionError) as error:
-            await self._tell(Refused(str(error)[:300]))
+            await self._send_event(Refused(str(error)[:300]))
             return
-        await self._tell(await in_monitor_thread(_perform)(self.user, command))
+        await self._send_event(await in_monitor_thread(_perform)(self.user, command))
 
     async def _send_overviews(self) -> None:
         while True:
             try:
-                await self._tell(await in_monitor_thread(monitor.overview)())
+                await self._send_event(await in_monitor_thread(monitor.overview)())
             except DatabaseError:
                 logger.exception("the overview could not be read")
-                await self._tell(Refused("The database does not answer."))
+                await self._send_event(Refused("The database does not answer."))
             await asyncio.sleep(INTERVAL)
 
-    async def _tell(self, event: MonitorEvent) -> None:
+    async def _send_event(self, event: MonitorEvent) -> None:
         await self.send(text_data=_encoder.encode(event).decode())
 
 

@@ -71,7 +71,7 @@ async def test_a_batch_has_a_largest_size() -> None:
     assert len(outcomes) == 4
 
 
-async def test_a_batch_that_fails_tells_each_of_its_items_and_the_next_goes_on(
+async def test_a_batch_that_fails_answers_each_of_its_items_and_the_next_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = Store()

@@ -58,7 +58,7 @@ def test_the_search_works_in_a_room_that_was_pruned_before(room: Room) -> None:
     assert oldest_kept(room, days_ago(9.5), 0) == 31
 
 
-def test_the_command_prunes_in_batches_and_tells_how_far_it_is(room: Room) -> None:
+def test_the_command_prunes_in_batches_and_prints_its_progress(room: Room) -> None:
     Room.objects.create(slug="empty")
     out = io.StringIO()
     call_command("prune_messages", days=9.5, batch=8, pause=0, stdout=out)

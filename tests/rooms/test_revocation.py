@@ -52,7 +52,7 @@ async def test_a_change_of_the_account_closes_its_connections_in_every_process(
     assert await bystander.socket.recv() == "still here"
 
 
-async def test_a_change_that_no_event_tells_of_is_found_by_the_next_look(site: Any) -> None:
+async def test_a_change_without_an_event_is_found_by_the_next_look(site: Any) -> None:
     """``QuerySet.update()`` sends no signal; nor does an event arrive that Redis has lost."""
     client = await site.client("updated", path="/ws/auth", process=site.other)
     await site.manage("User.objects.filter(username='updated').update(is_active=False)")

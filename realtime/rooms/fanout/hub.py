@@ -168,13 +168,13 @@ class Hub:
     # Presence
 
     async def _store_changes(self, changes: Sequence[Change]) -> Sequence[None]:
-        self._tell_transitions(await self._storing.run(store_changes, changes))
+        self._publish_transitions(await self._storing.run(store_changes, changes))
         return [None] * len(changes)
 
     def _doubt_presence(self, _: Change | None = None) -> None:
         self._doubts = RECONCILIATIONS
 
-    def _tell_transitions(self, transitions: Sequence[Transition | None]) -> None:
+    def _publish_transitions(self, transitions: Sequence[Transition | None]) -> None:
         published: dict[int, list[events.Event]] = {}
         for transition in transitions:
             if transition is None:
@@ -288,12 +288,12 @@ class Hub:
     async def _reap(self) -> None:
         present = await self.reader.run(processes_present)
         for process in present - await self._lease.processes():
-            self._tell_transitions(await self._storing.run(reconcile, process, []))
+            self._publish_transitions(await self._storing.run(reconcile, process, []))
 
     async def _reconcile(self) -> None:
         """Make the rows of this process equal to its members."""
         present = [self._change(member, JOINED) for fanout in self.fanouts.values() for member in fanout.members]
-        self._tell_transitions(await self._storing.run(reconcile, self._lease.process, present))
+        self._publish_transitions(await self._storing.run(reconcile, self._lease.process, present))
         self._doubts -= 1
 
     def spawn(self, work: Awaitable[Any]) -> None:

@@ -157,7 +157,7 @@ async def test_what_looks_like_markup_stays_text(new_page, text):
     assert await page.title() != "owned"
 
 
-async def test_addresses_become_links_that_tell_nothing_about_the_page(new_page):
+async def test_addresses_become_links_without_a_referrer(new_page):
     page = await enter(new_page, "links")
     await say(page, "see (https://example.com/a?b=1&c=<2>), or http://[::1/ or ftp://example.com.")
     link = page.locator(".message a")

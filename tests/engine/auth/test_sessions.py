@@ -177,7 +177,7 @@ async def test_a_cookie_that_expires_closes_what_it_has_opened(
     assert await end_of(connection) == ENDED
 
 
-async def test_a_new_password_that_no_signal_tells_of_closes_what_the_sessions_have_opened(
+async def test_a_new_password_without_a_signal_closes_what_the_sessions_have_opened(
     connect: Connect, looks: None, backend: str, ann: User
 ) -> None:
     connection = await accepted(connect, page_with(cookie_of(await sync_to_async(sign_in)(ann))))

@@ -119,9 +119,7 @@ async def test_a_lost_staff_flag_closes_what_only_staff_may_have(connect: Connec
 
 
 @pytest.mark.parametrize("way", ["update", "lost event"])
-async def test_a_lost_staff_flag_that_no_event_tells_of_is_found(
-    connect: Connect, looks: None, ann: User, way: str
-) -> None:
+async def test_a_lost_staff_flag_without_an_event_is_found(connect: Connect, looks: None, ann: User, way: str) -> None:
     connection = await accepted(connect, ann, Staff)
     if way == "update":
         await User.objects.filter(pk=ann.pk).aupdate(is_staff=False)

@@ -222,6 +222,6 @@ async def test_addresses_of_one_ipv6_network_share_its_slots(servers, clients) -
     assert await clients.status(servers[0], address="2001:db8:0:1::1") == 101
 
 
-async def test_ipv4_addresses_are_told_apart_on_a_server_that_listens_on_ipv6(servers, clients) -> None:
+async def test_each_ipv4_address_has_its_own_slots_on_a_server_that_listens_on_ipv6(servers, clients) -> None:
     statuses = [await clients.status(servers[0], address=f"::ffff:192.0.2.{number}") for number in range(LIMIT + 1)]
     assert statuses == [101] * (LIMIT + 1)

@@ -18,7 +18,7 @@ MARK = {"type": "mark"}
 RECOVERY = 5
 
 #: Notices a server that hangs in a fraction of a second.
-IMPATIENT = {"connect": 0.5, "command": 0.5, "silence": 0.2}
+SHORT_TIMING = {"connect": 0.5, "command": 0.5, "silence": 0.2}
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def resynchronised(*members) -> None:
 
 @pytest.fixture
 def process(redis_server: RedisProcess, layers):
-    return lambda timing=IMPATIENT: layers([redis_server.url], timing=timing)
+    return lambda timing=SHORT_TIMING: layers([redis_server.url], timing=timing)
 
 
 async def test_after_a_restart_members_resynchronise_and_messages_arrive_again(
@@ -127,7 +127,7 @@ async def test_a_server_that_hangs_is_noticed_and_delivery_is_back_when_it_goes_
 
 
 async def test_a_server_that_takes_over_is_found_through_sentinel(redis_server, sentinel, layers, attach, until):
-    here, there = (layers([sentinel.host], timing=IMPATIENT) for _ in range(2))
+    here, there = (layers([sentinel.host], timing=SHORT_TIMING) for _ in range(2))
     members = [await attach(layer, "group", resynchronise=True) for layer in (here, there)]
     await here.group_send("group", {"type": "before"})
     assert [(await member.next_mail())["type"] for member in members] == ["before"] * 2
@@ -168,7 +168,7 @@ async def test_members_resynchronise_after_client_kill_type_pubsub(redis_server,
 
 
 async def test_no_message_is_lost_after_client_kill_type_normal(redis_server, process, attach, until):
-    # On a loaded machine an answer may take longer than the impatient timing allows.
+    # On a loaded machine an answer may take longer than the short timing allows.
     here, there = process(None), process(None)
     member = await attach(there, "group", resynchronise=True)
     await attach(here, "group")
@@ -246,7 +246,7 @@ async def test_a_start_without_redis_is_a_clear_error_and_no_hang(layers, caplog
 async def test_redis_that_comes_after_the_start_is_found(layers, attach, until):
     server = RedisProcess()
     server.kill()
-    layer = layers([server.url], timing=IMPATIENT)
+    layer = layers([server.url], timing=SHORT_TIMING)
     channel = await layer.new_channel()
     with pytest.raises(UpstreamUnavailable):
         await layer.group_add("group", channel)

@@ -34,7 +34,7 @@ async def hanging() -> None:
 
 
 @pytest.mark.parametrize(("check", "problem"), [(failing, "ConnectionError"), (hanging, "no answer within 0.05 s")])
-async def test_readyz_is_503_when_a_check_fails_or_hangs_and_tells_no_secret(monkeypatch, check, problem) -> None:
+async def test_readyz_is_503_when_a_check_fails_or_hangs_and_shows_no_secret(monkeypatch, check, problem) -> None:
     monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.05)
     monkeypatch.setitem(health.CHECKS, "database", check)
     response = await AsyncClient().get("/readyz")

@@ -93,7 +93,7 @@ class PatientDaphne(DaphneTestingInstance):
     startup_timeout = TIMEOUT
 
 
-def test_daphne_s_own_test_application_tells_scope_and_messages(
+def test_daphne_s_own_test_application_reports_scope_and_messages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(daphne.testing.TestApplication, "setup_storage", tmp_path / "setup")

@@ -113,7 +113,7 @@ def test_reader_that_removed_itself_may_come_back(loop, ends) -> None:
     assert seen == [b"waits", ConnectionResetError]
 
 
-def test_reset_connection_can_be_written_to_which_tells_what_is_wrong(loop, ends) -> None:
+def test_a_write_to_a_reset_connection_shows_what_is_wrong(loop, ends) -> None:
     server, client = ends
     seen: list[type | None] = []
 

@@ -47,7 +47,7 @@ async def test_the_selected_subprotocol_is_known(server):
         assert client.subprotocol == "graphql-ws"
 
 
-async def test_a_ping_tells_the_latency(server):
+async def test_a_ping_returns_the_latency(server):
     async with await open_socket(server.ws("/ws")) as client:
         assert 0 < await client.ping() < testing_client.TIMEOUT
 
