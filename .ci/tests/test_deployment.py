@@ -40,10 +40,18 @@ STAND_INS = {
 }
 
 #: What needs the package registries; everything else runs without a network.
-NEEDS_REGISTRY = ("sudo apt-get ", "sudo make install")
+NEEDS_REGISTRY = ("sudo apt-get ", "sudo make install", "sudo .venv/bin/python -m pip install ")
 
 #: What the page says of its own: all commands after the clone run there.
 CHECKOUT = "/srv/realtime"
+
+#: Where the address of the page leads.
+GITCONFIG = """
+[url "/mnt/realtime.git"]
+    insteadOf = https://git.example.org/realtime.git
+[safe]
+    directory = *
+"""
 
 MAKE_CERTIFICATE = """
 set -e
@@ -209,11 +217,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshRoot]:
         # How the machine of the test reaches the package registry.
         options = [f"{name[4:].lower()} = {value}" for name, value in os.environ.items() if name.startswith("PIP_")]
         (root.shared / "pip.conf").write_text("\n".join(["[global]", *options, ""]))
-        root.run("cp /mnt/pip.conf /etc/pip.conf && echo 127.0.0.1 example.org >> /etc/hosts")
-        root.run(
-            "git config --system url./mnt/realtime.git.insteadOf https://git.example.org/realtime.git && "
-            "git config --system --add safe.directory '*'"
-        )
+        (root.shared / "gitconfig").write_text(GITCONFIG)
+        root.run("cp /mnt/pip.conf /mnt/gitconfig /etc/ && echo 127.0.0.1 example.org >> /etc/hosts")
         root.run("apt-get update -qq && apt-get install --yes -qq sudo", network=True)
         yield root
     finally:
