@@ -74,7 +74,7 @@ class Reader:
         self._first: Any = None
 
     async def begin(self) -> None:
-        """Join while the room is empty: who comes late without ``since`` is given the newest messages only."""
+        """Join while the room is empty: a client that comes late without ``since`` gets the newest only."""
         self._first = await self._site.client(self._user, process=random.choice(self._site.processes))
         await self._join(self._first)
 

@@ -40,7 +40,7 @@ def start() -> None:
 
 
 def _existing_provider() -> TracerProvider | None:
-    # Who has set one has imported this.
+    # Code that has set a provider has imported this module.
     if "opentelemetry.trace" not in sys.modules:
         return None
     from opentelemetry import trace
