@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,6 +18,8 @@ from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, pol
 from realtime.engine.describe.scaffold import consumer_source, route_source
 
 __all__ = ["home", "live", "reference"]
+
+User: Any = get_user_model()
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
@@ -43,6 +48,7 @@ def home(request: HttpRequest) -> HttpResponse:
     context = {
         "endpoints": [(endpoint, _facts(endpoint)) for endpoint in endpoints],
         "snippets": [consumer_source("shout"), route_source("shout")],
+        "login_field": User._meta.get_field(User.USERNAME_FIELD),
         "ticket_url": reverse("ws-ticket"),
         "ticket_seconds": LIFETIME,
         "data": {

@@ -18,6 +18,9 @@ from django.core.signals import setting_changed
 #: ``room.<slug>`` has to be a channel-layer group name, of fewer than 100 characters.
 MAX_SLUG = 64
 
+#: Characters of a name that are stored with messages and shown: the columns hold no more.
+MAX_NAME = 150
+
 #: A UUID has 36 characters; this leaves room for a client's prefix. Longer ones only cost storage and echo.
 MAX_REF = 128
 

@@ -15,7 +15,7 @@ from django.db.models import F
 from django.db.models.signals import post_delete
 from django.dispatch import Signal, receiver
 
-from realtime.rooms.limits import MAX_SLUG
+from realtime.rooms.limits import MAX_NAME, MAX_SLUG
 
 __all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage", "raise_access_version", "room_changed"]
 
@@ -188,7 +188,7 @@ class RoomMessage(models.Model):
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="room_messages"
     )
-    name = models.CharField(max_length=150, help_text="The author's name at that time.")
+    name = models.CharField(max_length=MAX_NAME, help_text="The author's name at that time.")
     content = models.TextField()
     at = models.DateTimeField()
     connection = models.CharField(
@@ -218,7 +218,7 @@ class Attendance(models.Model):
     process = models.UUIDField()
     connection = models.CharField(max_length=100)
     key = models.CharField(max_length=64, help_text="Identity: the same for all connections of a user.")
-    name = models.CharField(max_length=150)
+    name = models.CharField(max_length=MAX_NAME)
     since = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import QuerySet
 
+from realtime.rooms.limits import MAX_NAME
 from realtime.rooms.models import Membership, Role, Room
 from realtime.rooms.protocol import ErrorCode
 
@@ -23,6 +24,7 @@ __all__ = [
     "Standing",
     "decide",
     "may_create",
+    "name_of",
     "refusal_for",
     "standing_from",
     "standing_of",
@@ -34,6 +36,14 @@ __all__ = [
 NAME_DIGITS = 6
 
 AnyUser = AbstractBaseUser | AnonymousUser
+
+
+def name_of(user: AbstractBaseUser) -> str:
+    """Return what others see of a user: what they log in by.
+
+    Return something else here where that is nothing for others to see, such as an email address.
+    """
+    return user.get_username()[:MAX_NAME]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Person:
     def of(cls, user: AnyUser, connection: str) -> Person:
         """Return the identity of ``user`` on the connection with the identity ``connection`` (hexadecimal)."""
         if user.is_authenticated:
-            return cls(f"user:{user.pk}", user.get_username(), user)
+            return cls(f"user:{user.pk}", name_of(user), user)
         return cls(f"guest:{connection}", f"guest-{connection[:NAME_DIGITS]}", user)
 
     @property

@@ -11,7 +11,6 @@ urlpatterns = [
     path("api/rooms/<slug:room>/", views.RoomView.as_view(), name="api-room"),
     path("api/rooms/<slug:room>/messages/", views.MessageList.as_view(), name="api-room-messages"),
     path("api/rooms/<slug:room>/memberships/", views.MembershipList.as_view(), name="api-room-memberships"),
-    path(
-        "api/rooms/<slug:room>/memberships/<str:username>/", views.MembershipView.as_view(), name="api-room-membership"
-    ),
+    # A path, because an email address may contain a slash.
+    path("api/rooms/<slug:room>/memberships/<path:user>/", views.MembershipView.as_view(), name="api-room-membership"),
 ]

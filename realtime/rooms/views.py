@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, TypeVar
 
+from django.contrib.auth import get_user_model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -26,6 +27,7 @@ from realtime.rooms.permissions import (
     Action,
     Refusal,
     may_create,
+    name_of,
     refusal_for,
     unknown_room,
     visible_rooms,
@@ -65,7 +67,7 @@ def room(request: HttpRequest, slug: str) -> HttpResponse:
         "max_length": limits().content_length,
         "data": {
             "room": slug,
-            "me": request.user.get_username() if request.user.is_authenticated else None,
+            "me": name_of(request.user) if request.user.is_authenticated else None,
             "url": "/ws/rooms",
             "ticketUrl": reverse("ws-ticket"),
             "closeCodes": close_codes(),
@@ -245,10 +247,10 @@ class MembershipView(RoomAPIView, generics.DestroyAPIView[Membership]):
 
     def get_object(self) -> Membership:
         """Return the membership, for the user it belongs to and for moderators."""
-        username = self.kwargs["username"]
-        is_own = self.request.user.is_authenticated and self.request.user.get_username() == username
+        login = self.kwargs["user"]
+        is_own = self.request.user.is_authenticated and self.request.user.get_username() == login
         found = self.room_for(Action.READ if is_own else Action.MODERATE)
-        return get_object_or_404(Membership, room=found, user__username=username)
+        return get_object_or_404(Membership, room=found, **{f"user__{get_user_model().USERNAME_FIELD}": login})
 
 
 def _granted(outcome: Outcome | Refusal) -> Outcome:

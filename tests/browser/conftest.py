@@ -33,9 +33,9 @@ expect.set_options(timeout=TIMEOUT)
 
 #: Makes a second ordinary user beside the demo users.
 MAKE_BOB = """
-from django.contrib.auth import get_user_model
-users = get_user_model().objects
-users.create(username="bob", password=users.get(username="ann").password)
+import os
+from realtime.engine.testing import create_user
+create_user("bob", os.environ["TEST_PASSWORD"])
 """
 
 #: WCAG 2.2 level AA, and what axe's authors recommend beyond it.
@@ -50,14 +50,14 @@ NewPage = Callable[..., Awaitable[Page]]
 
 
 @pytest.fixture(scope="session")
-def database(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def database(database: Path, password: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo database with a further user, bob."""
     path = tmp_path_factory.mktemp("browser") / "db.sqlite3"
     path.write_bytes(database.read_bytes())
     subprocess.run(
         [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", MAKE_BOB],
         cwd=PROJECT_ROOT,
-        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}"},
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}", "TEST_PASSWORD": password},
         check=True,
         capture_output=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from realtime.engine.testing import login_name
 from realtime.engine.testing.client import Refused
 
 ANN = "ann"
@@ -37,7 +38,7 @@ async def test_an_overview_lists_connections_and_endpoints(socket, monitor, toke
     await socket("/ws/auth", token=token_of(ANN))
 
     def has_ann(message):
-        return any(row["user"] == ANN and row["endpoint"] == "/ws/auth" for row in message["newest"])
+        return any(row["user"] == login_name(ANN) and row["endpoint"] == "/ws/auth" for row in message["newest"])
 
     seen = await until(monitor, has_ann)
     assert seen["processes"] == 1
@@ -48,10 +49,10 @@ async def test_an_overview_lists_connections_and_endpoints(socket, monitor, toke
 
 
 async def test_a_connection_is_ended_by_its_channel(socket, monitor, token_of):
-    ann = await socket("/ws/auth", token=token_of(ANN))
+    ann = await socket("/ws/heartbeat", token=token_of(ANN))  # no other test here opens it
 
     def of_ann(message):
-        return [row for row in message["newest"] if row["endpoint"] == "/ws/auth"]
+        return [row for row in message["newest"] if row["endpoint"] == "/ws/heartbeat"]
 
     [row, *_] = of_ann(await until(monitor, of_ann))
     await monitor.send_json({"type": "Disconnect", "channel": row["channel"]})

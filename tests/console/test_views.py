@@ -14,6 +14,7 @@ from realtime.console.monitor import Overview
 from realtime.engine.describe.endpoints import describe_endpoints, policy_fields
 from realtime.engine.describe.schemas import describe_messages
 from realtime.engine.protocol.close import CloseCode
+from realtime.engine.testing import create_user, login_name
 from realtime.routing import websocket_urlpatterns
 
 
@@ -123,23 +124,23 @@ def test_the_page_is_only_read(client, method):
     assert getattr(client, method)("/").status_code == 405
 
 
-def test_a_user_logs_in_and_comes_back_to_where_they_were(client, django_user_model):
-    django_user_model.objects.create_user("ann", password="correct horse")
+def test_a_user_logs_in_and_comes_back_to_where_they_were(client, db):
+    create_user("ann", "correct horse")
     form = client.get("/login/?next=/%23tokens").content.decode()
     assert 'name="next" value="/#tokens"' in form
-    response = client.post("/login/", {"username": "ann", "password": "correct horse", "next": "/#tokens"})
+    response = client.post("/login/", {"username": login_name("ann"), "password": "correct horse", "next": "/#tokens"})
     assert (response.status_code, response.headers["Location"]) == (302, "/#tokens")
 
 
 def test_a_wrong_password_is_shown_in_the_form(client, db):
-    response = client.post("/login/", {"username": "ann", "password": "wrong"})
+    response = client.post("/login/", {"username": login_name("ann"), "password": "wrong"})
     assert response.status_code == 200
     assert 'role="alert"' in response.content.decode()
 
 
-def test_the_login_does_not_lead_to_another_site(client, django_user_model):
-    django_user_model.objects.create_user("ann", password="correct horse")
-    credentials = {"username": "ann", "password": "correct horse", "next": "https://elsewhere.example/"}
+def test_the_login_does_not_lead_to_another_site(client, db):
+    create_user("ann", "correct horse")
+    credentials = {"username": login_name("ann"), "password": "correct horse", "next": "https://elsewhere.example/"}
     assert client.post("/login/", credentials).headers["Location"] == "/"
 
 

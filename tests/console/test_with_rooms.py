@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from asgiref.sync import sync_to_async
 
+from realtime.engine.testing import create_user, login_name
 from realtime.rooms.models import Room
 
 
@@ -29,7 +31,7 @@ async def test_an_announcement_reaches_the_members(socket, monitor, token_of):
     await next_of(ann, "Joined")
     await monitor.send_json({"type": "Announce", "room": "lobby", "content": "Maintenance at noon"})
     chat = await next_of(ann, "Chat")
-    assert (chat["user"], chat["content"]) == ("admin", "Maintenance at noon")
+    assert (chat["user"], chat["content"]) == (login_name("admin"), "Maintenance at noon")
     assert f"message {chat['seq']}" in (await next_of(monitor, "Done"))["detail"]
 
 
@@ -46,8 +48,8 @@ async def test_what_cannot_be_announced_is_refused(monitor, command, detail):
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_no_question_over_http_runs_an_endpoint(async_client, django_user_model):
-    await async_client.aforce_login(await django_user_model.objects.acreate_user("ann"))
+async def test_no_question_over_http_runs_an_endpoint(async_client):
+    await async_client.aforce_login(await sync_to_async(create_user)("ann"))
     question = {"address": "/ws/rooms/made-by-a-question", "protocols": []}
     headers = {"origin": "http://testserver"}
     answer = await async_client.post("/api/handshake/", question, content_type="application/json", headers=headers)

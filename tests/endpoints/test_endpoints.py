@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from realtime.engine import KIB
-from realtime.engine.testing import Closed, Refused, ServerProcess, open_socket
+from realtime.engine.testing import Closed, Refused, ServerProcess, credentials, open_socket
 
 
 async def refusal(url: str, **options: Any) -> Refused:
@@ -40,7 +40,7 @@ def post(server: ServerProcess, path: str, body: dict[str, str], token: str = ""
 @pytest.fixture(scope="session")
 def token(server: ServerProcess, password: str) -> str:
     """An access token of the ordinary user."""
-    return post(server, "/api/token/", {"username": "ann", "password": password})["access"]
+    return post(server, "/api/token/", credentials("ann", password))["access"]
 
 
 @pytest.mark.parametrize("path", ["/ws", "/ws/", "/ws/policy", "/ws/any-protocol/", "/ws/connect/?user_id=7&name=ann"])

@@ -13,22 +13,25 @@ from django.test import override_settings
 
 from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
 from realtime.engine.testing.fixtures import *  # noqa: F403
-from tests.engine import settings
+
+#: What ``tests.engine.settings`` stands on, in this process and in every server: the settings that pytest was given.
+os.environ.setdefault("PROJECT_SETTINGS_MODULE", os.environ["DJANGO_SETTINGS_MODULE"])
 
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.engine.settings"}
 
 CREATE_USERS = """
 import os
-from django.contrib.auth import get_user_model
-users = get_user_model().objects
-users.create_superuser(username="admin", password=os.environ["TEST_PASSWORD"])
-users.create_user(username="ann", password=os.environ["TEST_PASSWORD"])
+from realtime.engine.testing import create_user
+create_user("admin", os.environ["TEST_PASSWORD"], is_staff=True, is_superuser=True)
+create_user("ann", os.environ["TEST_PASSWORD"])
 """
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _endpoints_of_these_tests() -> Iterator[None]:
     """Name the settings for this process and for every server that a test starts."""
+    from tests.engine import settings  # stands on the settings that are named above
+
     own = {"REALTIME_ROUTING": settings.REALTIME_ROUTING, "PASSWORD_HASHERS": settings.PASSWORD_HASHERS}
     with pytest.MonkeyPatch.context() as patch, override_settings(**own):
         patch.setenv("DJANGO_SETTINGS_MODULE", SETTINGS["DJANGO_SETTINGS_MODULE"])

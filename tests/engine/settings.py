@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from project.settings import *  # noqa: F403
+import importlib
+import os
+
+_project = importlib.import_module(os.environ.get("PROJECT_SETTINGS_MODULE", "project.settings"))
+globals().update({name: value for name, value in vars(_project).items() if name.isupper()})
 
 REALTIME_ROUTING = "tests.engine.routing"
 #: Quick: no test is about the hashes of passwords.

@@ -25,6 +25,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from realtime.engine.testing import create_user
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.protocol import Position
@@ -43,7 +44,7 @@ FILL = """
 
 def fill(messages: int) -> Room:
     call_command("migrate", verbosity=0)
-    user = get_user_model().objects.create_user("ann")
+    user = create_user("ann")
     each = messages // ROOMS
     for number in range(ROOMS):
         Room.objects.create(slug=f"room-{number}", last_seq=each)

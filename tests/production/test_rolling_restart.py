@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.server import ServerProcess
 
 #: Sockets and members of the room: what every run has time for, and the real size.
@@ -166,7 +167,7 @@ async def keep_writing(member: Member, stop: asyncio.Event) -> None:
 
 def get_token(topology, password: str) -> str:
     """Return an access token: only a signed-in author's repeated message is known for the same after a reconnect."""
-    body = json.dumps({"username": "ann", "password": password}).encode()
+    body = json.dumps(credentials("ann", password)).encode()
     request = urllib.request.Request(topology.nginx.http("/api/token/"), body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)["access"]

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from realtime.engine.testing import credentials
+
 #: Seconds of load; the environment may ask for fewer, or for a night.
 SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
 
@@ -235,7 +237,7 @@ class Site:
 
     async def log_in(self) -> str:
         """Return a token."""
-        return (await self.request("/api/token/", None, {"username": "ann", "password": self._password}))["access"]
+        return (await self.request("/api/token/", None, credentials("ann", self._password)))["access"]
 
     async def request(self, path: str, token: str | None, body: Any = None) -> Any:
         """Make a request, and return the JSON of the answer; an error status is an error."""

@@ -58,13 +58,11 @@ USERS = {
 }
 
 CREATE_USERS = """
-from django.contrib.auth import get_user_model
-users = get_user_model().objects
-from django.contrib.auth.hashers import make_password
+from realtime.engine.testing import create_user
 for name, pk in {users}.items():
-    password = make_password("secret") if name == "browsing" else "!"
+    password = "secret" if name == "browsing" else None
     is_staff = name in ("staff", "demoted", "updated-staff")
-    users.create(pk=pk, username=name, is_staff=is_staff, is_superuser=name == "staff", password=password)
+    create_user(name, password, pk=pk, is_staff=is_staff, is_superuser=name == "staff")
 """
 
 
@@ -139,7 +137,7 @@ for line in sys.stdin:
         self._process = subprocess.Popen(
             [sys.executable, "-c", self.PROGRAM],
             cwd=PROJECT_ROOT,
-            env={**os.environ, "DJANGO_SETTINGS_MODULE": "project.settings", **environment},
+            env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.testing import login_name
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Standing, decide
+
+#: What bob logs in by.
+BOB = login_name("bob")
 
 OK, NO, UNKNOWN = None, "forbidden", "unknown_room"
 
@@ -114,7 +118,7 @@ async def make_room(site: Any, slug: str, kind: Room) -> None:
     assert (await site.api("POST", "/api/rooms/", "alice", room=slug, **settings))[0] == 201
     for user, role in (("bob", "member"), ("dave", "banned")):
         path = f"/api/rooms/{slug}/memberships/"
-        assert (await site.api("POST", path, "alice", user=user, role=role))[0] == 201
+        assert (await site.api("POST", path, "alice", user=login_name(user), role=role))[0] == 201
 
 
 @pytest.mark.parametrize(("place", "outcomes"), TABLE.items(), ids=IDS)
@@ -189,10 +193,12 @@ async def test_a_full_room_lets_nobody_else_become_a_member(site: Any, room: str
     ("change", "user"),
     [
         pytest.param(
-            lambda site, room: site.api("DELETE", f"/api/rooms/{room}/memberships/bob/", "alice"), "bob", id="removed"
+            lambda site, room: site.api("DELETE", f"/api/rooms/{room}/memberships/{BOB}/", "alice"),
+            "bob",
+            id="removed",
         ),
         pytest.param(
-            lambda site, room: site.api("POST", f"/api/rooms/{room}/memberships/", "alice", user="bob", role="banned"),
+            lambda site, room: site.api("POST", f"/api/rooms/{room}/memberships/", "alice", user=BOB, role="banned"),
             "bob",
             id="banned",
         ),

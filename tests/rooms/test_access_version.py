@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, connections
 
+from realtime.engine.testing import create_user, login_name
 from realtime.rooms.models import Membership, Role, Room
 from realtime.rooms.services import close_room
 
@@ -23,8 +24,8 @@ State = tuple[int, Any]
 @pytest.fixture
 def room() -> Room:
     room = Room.objects.create(slug="r")
-    Membership.objects.create(room=room, user=User.objects.create(username="bob"))
-    User.objects.create(username="carol")
+    Membership.objects.create(room=room, user=create_user("bob"))
+    create_user("carol")
     return room
 
 
@@ -40,7 +41,7 @@ def read_state() -> State:
     """Return version and rights, as one statement sees them."""
     rights = ("is_public", "anonymous_may_read", "anonymous_may_post", "is_archived", "closings")
     rows = Room.objects.order_by("memberships__user").values_list(
-        "access_version", "memberships__user__username", "memberships__role", *rights
+        "access_version", "memberships__user", "memberships__role", *rights
     )
     return rows[0][0], [row[1:] for row in rows]
 
@@ -58,8 +59,12 @@ def states_during(change: Callable[[], Any], elsewhere: ThreadPoolExecutor) -> l
     return [*states, elsewhere.submit(read_state).result()]
 
 
+def user_called(name: str) -> Any:
+    return User.objects.get_by_natural_key(login_name(name))
+
+
 def bob() -> Membership:
-    return Membership.objects.get(user__username="bob")
+    return Membership.objects.get(user=user_called("bob"))
 
 
 def save(row: Any, **values: Any) -> None:
@@ -75,20 +80,20 @@ def bulk_update(row: Any, **values: Any) -> None:
 
 
 def bulk_ban(room: Room, *names: str, **options: Any) -> None:
-    users = User.objects.filter(username__in=names)
+    users = [user_called(name) for name in names]
     Membership.objects.bulk_create([Membership(room=room, user=user, role=Role.BANNED) for user in users], **options)
 
 
 CHANGES: dict[str, Callable[[Room], Any]] = {
     "a role is saved": lambda room: save(bob(), role=Role.BANNED),
-    "a role is updated": lambda room: Membership.objects.filter(user__username="bob").update(role=Role.BANNED),
+    "a role is updated": lambda room: Membership.objects.filter(user=user_called("bob")).update(role=Role.BANNED),
     "a role is updated by its room": lambda room: room.memberships.update(role=Role.BANNED),
     "a role is updated in bulk": lambda room: bulk_update(bob(), role=Role.BANNED),
     "a role is updated or created": lambda room: Membership.objects.update_or_create(
         room=room, user=bob().user, defaults={"role": Role.BANNED}
     ),
     "an outsider is banned": lambda room: Membership.objects.create(
-        room=room, user=User.objects.get(username="carol"), role=Role.BANNED
+        room=room, user=user_called("carol"), role=Role.BANNED
     ),
     "outsiders are banned in bulk": lambda room: bulk_ban(room, "carol"),
     "members are banned in bulk": lambda room: bulk_ban(
@@ -96,7 +101,7 @@ CHANGES: dict[str, Callable[[Room], Any]] = {
     ),
     "a membership is deleted": lambda room: bob().delete(),
     "memberships are deleted": lambda room: room.memberships.all().delete(),
-    "a user is deleted": lambda room: User.objects.get(username="bob").delete(),
+    "a user is deleted": lambda room: user_called("bob").delete(),
     "a room is saved": lambda room: save(room, is_public=False),
     "a room is updated": lambda room: Room.objects.update(anonymous_may_read=False),
     "a room is updated in bulk": lambda room: bulk_update(room, anonymous_may_post=True),

@@ -11,9 +11,11 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from realtime.engine.connections.models import LiveConnection, Process
+from realtime.engine.testing import create_user, login_name
 from realtime.rooms.models import Attendance, Membership, Role, Room, RoomMessage
 
 User = get_user_model()
@@ -24,7 +26,7 @@ LISTS = {
     "rooms": "/admin/rooms/room/",
     "messages": "/admin/rooms/roommessage/",
     "live connections": "/admin/connections/liveconnection/",
-    "users": "/admin/accounts/user/",
+    "users": reverse(f"admin:{User._meta.app_label}_{User._meta.model_name}_changelist"),
 }
 
 
@@ -32,7 +34,7 @@ LISTS = {
 def staff(transactional_db: None) -> Client:
     """A browser in which an administrator is logged in."""
     client = Client()
-    client.force_login(User.objects.create_superuser("admin", password="x"))
+    client.force_login(create_user("admin", is_staff=True, is_superuser=True))
     return client
 
 
@@ -42,10 +44,10 @@ def fill(count: int) -> None:
         pk=uuid.uuid4(), host="host", pid=7, expires_at=timezone.now() + datetime.timedelta(minutes=1)
     )
     for _ in range(count):
-        user = User.objects.create(username=uuid.uuid4().hex)
+        user = create_user(uuid.uuid4().hex)
         room = Room.objects.create(slug=uuid.uuid4().hex)
         add_message(room, "hello")
-        Attendance.objects.create(room=room, process=process.pk, connection="c", key="k", name=user.username)
+        Attendance.objects.create(room=room, process=process.pk, connection="c", key="k", name=user.get_username())
         LiveConnection.objects.create(
             channel=uuid.uuid4().hex, process=process.pk, user=user, endpoint="/ws", since=timezone.now()
         )
@@ -118,7 +120,7 @@ def test_an_announcement_is_a_message_of_the_administrator(staff: Client) -> Non
     assert b"<textarea" in form.content
     act(staff, LISTS["rooms"], "announce", room, content="Tonight at ten")
     message = RoomMessage.objects.get()
-    assert (message.seq, message.name, message.content) == (1, "admin", "Tonight at ten")
+    assert (message.seq, message.name, message.content) == (1, login_name("admin"), "Tonight at ten")
 
 
 def test_an_announcement_to_an_archived_room_is_refused_with_the_reason(staff: Client) -> None:
@@ -163,7 +165,7 @@ def test_a_room_is_made_and_shown_and_keeps_its_name(staff: Client) -> None:
 
 def test_memberships_stand_in_the_room(staff: Client) -> None:
     room = Room.objects.create(slug="room")
-    user = User.objects.create(username="bob")
+    user = create_user("bob")
     Membership.objects.create(room=room, user=user)
     path = f"/admin/rooms/room/{room.pk}/change/"
     membership = Membership.objects.get()
@@ -209,7 +211,7 @@ def test_a_room_is_deleted_with_its_messages(staff: Client) -> None:
 
 def test_a_user_who_is_online_can_be_deleted(staff: Client) -> None:
     fill(1)
-    user = User.objects.exclude(username="admin").get()
-    staff.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"})
+    user = User.objects.exclude(is_superuser=True).get()
+    staff.post(f"{LISTS['users']}{user.pk}/delete/", {"post": "yes"})
     assert not User.objects.filter(pk=user.pk).exists()
     assert LiveConnection.objects.get().user is None

@@ -14,7 +14,7 @@ from realtime.rooms.permissions import may_create
 
 User = get_user_model()
 
-ANONYMOUS, USER, STAFF = AnonymousUser(), User(username="bob"), User(username="staff", is_staff=True)
+ANONYMOUS, USER, STAFF = AnonymousUser(), User(), User(is_staff=True)
 
 
 @pytest.mark.parametrize(

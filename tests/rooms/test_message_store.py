@@ -13,6 +13,7 @@ from django.db import OperationalError, connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
+from realtime.engine.testing import create_user
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal, Standing
 from realtime.rooms.store import message_store
@@ -32,7 +33,7 @@ def room() -> Room:
 @pytest.fixture
 def bob() -> User:
     """A user."""
-    return User.objects.create(username="bob")
+    return create_user("bob")
 
 
 def write(room: Room, content: str = "hi", ref: str | None = None, user: Any = None, **changes: Any) -> Write:
@@ -97,7 +98,7 @@ def test_a_repeat_is_the_same_message(
 
 
 def test_one_message_that_the_database_refuses_does_not_touch_the_others(room: Room, bob: User) -> None:
-    gone = User(pk=bob.pk + 1000, username="gone")
+    gone = User(pk=bob.pk + 1000)
     outcomes = store_writes([write(room), write(room, user=gone), write(room)])
     assert [type(outcome) for outcome in outcomes] == [Stored, Refusal, Stored]
     assert seqs([outcomes[0], outcomes[2]]) == [1, 2]

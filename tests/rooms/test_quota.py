@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
+from realtime.engine.testing import create_user
 from realtime.engine.testing.server import ServerProcess
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Refusal
@@ -99,7 +100,7 @@ async def test_anonymous_users_share_the_quota_of_their_address(limited_site: An
 @pytest.mark.django_db
 def test_after_an_hour_rooms_may_be_made_again(settings: Any) -> None:
     settings.REALTIME_ROOMS_PER_HOUR = 1
-    user = User.objects.create(username="ann")
+    user = create_user("ann")
     assert not isinstance(admit(user, "first", "192.0.2.1"), Refusal)
     refusal = admit(user, "second", "192.0.2.2")
     assert isinstance(refusal, Refusal)

@@ -12,16 +12,15 @@ from typing import Any
 
 import pytest
 import websockets
-from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from realtime.engine.auth.revocation import find_revocation, revoke_user, user_group
+from realtime.engine.testing import create_user, credentials, login_name
+from tests.rooms.conftest import USERS
 
-User = get_user_model()
-
-USER = "user = User.objects.get(username='{name}')\n"
+USER = "user = User.objects.get(pk={pk})\n"
 
 #: User, what happens to the account, the reason in the close frame. Each user is lost to the other tests.
 CHANGES = [
@@ -44,7 +43,7 @@ async def test_a_change_of_the_account_closes_its_connections_in_every_process(
     paths = ("/ws/auth", "/ws/rooms")
     clients = [await site.client(user, path=path, process=process) for path in paths for process in site.processes]
     bystander = await site.client("alice", path="/ws/auth")
-    await site.manage(USER.replace("{name}", user) + change)
+    await site.manage(USER.replace("{pk}", str(USERS[user])) + change)
     for client in clients:
         await client.socket.wait_closed()
         assert (client.socket.close_code, client.socket.close_reason) == (3003, reason)
@@ -55,7 +54,7 @@ async def test_a_change_of_the_account_closes_its_connections_in_every_process(
 async def test_a_change_without_an_event_is_found_by_the_next_look(site: Any) -> None:
     """``QuerySet.update()`` sends no signal; nor does an event arrive that Redis has lost."""
     client = await site.client("updated", path="/ws/auth", process=site.other)
-    await site.manage("User.objects.filter(username='updated').update(is_active=False)")
+    await site.manage(f"User.objects.filter(pk={USERS['updated']}).update(is_active=False)")
     await client.socket.wait_closed()
     assert (client.socket.close_code, client.socket.close_reason) == (3003, "the account is not active")
 
@@ -75,7 +74,7 @@ async def test_demoted_staff_are_put_out_of_the_rooms_that_only_staff_may_see(
     client = await site.client(user, process=site.other)
     await client.join(room)
     await client.join(f"{room}-public")
-    await site.manage(USER.replace("{name}", user) + change)
+    await site.manage(USER.replace("{pk}", str(USERS[user])) + change)
     assert await client.until("Left") == {"type": "Left", "room": room}
     assert (await client.ask("Chat", content="x", room=room))["code"] == "not_joined"
     assert (await client.ask("History", room=room))["code"] == "not_joined"
@@ -91,9 +90,9 @@ class Browser:
         self._cookies = http.cookiejar.CookieJar()
         self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self._cookies))
 
-    def sign_in(self, username: str, password: str) -> None:
+    def sign_in(self, name: str, password: str) -> None:
         self._opener.open(self._process.http("/login/"), timeout=30).read()
-        self._post("/login/", username=username, password=password)
+        self._post("/login/", username=login_name(name), password=password)
 
     def sign_out(self) -> None:
         self._post("/logout/")
@@ -132,7 +131,7 @@ async def test_a_logout_closes_the_connections_of_the_session_in_every_process(s
 async def test_a_token_from_before_a_change_of_password_is_refused(site: Any) -> None:
     issued = int(time.time()) - 2
     headers = {"Authorization": f"Bearer {site.token('hasty', iat=issued)}"}
-    await site.manage(USER.replace("{name}", "hasty") + "user.set_password('another')\nuser.save()")
+    await site.manage(USER.replace("{pk}", str(USERS["hasty"])) + "user.set_password('another')\nuser.save()")
     with pytest.raises(websockets.InvalidStatus) as refused:
         await websockets.connect(site.processes[0].ws("/ws/auth"), additional_headers=headers)
     assert refused.value.response.status_code == 401
@@ -146,7 +145,7 @@ def test_the_group_of_a_user_is_named_by_the_primary_key() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("age", "is_void"), [(-60, True), (-2, True), (0, True), (60, False)])
 def test_what_was_issued_before_or_in_the_same_second_is_void(age: int, is_void: bool) -> None:
-    user = User.objects.create(username="bob")
+    user = create_user("bob")
     assert find_revocation(user.pk) is None
     now = timezone.now()
     revoke_user(user.pk, "x")
@@ -155,8 +154,7 @@ def test_what_was_issued_before_or_in_the_same_second_is_void(age: int, is_void:
 
 @pytest.mark.django_db
 def test_saving_a_user_without_such_a_change_ends_nothing() -> None:
-    user = User.objects.create_user("bob", password="x")
-    user.first_name = "Bob"
+    user = create_user("bob", "x")
     user.save()
     user.last_login = timezone.now() - datetime.timedelta(days=1)
     user.save(update_fields=["last_login"])
@@ -166,7 +164,7 @@ def test_saving_a_user_without_such_a_change_ends_nothing() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_logging_out_everywhere_ends_tokens_sessions_and_renewal(client: Client) -> None:
-    user = User.objects.create_user("bob", password="x")
+    user = create_user("bob", "x")
     other = Client()
     other.force_login(user)
     client.force_login(user)
@@ -181,6 +179,6 @@ def test_logging_out_everywhere_ends_tokens_sessions_and_renewal(client: Client)
     assert other.post("/api/ws-ticket/").status_code == 401
     renewed = other.post("/api/token/refresh/", {"refresh": str(refresh)}, content_type="application/json")
     assert renewed.status_code == 401
-    pair = other.post("/api/token/", {"username": "bob", "password": "x"}, content_type="application/json").json()
+    pair = other.post("/api/token/", credentials("bob", "x"), content_type="application/json").json()
     fresh = {"HTTP_AUTHORIZATION": f"Bearer {pair['access']}"}
     assert other.post("/api/ws-ticket/", **fresh).status_code == 200

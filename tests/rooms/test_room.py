@@ -315,7 +315,7 @@ async def test_events_without_a_number_come_after_joined_unless_joined_contains_
 
 
 async def test_nothing_said_after_a_removal_reaches_the_removed_member(fanout: RoomFanout, room: FakeRoom) -> None:
-    user = User(pk=7, username="bob")
+    user = User(pk=7)
     room.roles[7] = "member"
     bob = Listener(fanout, "bob", user, Standing.MEMBER)
     await bob.join(0)

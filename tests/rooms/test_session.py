@@ -14,6 +14,9 @@ from django.test import override_settings
 
 from realtime.endpoints.rooms import RoomsConsumer
 from realtime.engine import Message
+from realtime.engine.testing import login_name
+
+ALICE, BOB, CAROL = (login_name(name) for name in ("alice", "bob", "carol"))
 
 
 async def test_two_members_talk_and_the_author_gets_the_ack(site: Any, room: str) -> None:
@@ -25,16 +28,16 @@ async def test_two_members_talk_and_the_author_gets_the_ack(site: Any, room: str
         "room": room,
         "epoch": joined["epoch"],
         "seq": 0,
-        "members": ["alice"],
+        "members": [ALICE],
         "recovered": False,
         "messages": [],
     }
-    assert (await bob.ask("Join", room=room))["members"] == ["alice", "bob"]
-    assert await alice.receive() == {"type": "Presence", "room": room, "user": "bob", "state": "joined"}
+    assert (await bob.ask("Join", room=room))["members"] == [ALICE, BOB]
+    assert await alice.receive() == {"type": "Presence", "room": room, "user": BOB, "state": "joined"}
     ack = await alice.ask("Chat", content="hi", ref="r-1")
     assert ack == {"type": "Ack", "ref": "r-1", "room": room, "seq": 1, "at": ack["at"]}
     chat = await bob.receive()
-    assert chat == {"type": "Chat", "room": room, "seq": 1, "user": "alice", "content": "hi", "at": ack["at"]}
+    assert chat == {"type": "Chat", "room": room, "seq": 1, "user": ALICE, "content": "hi", "at": ack["at"]}
     assert ack["at"].endswith("Z")
     assert await alice.seen_so_far() == []
 
@@ -56,7 +59,7 @@ async def test_leaving_is_answered_and_the_others_get_a_presence(site: Any, room
     await bob.join(room)
     await alice.until("Presence")
     assert await bob.ask("Leave", room=room) == {"type": "Left", "room": room}
-    assert await alice.receive() == {"type": "Presence", "room": room, "user": "bob", "state": "left"}
+    assert await alice.receive() == {"type": "Presence", "room": room, "user": BOB, "state": "left"}
     await alice.say("are you there?")
     assert await bob.seen_so_far() == []
 
@@ -220,16 +223,16 @@ async def test_an_anonymous_user_signs_in_by_a_token(site: Any, room: str) -> No
     bob = await site.client("bob", process=site.other)
     await bob.join(room)
     client = await site.client()
-    anonymous = next(name for name in (await client.join(room))["members"] if name != "bob")
+    anonymous = next(name for name in (await client.join(room))["members"] if name != BOB)
     assert (await client.ask("Chat", content="x"))["code"] == "forbidden"
     authenticated = await client.ask("Authenticate", token=site.token("alice"))
-    assert (authenticated["type"], authenticated["user"]) == ("Authenticated", "alice")
+    assert (authenticated["type"], authenticated["user"]) == ("Authenticated", ALICE)
     presences = [await bob.until("Presence") for _ in range(3)]
     assert sorted((event["user"], event["state"]) for event in presences) == sorted(
-        [(anonymous, "joined"), (anonymous, "left"), ("alice", "joined")]
+        [(anonymous, "joined"), (anonymous, "left"), (ALICE, "joined")]
     )
     await client.say("now I may")
-    assert (await bob.until("Chat"))["user"] == "alice"
+    assert (await bob.until("Chat"))["user"] == ALICE
     refused = await client.ask("Authenticate", token=site.token("bob"))
     assert refused["code"] == "unauthorized"
 
@@ -239,16 +242,16 @@ async def test_a_user_with_three_tabs_comes_once_and_goes_once(site: Any, room: 
     await bob.join(room)
     tabs = [await site.client("alice", process=process) for process in (*site.processes, site.processes[0])]
     for tab in tabs:
-        assert (await tab.join(room))["members"] == ["alice", "bob"]
+        assert (await tab.join(room))["members"] == [ALICE, BOB]
     for tab in tabs:
         await tab.socket.close()
-    await bob.until("Presence", user="alice", state="joined")
+    await bob.until("Presence", user=ALICE, state="joined")
     # What happens before alice has gone for good would come before carol.
     carol = await site.client("carol", process=site.other)
     seen = [await bob.until("Presence")]
     await carol.join(room)
     seen.append(await bob.until("Presence"))
-    assert [(event["user"], event["state"]) for event in seen] == [("alice", "left"), ("carol", "joined")]
+    assert [(event["user"], event["state"]) for event in seen] == [(ALICE, "left"), (CAROL, "joined")]
 
 
 @pytest.mark.parametrize("site", ["postgresql"], indirect=True)
@@ -271,7 +274,7 @@ async def test_a_posted_message_reaches_the_members(site: Any, room: str) -> Non
     alice = await site.client("alice")
     await alice.join(room)
     status, body = await site.api("POST", f"/api/rooms/{room}/messages/", "bob", content="by HTTP", ref="h1")
-    assert (status, body["seq"], body["user"]) == (201, 1, "bob")
+    assert (status, body["seq"], body["user"]) == (201, 1, BOB)
     assert (await alice.until("Chat"))["content"] == "by HTTP"
     assert await site.api("POST", f"/api/rooms/{room}/messages/", "bob", content="by HTTP", ref="h1") == (200, body)
     assert await alice.seen_so_far() == []
@@ -282,7 +285,7 @@ async def test_a_removed_member_gets_nothing_more(site: Any, room: str) -> None:
     bob = await site.client("bob", process=site.other)
     await alice.join(room)
     await bob.join(room)
-    assert (await site.api("DELETE", f"/api/rooms/{room}/memberships/bob/", "alice"))[0] == 204
+    assert (await site.api("DELETE", f"/api/rooms/{room}/memberships/{BOB}/", "alice"))[0] == 204
     await alice.say("bob must not read this")
     assert await bob.until("Left") == {"type": "Left", "room": room}
     assert [message["type"] for message in await bob.seen_so_far()] == []

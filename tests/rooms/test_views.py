@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
-from django.contrib.auth import get_user_model
 
+from realtime.engine.testing import create_user, login_name
 from realtime.rooms.models import Membership, Role, Room
-
-User = get_user_model()
+from realtime.rooms.permissions import Person, name_of
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +18,7 @@ WRITES = 'name="content"'
 
 @pytest.fixture
 def ann():
-    return User.objects.create_user("ann")
+    return create_user("ann")
 
 
 def page_of(client, user, **settings):
@@ -83,8 +83,8 @@ def test_a_name_that_no_room_can_have_is_not_found(client, ann):
     assert client.get(f"/rooms/{'x' * 65}/").status_code == 404
 
 
-def test_rooms_are_listed_to_those_who_may_enter_them(client, django_user_model):
-    ann = django_user_model.objects.create_user("ann")
+def test_rooms_are_listed_to_those_who_may_enter_them(client, db):
+    ann = create_user("ann")
     rooms = {
         "open": Room.objects.create(slug="open"),
         "users": Room.objects.create(slug="users", anonymous_may_read=False),
@@ -98,7 +98,7 @@ def test_rooms_are_listed_to_those_who_may_enter_them(client, django_user_model)
     assert listed(client) == ["banned", "open"]
     client.force_login(ann)
     assert listed(client) == ["members", "open", "users"]
-    client.force_login(django_user_model.objects.create_superuser("root"))
+    client.force_login(create_user("root", is_staff=True, is_superuser=True))
     assert listed(client) == ["banned", "members", "open", "others", "users"]
 
 
@@ -109,3 +109,19 @@ def listed(client) -> list[str]:
 def test_a_room_is_opened_by_its_name(client, db):
     assert client.get("/rooms/?name=my-room").headers["Location"] == "/rooms/my-room/"
     assert client.get("/rooms/?name=../admin").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a/b", "a+b", "ä b"])
+def test_a_member_is_removed_whatever_the_login_name_is(client, db, name):
+    user = create_user(name)
+    room = Room.objects.create(slug="lobby")
+    Membership.objects.create(room=room, user=user)
+    client.force_login(create_user("root", is_staff=True))
+    assert client.delete(f"/api/rooms/lobby/memberships/{quote(login_name(name), safe='')}/").status_code == 204
+    assert not Membership.objects.exists()
+
+
+def test_a_name_that_others_see_fits_its_column(db):
+    user = create_user("x" * 200)
+    assert name_of(user) == "x" * 150
+    assert Person.of(user, "c").name == name_of(user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from realtime.engine.testing import login_name
 from realtime.engine.testing.server import ServerProcess
 from realtime.rooms.limits import limits
 
@@ -24,6 +26,7 @@ def process(site: Any) -> Iterator[ServerProcess]:
     environment = {
         **site.environment,
         "DJANGO_SETTINGS_MODULE": "tests.rooms.write_timeout_settings",
+        "PROJECT_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
         "REALTIME_DRAIN_SECONDS": "0.1",
     }
     with ServerProcess(env=environment) as process:
@@ -63,7 +66,7 @@ async def test_a_message_that_cannot_be_stored_in_time_gets_an_error_and_is_stor
     alice, bob = await site.client("alice", process=process), await site.client("bob", process=elsewhere)
     await alice.join(room)
     await bob.join(room)
-    await alice.until("Presence", user="bob")
+    await alice.until("Presence", user=login_name("bob"))
     with locked(site):
         await alice.send("Chat", content="hi", ref="first")
         error = await alice.until("Error", ref="first")

@@ -1,5 +1,9 @@
-"""The project's settings, where a message may wait a second for the database."""
+"""The settings of the tests, where a message may wait a second for the database."""
 
-from tests.settings import *  # noqa: F403
+import importlib
+import os
+
+_tests = importlib.import_module(os.environ["PROJECT_SETTINGS_MODULE"])
+globals().update({name: value for name, value in vars(_tests).items() if name.isupper()})
 
 REALTIME_ROOMS = {"write_timeout": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from realtime.engine.auth.logins import create_user, credentials, login_name
 from realtime.engine.testing.client import TIMEOUT, Client, Closed, Refused, open_socket
 from realtime.engine.testing.server import (
     PROJECT_ROOT,
@@ -22,8 +23,11 @@ __all__ = [
     "RedisProcess",
     "Refused",
     "ServerProcess",
+    "create_user",
+    "credentials",
     "demo_database",
     "free_port",
+    "login_name",
     "migrated_database",
     "open_socket",
 ]

@@ -25,8 +25,8 @@ async def connect(console: Locator) -> None:
     await expect(console.get_by_role("status")).to_contain_text("Connected")
 
 
-async def sign_in(page: Page, username: str = "ann", password: str = PASSWORD) -> None:
-    await page.get_by_label("Username").fill(username)
+async def sign_in(page: Page, user: str = "ann", password: str = PASSWORD) -> None:
+    await page.get_by_label("Username").fill(user)
     await page.get_by_label("Password").fill(password)
     await page.get_by_role("button", name="Get a token").click()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jwt
 import pytest
+from asgiref.sync import sync_to_async
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings as django_settings
@@ -17,6 +18,7 @@ from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.sessions import Identity
 from realtime.engine.auth.tickets import issue_ticket
 from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.testing import create_user
 
 User = get_user_model()
 
@@ -29,7 +31,7 @@ EARLIER = int((NOW - datetime.timedelta(hours=1)).timestamp())
 
 @pytest.fixture
 def ann() -> User:
-    return User.objects.create_user("ann", password="secret")
+    return create_user("ann", "secret")
 
 
 def scope_with(*headers: tuple[str, str], query: str = "") -> dict[str, Any]:
@@ -206,7 +208,7 @@ async def test_a_session_from_before_a_password_change_counts_for_nothing(ann) -
 
 
 async def test_a_bearer_token_goes_before_a_ticket_and_a_session(ann) -> None:
-    bob = await User.objects.acreate_user("bob")
+    bob = await sync_to_async(create_user)("bob")
     scope = scope_with(
         ("authorization", f"Bearer {AccessToken.for_user(bob)}"),
         await session_cookie(ann),

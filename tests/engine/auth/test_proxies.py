@@ -12,6 +12,7 @@ import pytest
 import websockets
 from websockets.exceptions import InvalidStatus
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.server import ServerProcess
 
 UVICORN = (
@@ -49,7 +50,7 @@ async def handshake(server: ServerProcess, path: str, forwarded: str) -> int:
 
 
 def log_in(server: ServerProcess, name: str, forwarded: str) -> int:
-    body = json.dumps({"username": name, "password": "wrong"}).encode()
+    body = json.dumps(credentials(name, "wrong")).encode()
     headers = {"Content-Type": "application/json", "X-Forwarded-For": forwarded}
     request = urllib.request.Request(server.http("/api/token/"), body, headers)
     try:

@@ -20,6 +20,7 @@ from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import revoke_user
 from realtime.engine.auth.serializers import PairSerializer
 from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.testing import create_user, credentials
 
 User = get_user_model()
 
@@ -49,11 +50,11 @@ Revoke = Callable[[User], None]
 
 @pytest.fixture
 def ann() -> User:
-    return User.objects.create_user("ann", password="secret")
+    return create_user("ann", "secret")
 
 
 def pair_of(password: str = "secret") -> dict[str, str]:
-    answer = Client().post("/api/token/", {"username": "ann", "password": password}, "application/json")
+    answer = Client().post("/api/token/", credentials("ann", password), "application/json")
     assert answer.status_code == 200, answer.content
     return dict(answer.json())
 

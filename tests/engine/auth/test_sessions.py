@@ -22,6 +22,7 @@ from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import current_lease
 from realtime.engine.connections.reporter import reporter
 from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.testing import create_user
 
 User = get_user_model()
 
@@ -59,7 +60,7 @@ async def looks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
 
 @pytest.fixture
 def ann() -> User:
-    return User.objects.create_user("ann", password="secret")
+    return create_user("ann", "secret")
 
 
 def sign_in(user: User) -> Client:
@@ -217,7 +218,7 @@ async def test_no_session_key_stands_in_an_event_a_log_a_ticket_or_a_list(
 
 async def test_logging_a_user_out_everywhere_ends_the_sessions(connect: Connect, ann: User) -> None:
     browser = await sync_to_async(sign_in)(ann)
-    other = await sync_to_async(sign_in)(await sync_to_async(User.objects.create_user)("other"))
+    other = await sync_to_async(sign_in)(await sync_to_async(create_user)("other"))
     connection = await accepted(connect, page_with(cookie_of(browser)))
     await sync_to_async(log_out_everywhere)(ann.pk)
     event = await end_of(connection)

@@ -21,6 +21,7 @@ from realtime.engine.connections.reporter import Reporter
 from realtime.engine.connections.reporter import reporter as reporter_of_process
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.protocol.errors import HandshakeRejected
+from realtime.engine.testing import create_user
 
 User = get_user_model()
 
@@ -67,7 +68,7 @@ async def looks(reporter: Reporter) -> None:
 
 @pytest.fixture
 def ann() -> User:
-    return User.objects.create_user("ann", password="secret", is_staff=True)
+    return create_user("ann", "secret", is_staff=True)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from realtime.engine.auth.models import Revocation
@@ -19,8 +18,7 @@ from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.connections.reporter import Connection, Reporter
-
-User = get_user_model()
+from realtime.engine.testing import create_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -79,7 +77,7 @@ async def test_a_connection_that_comes_while_the_lease_is_given_back_is_reported
 
 
 async def test_a_connection_that_gets_a_user_is_reported_again(reporter: Reporter) -> None:
-    user = await User.objects.acreate(username="bob")
+    user = await sync_to_async(create_user)("bob")
     reporter.add(connection("a"))
     await until(lambda channels: channels == {"a"})
     reporter.add(connection("a", user.pk))
@@ -106,7 +104,7 @@ async def test_rows_that_others_have_removed_are_written_again(reporter: Reporte
 async def test_a_revocation_whose_event_was_lost_is_found(reporter: Reporter) -> None:
     layer = get_channel_layer()
     channel = await layer.new_channel()
-    user = await User.objects.acreate(username="bob")
+    user = await sync_to_async(create_user)("bob")
     reporter.add(connection(channel, user.pk))
     reporter.add(connection("a bystander"))
     await Revocation.objects.acreate(pk=user.pk, at=timezone.now() + datetime.timedelta(seconds=1), reason="gone")
@@ -116,7 +114,7 @@ async def test_a_revocation_whose_event_was_lost_is_found(reporter: Reporter) ->
 async def test_a_user_who_is_gone_is_closed_with_the_reason_where_it_is_known(reporter: Reporter) -> None:
     layer = get_channel_layer()
     deleted, vanished = await layer.new_channel(), await layer.new_channel()
-    user = await User.objects.acreate(username="carol")
+    user = await sync_to_async(create_user)("carol")
     number = user.pk
     reporter.add(connection(deleted, number))
     await user.adelete()

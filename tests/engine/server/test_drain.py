@@ -99,7 +99,7 @@ def test_runserver_closes_with_1012_when_it_is_stopped_or_reloaded(command: tupl
 
 def test_runserver_closes_with_1012_when_a_file_changes_and_serves_again(tmp_path: Path) -> None:
     shutil.copy(PROJECT_ROOT / "manage.py", tmp_path)
-    for name in ("project", "realtime", "templates", "static", "tests/engine"):
+    for name in ("project", "realtime", "templates", "static", "tests"):
         shutil.copytree(PROJECT_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     with ServerProcess(RELOADING, cwd=tmp_path, env={"REALTIME_DRAIN_SECONDS": "1"}) as process:
         first = serving_process(process)

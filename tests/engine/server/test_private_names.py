@@ -20,6 +20,7 @@ import pytest
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import WebRequest
 from daphne.server import Server
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.cache.backends.redis import RedisCache
 from django.urls import get_resolver, path
@@ -162,7 +163,7 @@ TRIED: dict[str, Callable[[], bool]] = {
     "_cache": client_of_a_cache,
     "_class": client_of_a_cache,
     "_default_manager": lambda: get_user_model()._default_manager is get_user_model().objects,
-    "_meta": lambda: get_user_model()._meta.get_field("username").name == "username",
+    "_meta": lambda: get_user_model()._meta.get_field("password").name == "password",
     "_password": new_password,
     "_route": lambda: path("ws/<name>", lambda: None).pattern._route == "ws/<name>",
     "_state": lambda: get_user_model()()._state.adding is True,
@@ -220,9 +221,12 @@ def names_of(node: ast.AST, ours: set[str]) -> list[str]:
 def inherited() -> Iterator[tuple[str, str]]:
     """Yield each private name that a class of this project shares with a base class of another package."""
     get_resolver().url_patterns  # noqa: B018  loads what Django REST framework wants to be first
-    for name, _ in modules():
+    installed = {config.path for config in apps.get_app_configs()}
+    for name, file in modules():
         if "migrations" in name or name in ("project.asgi", "project.__main__"):
             continue
+        if (file.parent / "models.py").exists() and str(file.parent) not in installed:
+            continue  # another app has the user model
         for value in vars(importlib.import_module(name.removesuffix(".__init__"))).values():
             if isinstance(value, type) and value.__module__ == name.removesuffix(".__init__"):
                 foreign = {found for base in value.__mro__ if not is_ours(base) for found in mentioned(base)}

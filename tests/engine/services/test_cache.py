@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.client import Client, open_socket
 from realtime.engine.testing.server import RedisProcess, ServerProcess
 
@@ -74,7 +75,7 @@ async def test_a_socket_keeps_no_connection_of_the_cache(
         return await open_socket(server.ws(f"/ws/auth?ticket={ticket['ticket']}"))
 
     with ServerProcess(database=database_copy, env={"REDIS_URL": redis_server.url}) as server:
-        token = await asyncio.to_thread(post, "/api/token/", {"username": "ann", "password": password})
+        token = await asyncio.to_thread(post, "/api/token/", credentials("ann", password))
         async with contextlib.AsyncExitStack() as sockets:
             for _ in range(SOCKETS):
                 await sockets.enter_async_context(await open_with_ticket(token["access"]))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.server import ServerProcess
 
 TIMEOUT = 30
@@ -67,9 +68,9 @@ class Api:
         """Send JSON."""
         return self.request(method, path, json.dumps(data).encode())
 
-    def log_in(self, username: str, password: str) -> Api:
+    def log_in(self, name: str, password: str) -> Api:
         """Return a client with that user's access token."""
-        answer = self.send("POST", "/api/token/", username=username, password=password)
+        answer = self.send("POST", "/api/token/", **credentials(name, password))
         assert answer.status == 200, answer
         return Api(self.server, {"Authorization": f"Bearer {json.loads(answer.body)['access']}"})
 

@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from websockets.asyncio.client import connect
 
+from realtime.engine.testing import login_name
 from realtime.engine.testing.server import ServerProcess
 
 HANDSHAKES = 20
@@ -61,7 +63,7 @@ async def test_blocked_threads_of_an_application_hold_up_nothing_else(
 
 
 def _session_of_admin(anonymous: Any, password: str) -> str:
-    fields = f"username=admin&password={password.replace(' ', '+')}".encode()
+    fields = urlencode({"username": login_name("admin"), "password": password}).encode()
     answer = anonymous.request("POST", "/login/", fields, Content_Type="application/x-www-form-urlencoded")
     assert answer.status == 302, answer
     found = re.search(r"sessionid=\w+", answer.headers["set-cookie"])

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.server import ServerProcess
 
 BOUND = 100_000
@@ -69,7 +70,7 @@ def test_a_body_of_unknown_length_is_refused_at_the_bound(server: ServerProcess)
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
 def test_a_body_within_the_bound_is_read(server: ServerProcess, framing: str) -> None:
-    body = json.dumps({"username": "ann", "password": "x" * 90_000}).encode()
+    body = json.dumps(credentials("ann", "x" * 90_000)).encode()
     body += b" " * (BOUND - len(body))
     if framing == "length":
         header, sent = f"Content-Length: {BOUND}", body

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.testing import login_name
+
 #: Rooms and users that exist, so that requests get past the address; ``test_values`` has the other addresses.
 CONFIGURATION = """
 [parameters]
 "path.room" = "lobby"
-"path.username" = "ann"
+"path.user" = "{user}"
 """
 
 #: Ends the token that all other requests need.
@@ -24,7 +26,7 @@ EXCLUDED = "/api/logout-everywhere/"
 @pytest.mark.timeout(600)
 def test_no_request_that_can_be_made_up_is_an_error_of_the_server(admin: Any, tmp_path: Path) -> None:
     configuration = tmp_path / "schemathesis.toml"
-    configuration.write_text(CONFIGURATION)
+    configuration.write_text(CONFIGURATION.format(user=login_name("ann")))
     options = {
         "--checks": "not_a_server_error",
         "--exclude-path": EXCLUDED,

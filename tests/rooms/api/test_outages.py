@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from realtime.engine.testing import credentials
 from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess
 
 PASSWORD_LIMIT = 5
@@ -55,7 +56,7 @@ def test_limits_hold_in_each_process_without_redis_and_in_all_with_it(serve: Any
     client = serve("sqlite", REDIS_URL=redis_server.url, REALTIME_AUTH_FAILURES_PER_MINUTE=str(PASSWORD_LIMIT))
     redis_server.kill()
     statuses = [
-        client.send("POST", "/api/token/", username=f"user-{number}", password="wrong").status
+        client.send("POST", "/api/token/", **credentials(f"user-{number}", "wrong")).status
         for number in range(PASSWORD_LIMIT + 1)
     ]
     assert statuses == [401] * PASSWORD_LIMIT + [429]
@@ -79,7 +80,7 @@ def test_a_database_that_takes_no_connection_is_503(
     try:
         assert_is_unavailable(ann.request("GET", "/api/rooms/"))
         assert_is_unavailable(ann.request("POST", "/api/ws-ticket/"))
-        assert_is_unavailable(client.send("POST", "/api/token/", username="ann", password=password))
+        assert_is_unavailable(client.send("POST", "/api/token/", **credentials("ann", password)))
         assert_is_unavailable(client.request("GET", "/rooms/"))
         assert client.request("GET", "/").status == 200
         assert client.request("GET", "/login/").status == 200

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from rest_framework_simplejwt.tokens import AccessToken, RefreshToken
 
+from realtime.engine.testing import credentials
+
 READERS_OF_JSON = [
     "/api/token/",
     "/api/token/refresh/",
@@ -65,7 +67,7 @@ def test_a_body_that_is_no_object_is_refused(admin: Any, path: str, body: bytes)
 @pytest.mark.parametrize("charset", ["utf-16", "zlib", "punycode", "undefined", "rot13", "nonsense"])
 def test_a_charset_that_json_does_not_have_changes_nothing(anonymous: Any, charset: str) -> None:
     kind = {"Content_Type": f"application/json; charset={charset}"}
-    answer = anonymous.request("POST", "/api/token/", b'{"username": "ann", "password": "wrong"}', **kind)
+    answer = anonymous.request("POST", "/api/token/", json.dumps(credentials("ann", "wrong")).encode(), **kind)
     assert answer.problem["status"] == 401
 
 
@@ -75,7 +77,7 @@ def test_a_charset_that_json_does_not_have_changes_nothing(anonymous: Any, chars
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/api/token/", ["username", "password"]),
+        ("/api/token/", list(credentials("ann", ""))),
         ("/api/token/refresh/", ["refresh"]),
         ("/api/token/verify/", ["token"]),
         ("/api/rooms/", ["room"]),

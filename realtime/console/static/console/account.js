@@ -43,12 +43,11 @@ export class Account extends EventTarget {
   /**
    * Gets a pair of tokens.
    *
-   * @param {string} username
-   * @param {string} password
+   * @param {Record<string, string>} credentials the password, and what the user model logs in by
    * @throws {Error} with the server's words
    */
-  async signIn(username, password) {
-    const tokens = await this.#post(this.#urls.token, { username, password });
+  async signIn(credentials) {
+    const tokens = await this.#post(this.#urls.token, credentials);
     this.#access = tokens.access;
     this.#refresh = tokens.refresh;
     this.dispatchEvent(new Event("change"));

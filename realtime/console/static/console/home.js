@@ -96,7 +96,8 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   report(async () => {
     const fields = new FormData(form);
-    await account.signIn(String(fields.get("username")), String(fields.get("password")));
+    fields.delete("csrfmiddlewaretoken");
+    await account.signIn(/** @type {Record<string, string>} */ (Object.fromEntries(fields)));
     /** @type {HTMLInputElement} */ (find(form, "[name=password]")).value = "";
     return `Token valid until ${account.expires?.toLocaleTimeString()}. The consoles use it where an endpoint asks for a user.`;
   });

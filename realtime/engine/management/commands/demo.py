@@ -11,13 +11,17 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from realtime.engine.auth.logins import DOMAIN, login_name
+
 __all__ = ["Command"]
 
 
 class Command(BaseCommand):
     """Migrates the database, and creates an admin, a user and the demo data of the apps unless they are there.
 
-    An app adds its own by a method ``create_demo_data()`` of its ``AppConfig``; it is called at each run."""
+    Where users log in by their email address, they are admin@example.com and ann@example.com.
+    An app adds its own by a method ``create_demo_data()`` of its ``AppConfig``; it is called at each run.
+    """
 
     help = "Migrate the database and create demo data: the users 'admin' and 'ann', and what the apps add."
 
@@ -36,11 +40,15 @@ class Command(BaseCommand):
             if hasattr(config, "create_demo_data"):
                 config.create_demo_data()
 
-    def _create_user(self, username: str, role: str, password: str | None, *, is_admin: bool) -> None:
-        users = get_user_model().objects
-        if users.filter(username=username).exists():
+    def _create_user(self, name: str, role: str, password: str | None, *, is_admin: bool) -> None:
+        model: Any = get_user_model()
+        users = model._default_manager
+        login = login_name(name)
+        if users.filter(**{model.USERNAME_FIELD: login}).exists():
             return
         password = password or secrets.token_urlsafe(12)
+        # Both have an email address, so that a link to a new password can be tried.
+        fields = {model.get_email_field_name(): f"{name}@{DOMAIN}", model.USERNAME_FIELD: login}
         create = users.create_superuser if is_admin else users.create_user
-        create(username=username, password=password)
-        self.stdout.write(f"Created the {role}: {self.style.SUCCESS(username)} / {self.style.SUCCESS(password)}")
+        create(**fields, password=password)
+        self.stdout.write(f"Created the {role}: {self.style.SUCCESS(login)} / {self.style.SUCCESS(password)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -125,7 +126,9 @@ async def test_one_trace_goes_through_two_servers(
     collector: Collector, redis_server: RedisProcess, database_copy: Path
 ) -> None:
     environment = {
-        "DJANGO_SETTINGS_MODULE": "project.settings",  # a room is what sends from one process to another here
+        "DJANGO_SETTINGS_MODULE": os.environ[
+            "PROJECT_SETTINGS_MODULE"
+        ],  # a room is what sends from one process to another here
         "REDIS_URL": redis_server.url,
         "REALTIME_LOG_FORMAT": "json",
         "REALTIME_ACCESS_LOG": "1",
