@@ -6,8 +6,9 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import UserCreationForm
+from django.db import IntegrityError, transaction
 
-User = get_user_model()
+User: Any = get_user_model()
 
 
 class RegistrationForm(UserCreationForm):
@@ -26,3 +27,14 @@ class RegistrationForm(UserCreationForm):
         email = self.fields[User.get_email_field_name()]
         email.required = True
         email.widget.attrs["autocomplete"] = "email"
+
+    def save_or_refuse(self) -> Any:
+        """Return the new user; None, with an error in the form, if its login name was taken since it was checked."""
+        try:
+            with transaction.atomic():
+                return self.save()
+        except IntegrityError:
+            self.validate_unique()
+            if not self.errors:
+                raise
+            return None

@@ -8,15 +8,18 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login, logout
 from django.contrib.auth import views as auth_views
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import RedirectURLMixin, redirect_to_login
 from django.contrib.messages.views import SuccessMessageMixin
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 from django.views.generic import FormView, TemplateView, View
 
@@ -24,7 +27,7 @@ from realtime import engine
 from realtime.accounts.forms import RegistrationForm
 from realtime.engine import LiveConnection, limit_requests
 
-#: Registrations, and emails with a link to a new password, that one address may ask for in an hour.
+#: Registrations, changes of a password, and emails with a link to a new one, each for one address in an hour.
 PER_HOUR = 20
 
 
@@ -41,12 +44,16 @@ class LimitedMixin(View):
         return super().dispatch(request, *args, **kwargs)
 
 
-class RegistrationView(LimitedMixin, FormView):
-    """Creates a user and logs it in; 404 while ``ACCOUNTS_REGISTRATION`` is off."""
+@method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
+class RegistrationView(LimitedMixin, RedirectURLMixin, FormView):
+    """Creates a user and logs it in; 404 while ``ACCOUNTS_REGISTRATION`` is off.
+
+    It leads to ``?next=`` on this site, as the login does, or to the account.
+    """
 
     template_name = "accounts/register.html"
     form_class = RegistrationForm
-    success_url = reverse_lazy("account")
+    next_page = "account"
     limit_name = "registrations"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -57,12 +64,20 @@ class RegistrationView(LimitedMixin, FormView):
             return redirect("account")
         return super().dispatch(request, *args, **kwargs)
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add where it leads to."""
+        return super().get_context_data(**kwargs, next=self.get_redirect_url())
+
     def form_valid(self, form: Any) -> HttpResponse:
-        """Log the new user in."""
-        login(self.request, form.save(), backend=settings.AUTHENTICATION_BACKENDS[0])
+        """Log the new user in, under a new session key."""
+        user = form.save_or_refuse()
+        if user is None:
+            return self.form_invalid(form)
+        login(self.request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
         return super().form_valid(form)
 
 
+@method_decorator(never_cache, name="dispatch")
 class AccountView(LoginRequiredMixin, TemplateView):
     """Shows who is logged in, and what they have open."""
 
@@ -74,10 +89,14 @@ class AccountView(LoginRequiredMixin, TemplateView):
         return super().get_context_data(**kwargs, connections=connections)
 
 
-class PasswordChangeView(SuccessMessageMixin, auth_views.PasswordChangeView):
-    """Changes the password. Every other session of the user ends, and so does every connection."""
+class PasswordChangeView(LimitedMixin, SuccessMessageMixin, auth_views.PasswordChangeView):
+    """Changes the password. Every other session of the user ends, and so does every connection.
+
+    The limit is for guesses at the old password in a session that its user has left open.
+    """
 
     template_name = "accounts/password_change.html"
+    limit_name = "password-changes"
     success_url = reverse_lazy("account")
     success_message = gettext_lazy("Your password is changed. You are logged out everywhere else.")
 
@@ -85,6 +104,8 @@ class PasswordChangeView(SuccessMessageMixin, auth_views.PasswordChangeView):
 class PasswordResetView(LimitedMixin, auth_views.PasswordResetView):
     """Sends a link to a new password. The answer is the same for an address that nobody has."""
 
+    #: Django would name the host, as the template does already.
+    extra_email_context = {"site_name": settings.SITE_NAME}
     template_name = "accounts/password_reset.html"
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"
@@ -98,7 +119,7 @@ class PasswordResetSentView(auth_views.PasswordResetDoneView):
 
 
 class PasswordResetConfirmView(SuccessMessageMixin, auth_views.PasswordResetConfirmView):
-    """Takes the new password of who followed the link, which works once."""
+    """Takes the new password from a user who followed the link, which works once."""
 
     template_name = "accounts/password_reset_confirm.html"
     success_url = reverse_lazy("login")
@@ -106,9 +127,10 @@ class PasswordResetConfirmView(SuccessMessageMixin, auth_views.PasswordResetConf
 
 
 @require_POST
-@login_required
 def log_out_everywhere(request: HttpRequest) -> HttpResponse:
     """End every connection, token and session of the user, this session too."""
+    if not request.user.is_authenticated:
+        return redirect_to_login(reverse("account"))  # a login cannot lead back here: it leads by GET
     engine.log_out_everywhere(request.user.pk)
     logout(request)
     messages.success(request, _("You are logged out everywhere."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import uuid
@@ -9,13 +10,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import caches
-from django.test import Client
+from django.test import Client, RequestFactory
+from django.urls import resolve
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
+from realtime.accounts.forms import RegistrationForm
+from realtime.accounts.views import PasswordResetView
 from realtime.engine.connections.models import LiveConnection, Process
 
 pytestmark = pytest.mark.django_db
@@ -35,11 +41,10 @@ def _no_counts() -> Iterator[None]:
 
 @pytest.fixture
 def ann() -> Any:
-    user = User(**{User.USERNAME_FIELD: "ann@example.org"})
-    user.email = "ann@example.org"
-    user.set_password(PASSWORD)
-    user.save()
-    return user
+    # An email address is a login name in either model.
+    return User.objects.create_user(
+        **{"email": "ann@example.org", User.USERNAME_FIELD: "ann@example.org"}, password=PASSWORD
+    )
 
 
 @pytest.fixture
@@ -52,8 +57,8 @@ def page(ann: Any) -> Client:
 
 def registration(**changes: str) -> dict[str, str]:
     return {
-        User.USERNAME_FIELD: "bob@example.org",
         "email": "bob@example.org",
+        User.USERNAME_FIELD: "bob@example.org",
         "password1": PASSWORD,
         "password2": PASSWORD,
         **changes,
@@ -75,7 +80,8 @@ def test_registration_makes_a_user_and_logs_in(client: Client) -> None:
         ({"password1": "12345678", "password2": "12345678"}, "too common"),
         ({"email": "nobody"}, "valid email"),
         ({"email": ""}, "required"),
-        ({User.USERNAME_FIELD: "ann@example.org"}, "already exists"),
+        ({"email": "ann@example.org", User.USERNAME_FIELD: "ann@example.org"}, "already exists"),
+        ({"email": "Ann@example.org", User.USERNAME_FIELD: "Ann@example.org"}, "already exists"),
     ],
 )
 def test_registration_says_what_is_wrong(client: Client, ann: Any, wrong: dict[str, str], reason: str) -> None:
@@ -83,6 +89,59 @@ def test_registration_says_what_is_wrong(client: Client, ann: Any, wrong: dict[s
     assert response.status_code == 200
     assert reason in response.text
     assert User.objects.count() == 1
+
+
+def test_registration_leads_to_where_the_login_was_asked_for_and_to_no_other_site(client: Client) -> None:
+    login = client.get("/login/?next=/rooms/lobby/").text
+    assert 'href="/register/?next=/rooms/lobby/"' in login
+    form = client.get("/register/?next=/rooms/lobby/").text
+    assert 'name="next" value="/rooms/lobby/"' in form
+    assert client.post("/register/", registration(next="/rooms/lobby/")).url == "/rooms/lobby/"
+    for number, elsewhere in enumerate(["https://elsewhere.example/", "//elsewhere.example", "javascript:alert(1)"]):
+        assert "elsewhere" not in Client().get("/register/", {"next": elsewhere}).text
+        other = {"email": f"{number}@example.org", User.USERNAME_FIELD: f"{number}@example.org", "next": elsewhere}
+        assert Client().post("/register/", registration(**other)).url == "/account/"
+
+
+def test_registration_gives_the_session_a_new_key(client: Client) -> None:
+    client.session.save()  # such as one that somebody else has planted
+    planted = client.session.session_key
+    client.cookies[settings.SESSION_COOKIE_NAME] = planted
+    client.post("/register/", registration())
+    assert client.session.session_key != planted
+    assert not Session.objects.filter(pk=planted).exists()
+
+
+def test_a_name_that_is_taken_while_it_is_registered_is_an_error_of_the_form(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = RegistrationForm.save_or_refuse
+
+    def save_after_another(form: RegistrationForm) -> Any:
+        User.objects.create_user(**{User.USERNAME_FIELD: form.instance.get_username()})
+        return save(form)
+
+    monkeypatch.setattr(RegistrationForm, "save_or_refuse", save_after_another)
+    response = client.post("/register/", registration())
+    assert response.status_code == 200
+    assert "already exists" in response.text
+    assert User.objects.count() == 1
+    assert client.get("/account/").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/account/", "/login/", "/register/"])
+def test_no_cache_keeps_a_page_with_a_form_or_an_account(page: Client, client: Client, path: str) -> None:
+    browser = page if path == "/account/" else client
+    assert "no-store" in browser.get(path).headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", ["/register/", "/login/", "/account/password/"])
+def test_a_report_of_an_error_has_no_password(path: str) -> None:
+    request = RequestFactory().post(path, {"password1": PASSWORD})
+    request.user = request.session = None  # whatever comes of it: the mark is set before anything is done
+    with contextlib.suppress(AttributeError, TypeError):
+        resolve(path).func(request)
+    assert request.sensitive_post_parameters
 
 
 def test_registration_that_is_off_is_not_found_and_not_offered(client: Client, settings: Any) -> None:
@@ -138,7 +197,7 @@ def test_log_out_everywhere_ends_sessions_and_tokens(page: Client, ann: Any) -> 
 
 def test_log_out_everywhere_takes_a_post_of_a_user(page: Client, client: Client) -> None:
     assert page.get("/account/log-out-everywhere/").status_code == 405
-    assert client.post("/account/log-out-everywhere/").url.startswith("/login/")
+    assert client.post("/account/log-out-everywhere/").url == "/login/?next=/account/"
 
 
 def test_a_new_password_ends_other_sessions_and_keeps_this_one(page: Client, ann: Any) -> None:
@@ -151,7 +210,16 @@ def test_a_new_password_ends_other_sessions_and_keeps_this_one(page: Client, ann
     assert elsewhere.get("/account/").status_code == 302
 
 
-def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Client, ann: Any) -> None:
+def test_guesses_at_the_old_password_are_limited(page: Client, ann: Any) -> None:
+    form = {"new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    statuses = [page.post("/account/password/", {**form, "old_password": "wrong"}).status_code for _ in range(20)]
+    assert statuses == [200] * 20
+    assert page.post("/account/password/", {**form, "old_password": PASSWORD}).status_code == 429
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
+def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Client, page: Client, ann: Any) -> None:
     assert client.post("/password/reset/", {"email": "ann@example.org"}).url == "/password/reset/sent/"
     [message] = mail.outbox
     link = re.search(r"http://testserver(/password/reset/\S+)", message.body)[1]
@@ -161,7 +229,27 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Clie
     assert response.redirect_chain == [("/login/", 302)]
     ann.refresh_from_db()
     assert ann.check_password(NEW_PASSWORD)
+    assert page.get("/account/").status_code == 302
     assert "does not work any more" in client.get(link, follow=True).text
+
+
+def test_the_email_names_the_site_and_the_user(client: Client, ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PasswordResetView, "extra_email_context", {"site_name": "Fish & Chips\r\nBcc: all@example.org"})
+    client.post("/password/reset/", {"email": "ann@example.org"})
+    [message] = mail.outbox
+    assert message.subject == "A new password for Fish & ChipsBcc: all@example.org"
+    assert (message.from_email, message.recipients()) == (settings.DEFAULT_FROM_EMAIL, ["ann@example.org"])
+    assert "for ann@example.org on Fish & Chips" in message.body
+
+
+def test_the_email_has_the_name_of_the_settings(client: Client, ann: Any) -> None:
+    client.post("/password/reset/", {"email": "ann@example.org"})
+    assert mail.outbox[0].subject == f"A new password for {settings.SITE_NAME}"
+
+
+def test_a_link_is_sent_to_the_address_that_is_stored(client: Client, ann: Any) -> None:
+    client.post("/password/reset/", {"email": "ANN@example.org"})
+    assert mail.outbox[0].recipients() == ["ann@example.org"]
 
 
 def test_a_link_to_a_new_password_does_not_reveal_which_addresses_have_an_account(client: Client, ann: Any) -> None:
