@@ -213,3 +213,14 @@ def test_the_policies_of_the_policies_page_are_such() -> None:
 
 def test_the_committed_asyncapi_document_is_up_to_date() -> None:
     call_command("asyncapi", "--check")
+
+
+def test_the_user_model_of_the_accounts_page_is_the_one_that_the_suite_runs_with() -> None:
+    page = (PROJECT_ROOT / "docs/accounts.md").read_text()
+    shown = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    for block, name in zip(shown, ("models.py", "admin.py"), strict=True):
+        tested = (PROJECT_ROOT / "tests/email_login" / name).read_text()
+        # The name of a module decides where its import is sorted.
+        assert sorted(block.splitlines()) == sorted(
+            tested.replace("tests.email_login", "realtime.accounts").splitlines()
+        )
