@@ -113,6 +113,7 @@ MIDDLEWARE = [
     "realtime.engine.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "realtime.engine.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -261,6 +262,11 @@ REALTIME_LOGIN_FAILURES = env.int("REALTIME_LOGIN_FAILURES", default=10)
 
 # Language, time, static files
 
+LANGUAGE_CODE = "en"
+#: What a page can be had in: by the switch at its foot, or as the browser asks. docs/browser.md adds one.
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+#: The texts of templates/; each app has a folder of its own.
+LOCALE_PATHS = [BASE_DIR / "templates" / "locale"]
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"

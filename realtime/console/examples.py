@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from realtime.engine import MIB
 from realtime.engine.describe.endpoints import Endpoint
 
@@ -42,37 +44,40 @@ def console_data(endpoint: Endpoint) -> dict[str, Any]:
 def _needs(endpoint: Endpoint) -> Iterator[str]:
     """Yield what a handshake is refused without, as far as the endpoint's class states it."""
     if endpoint.authentication == "required":
-        yield "a user: a token, a ticket or a session (401)"
+        yield _("a user: a token, a ticket or a session (401)")
     parameters = [f"{item.name} ({item.schema.get('type', 'text')})" for item in endpoint.query if item.required]
     if parameters:
-        yield f"the query parameters {', '.join(parameters)} (400)"
+        yield _("the query parameters %(names)s (400)") % {"names": ", ".join(parameters)}
     if endpoint.policy.subprotocols:
-        yield f"in a browser that offers any subprotocol, one of {', '.join(endpoint.policy.subprotocols)}"
+        names = ", ".join(endpoint.policy.subprotocols)
+        yield _("in a browser that offers any subprotocol, one of %(names)s") % {"names": names}
 
 
 def _messages(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     if not endpoint.received:
-        yield _send("Empty message", text="")
+        yield _send(_("Empty message"), text="")
         return
     for message in endpoint.received:
         yield _send(message.tag, text=message.text)
-    yield _send("Unknown type", text='{"type": "Unknown"}')
-    yield _send("Not JSON", text="hello")
-    yield _send("Binary", hex="00 ff")
+    yield _send(_("Unknown type"), text='{"type": "Unknown"}')
+    yield _send(_("Not JSON"), text="hello")
+    yield _send(_("Binary"), hex="00 ff")
 
 
 def _handshakes(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     for item in endpoint.query:
         if item.required:
-            yield _connect(f"Without {item.name}", address=_address(endpoint, without=item.name))
+            yield _connect(_("Without %(name)s") % {"name": item.name}, address=_address(endpoint, without=item.name))
         if item.schema.get("type") == "integer":
-            yield _connect(f"{item.name} is no number", address=_address(endpoint, wrong=item.name))
+            yield _connect(
+                _("%(name)s is no number") % {"name": item.name}, address=_address(endpoint, wrong=item.name)
+            )
     if endpoint.policy.subprotocols:
-        yield _connect("Subprotocols in another order", protocols=list(reversed(endpoint.policy.subprotocols)))
-        yield _connect("Unknown subprotocol", protocols=["unknown"])
+        yield _connect(_("Subprotocols in another order"), protocols=list(reversed(endpoint.policy.subprotocols)))
+        yield _connect(_("Unknown subprotocol"), protocols=["unknown"])
     if endpoint.authentication == "required":
-        yield _connect("Without a token", ticket=False)
-        yield _connect("With a forged ticket", address=f"{endpoint.example}?ticket=forged")
+        yield _connect(_("Without a token"), ticket=False)
+        yield _connect(_("With a forged ticket"), address=f"{endpoint.example}?ticket=forged")
 
 
 def _limits(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
@@ -80,11 +85,11 @@ def _limits(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     limit = policy.max_message_size
     if limit is not None and limit <= MAX_TRIED_SIZE:
         # Browsers cut a large message into frames of their own choice, so that a page cannot try max_frame_size.
-        yield _send("Largest message", size=limit)
-        yield _send("One byte too large", size=limit + 1)
+        yield _send(_("Largest message"), size=limit)
+        yield _send(_("One byte too large"), size=limit + 1)
     if policy.max_messages_per_second is not None:
         count = math.ceil(policy.max_messages_per_second) * 2 + EXTRA_MESSAGES
-        yield _send(f"{count} messages at once", text="burst", times=count)
+        yield _send(_("%(count)s messages at once") % {"count": count}, text="burst", times=count)
 
 
 def _address(endpoint: Endpoint, *, without: str = "", wrong: str = "") -> str:

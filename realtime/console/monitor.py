@@ -129,7 +129,7 @@ def overview() -> Overview:
     traffic = all_traffic()
     return Overview(
         at=now,
-        processes=alive.count(),
+        processes=alive.count() or 1,  # this one has had no connection yet
         connections=connections.count(),
         users=connections.exclude(user=None).values("user").distinct().count(),
         stored=Room.objects.aggregate(total=Sum("last_seq"))["total"] or 0 if HAS_ROOMS else 0,

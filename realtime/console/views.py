@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from realtime.console.examples import console_data
+from realtime.console.monitor import overview
 from realtime.engine import close_codes
 from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_fields
@@ -23,21 +26,21 @@ User: Any = get_user_model()
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
 _FACTS = {
-    "max_message_size": "Message up to",
-    "max_frame_size": "Frame up to",
-    "max_messages_per_second": "Messages a second",
-    "subprotocols": "Subprotocols",
-    "accept_any_subprotocol": "Any subprotocol",
-    "ping_interval": "Ping every",
-    "idle_timeout": "Idle up to",
+    "max_message_size": _("Message up to"),
+    "max_frame_size": _("Frame up to"),
+    "max_messages_per_second": _("Messages a second"),
+    "subprotocols": _("Subprotocols"),
+    "accept_any_subprotocol": _("Any subprotocol"),
+    "ping_interval": _("Ping every"),
+    "idle_timeout": _("Idle up to"),
 }
 
 #: The charts of the live page; the names are fields of ``realtime.console.monitor.Overview``.
 _CHARTS = {
-    "connections": "Open connections",
-    "stored": "Room messages stored a second",
-    "received": "Messages received a second",
-    "sent": "Messages sent a second",
+    "connections": _("Open connections"),
+    "stored": _("Room messages stored a second"),
+    "received": _("Messages received a second"),
+    "sent": _("Messages sent a second"),
 }
 
 
@@ -73,11 +76,12 @@ def reference(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:
-    """Show staff what is connected now; the numbers come by ``/ws/admin/live``."""
-    context = {**admin.site.each_context(request), "charts": _CHARTS.items(), "close_codes": close_codes()}
+    """Show staff what is connected now; further numbers come by ``/ws/admin/live``."""
+    data = {"closeCodes": close_codes(), "overview": msgspec.to_builtins(overview())}
+    context = {**admin.site.each_context(request), "charts": _CHARTS.items(), "data": data}
     return render(request, "admin/live.html", context)
 
 
-def _facts(endpoint: Endpoint) -> list[tuple[str, str]]:
+def _facts(endpoint: Endpoint) -> list[tuple[Any, str]]:
     known = [fact for fact in endpoint.facts if fact.field in _FACTS]
     return [(_FACTS[fact.field], fact.value) for fact in known if fact.value not in ("none", "no")]

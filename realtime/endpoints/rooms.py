@@ -25,6 +25,7 @@ from realtime.engine import (
     SharedMessage,
     SocketPolicy,
     TokenRejected,
+    anonymous_identity,
     verify_access_token,
 )
 from realtime.rooms import protocol
@@ -75,6 +76,8 @@ class RoomsConsumer(PolicyConsumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connection = uuid.uuid4().hex
+        #: Who an anonymous user is: a browser by its cookie, another client for as long as it is connected.
+        self._anonymous = self._connection
         #: The connection in each of its rooms, by the room's name.
         self._members: dict[str, Member] = {}
         self._pending = asyncio.Semaphore(limits().pending_writes)
@@ -85,7 +88,8 @@ class RoomsConsumer(PolicyConsumer):
     async def connect(self) -> None:
         """Accept, and join the room that the address names."""
         self._hub = current_hub()
-        self._person = Person.of(self.user, self._connection)
+        self._anonymous = anonymous_identity(self.scope) or self._connection
+        self._person = Person.of(self.user, self._anonymous)
         await self.accept()
         room = self.scope["url_route"]["kwargs"].get("room")
         if room is not None:
@@ -110,7 +114,7 @@ class RoomsConsumer(PolicyConsumer):
 
     async def access_changed(self) -> None:
         """Leave the rooms that the user may no longer be in."""
-        self._person = Person.of(self.user, self._connection)
+        self._person = Person.of(self.user, self._anonymous)
         await self._check_rooms()
 
     async def disconnect(self, code: int) -> None:
@@ -295,7 +299,7 @@ class RoomsConsumer(PolicyConsumer):
             except HandshakeRejected as rejection:
                 raise Refused(Refusal("rate_limited", rejection.detail)) from None
         self.expire_at(verified.expires_at)
-        self._person = Person.of(verified.user, self._connection)
+        self._person = Person.of(verified.user, self._anonymous)
         assert verified.expires_at is not None  # every token has an expiry
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))

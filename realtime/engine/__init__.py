@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from realtime.engine.auth.anonymous import AnonymousCookie as AnonymousCookie
+    from realtime.engine.auth.anonymous import anonymous_identity as anonymous_identity
     from realtime.engine.auth.authentication import Authentication as Authentication
     from realtime.engine.auth.authentication import verify_access_token as verify_access_token
     from realtime.engine.auth.backends import TooManyAttempts as TooManyAttempts
@@ -44,6 +46,7 @@ __version__ = "0.4.0"
 
 #: Modules below this package, and the public names of each.
 _NAMES = {
+    "auth.anonymous": ["AnonymousCookie", "anonymous_identity"],
     "auth.authentication": ["Authentication", "verify_access_token"],
     "auth.backends": ["TooManyAttempts", "limit_requests"],
     "auth.sessions": ["log_out_everywhere"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class EngineConfig(AppConfig):
@@ -10,7 +11,7 @@ class EngineConfig(AppConfig):
 
     name = "realtime.engine"
     label = "realtime_engine"
-    verbose_name = "Real time"
+    verbose_name = _("Real time")
 
     def ready(self) -> None:
         """Import the checks, give every Daphne server of this process the wire, and what else holds for all of it."""

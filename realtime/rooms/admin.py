@@ -16,10 +16,26 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
+
+#: What people read for a model, in singular and plural, and for its fields. In the models it would need a migration.
+LABELS: dict[Any, tuple[Any, Any, dict[str, Any]]] = {
+    Room: (_("room"), _("rooms"), {"slug": _("slug"), "title": _("title"), "member_limit": _("member limit")}),
+    Membership: (_("membership"), _("memberships"), {"user": _("user"), "role": _("role"), "since": _("since")}),
+    RoomMessage: (_("message"), _("messages"), {"room": _("room"), "seq": _("seq"), "author": _("author")}),
+}
+LABELS[Room][2].update(anonymous_may_read=_("anonymous may read"), created_by=_("created by"))
+LABELS[Room][2].update(anonymous_may_post=_("anonymous may post"), created_at=_("created at"))
+LABELS[RoomMessage][2].update(name=_("name"), at=_("at"), content=_("content"))
+for model, (singular, plural, fields) in LABELS.items():
+    model._meta.verbose_name, model._meta.verbose_name_plural = singular, plural
+    for name, label in fields.items():
+        model._meta.get_field(name).verbose_name = label
 
 #: Characters of a message that a list shows.
 EXCERPT = 80
@@ -28,7 +44,7 @@ EXCERPT = 80
 class AnnouncementForm(forms.Form):
     """The text of an announcement; ``post_message()`` checks it."""
 
-    content = forms.CharField(widget=forms.Textarea, label="Text")
+    content = forms.CharField(widget=forms.Textarea, label=_("Text"))
 
 
 class MembershipInline(admin.TabularInline):
@@ -65,50 +81,53 @@ class RoomAdmin(admin.ModelAdmin):
         """Summarise a room by its counter; listing its messages one by one would take minutes."""
         rooms = list(objs)
         count = sum(room.last_seq for room in rooms)
-        summary = [f"{room.slug}, with its {room.last_seq} messages" for room in rooms]
+        summary = [
+            gettext("%(room)s, with its %(count)s messages") % {"room": room.slug, "count": room.last_seq}
+            for room in rooms
+        ]
         return summary, {"rooms": len(rooms), "messages": count}, set(), []
 
-    @admin.display(description="messages", ordering="last_seq")
+    @admin.display(description=_("messages"), ordering="last_seq")
     def message_count(self, room: Room) -> SafeString:
         """Return the number of messages, as a link to them."""
         address = reverse("admin:rooms_roommessage_changelist")
         return format_html('<a href="{}?room__id__exact={}">{}</a>', address, room.pk, room.last_seq)
 
-    @admin.display(description="online", ordering="_online")
+    @admin.display(description=_("online"), ordering="_online")
     def online(self, room: Any) -> int:
         return int(room._online)
 
-    @admin.display(description="online now")
+    @admin.display(description=_("online now"))
     def who_is_online(self, room: Room) -> str:
-        return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or "nobody"
+        return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or gettext("nobody")
 
-    @admin.action(description="Archive: nobody may write any more", permissions=["change"])
+    @admin.action(description=_("Archive: nobody may write any more"), permissions=["change"])
     def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
-        messages.success(request, f"Rooms archived: {rooms.update(is_archived=True)}.")
+        messages.success(request, gettext("Rooms archived: %s.") % rooms.update(is_archived=True))
 
-    @admin.action(description="Reopen archived rooms", permissions=["change"])
+    @admin.action(description=_("Reopen archived rooms"), permissions=["change"])
     def reopen(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
-        messages.success(request, f"Rooms reopened: {rooms.update(is_archived=False)}.")
+        messages.success(request, gettext("Rooms reopened: %s.") % rooms.update(is_archived=False))
 
-    @admin.action(description="Close: archive, and put everybody out", permissions=["change"])
+    @admin.action(description=_("Close: archive, and put everybody out"), permissions=["change"])
     def close(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:
         """Archive rooms and end every connection's stay in them."""
         for room in rooms:
             close_room(room)
-        messages.success(request, f"Rooms closed: {len(rooms)}.")
+        messages.success(request, gettext("Rooms closed: %s.") % len(rooms))
 
-    @admin.action(description="Announce something to the members", permissions=["change"])
+    @admin.action(description=_("Announce something to the members"), permissions=["change"])
     def announce(self, request: HttpRequest, rooms: QuerySet[Room]) -> HttpResponse | None:
         form = AnnouncementForm(request.POST if "content" in request.POST else None)
         if not form.is_valid():
             context = {**self.admin_site.each_context(request), "form": form, "rooms": rooms, "opts": self.model._meta}
-            return TemplateResponse(request, "admin/rooms/announce.html", {**context, "title": "Announce"})
+            return TemplateResponse(request, "admin/rooms/announce.html", {**context, "title": gettext("Announce")})
         for room in rooms:
             outcome = post_message(room, request.user, form.cleaned_data["content"])
             if isinstance(outcome, Refusal):
-                messages.error(request, f"{room.slug}: {outcome.detail}")
+                messages.error(request, f"{room.slug}: {gettext(outcome.detail)}")
             else:
-                messages.success(request, f"{room.slug}: announced as message {outcome.seq}.")
+                messages.success(request, gettext("Announced in %s as message %s.") % (room.slug, outcome.seq))
         return None
 
 
@@ -141,14 +160,14 @@ class RoomMessageAdmin(admin.ModelAdmin):
     def has_hide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("rooms.change_roommessage")
 
-    @admin.display(description="content")
+    @admin.display(description=_("content"))
     def excerpt(self, message: RoomMessage) -> str:
         return Truncator(message.content).chars(EXCERPT)
 
-    @admin.action(description="Hide from the members", permissions=["hide"])
+    @admin.action(description=_("Hide from the members"), permissions=["hide"])
     def hide(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
-        messages.success(request, f"Hidden: {set_hidden(rows, hidden=True)}.")
+        messages.success(request, gettext("Hidden: %s.") % set_hidden(rows, hidden=True))
 
-    @admin.action(description="Show again", permissions=["hide"])
+    @admin.action(description=_("Show again"), permissions=["hide"])
     def show(self, request: HttpRequest, rows: QuerySet[RoomMessage]) -> None:
-        messages.success(request, f"Shown again: {set_hidden(rows, hidden=False)}.")
+        messages.success(request, gettext("Shown again: %s.") % set_hidden(rows, hidden=False))

@@ -8,6 +8,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
 
 from realtime.rooms.limits import ROOM_CREATION, limits
 
@@ -16,6 +17,7 @@ class RoomsConfig(AppConfig):
     """Registers the system checks, and publishes changes of rooms to the connected members."""
 
     name = "realtime.rooms"
+    verbose_name = _("Rooms")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

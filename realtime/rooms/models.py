@@ -14,6 +14,7 @@ from django.db import models, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete
 from django.dispatch import Signal, receiver
+from django.utils.translation import gettext_lazy as _
 
 from realtime.rooms.limits import MAX_NAME, MAX_SLUG
 
@@ -70,22 +71,22 @@ class Room(models.Model):
     slug = models.CharField(
         max_length=MAX_SLUG,
         unique=True,
-        validators=[RegexValidator(rf"^{SLUG.pattern}\Z", "Letters, digits, '-' and '_' only.")],
-        help_text="The name in addresses and messages. It cannot be changed later.",
+        validators=[RegexValidator(rf"^{SLUG.pattern}\Z", _("Letters, digits, '-' and '_' only."))],
+        help_text=_("The name in addresses and messages. It cannot be changed later."),
     )
     epoch = models.UUIDField(
         default=uuid.uuid4, editable=False, help_text="Identity of the numbering; a room made anew has another one."
     )
     title = models.CharField(max_length=100, blank=True)
-    is_public = models.BooleanField("public", default=True, help_text="Everybody who is signed in may enter.")
+    is_public = models.BooleanField(_("public"), default=True, help_text=_("Everybody who is signed in may enter."))
     anonymous_may_read = models.BooleanField(
-        default=True, help_text="In a public room: anonymous users may enter and read."
+        default=True, help_text=_("In a public room: anonymous users may enter and read.")
     )
     anonymous_may_post = models.BooleanField(
-        default=False, help_text="In a public room: anonymous users may write too."
+        default=False, help_text=_("In a public room: anonymous users may write too.")
     )
-    is_archived = models.BooleanField("archived", default=False, help_text="Can be read, and not be written to.")
-    member_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty for no limit.")
+    is_archived = models.BooleanField(_("archived"), default=False, help_text=_("Can be read, and not be written to."))
+    member_limit = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty for no limit."))
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
@@ -97,7 +98,7 @@ class Room(models.Model):
         help_text="Whose quota of new rooms it counts for: a user, or a hash of an address.",
     )
 
-    last_seq = models.BigIntegerField("messages", default=0, editable=False)
+    last_seq = models.BigIntegerField(_("messages"), default=0, editable=False)
     access_version = models.BigIntegerField(default=0, editable=False)
     presence_version = models.BigIntegerField(default=0, editable=False)
     closings = models.BigIntegerField(default=0, editable=False)
@@ -129,9 +130,9 @@ class Room(models.Model):
 class Role(models.TextChoices):
     """What a user is in a room."""
 
-    MEMBER = "member"
-    MODERATOR = "moderator"
-    BANNED = "banned"
+    MEMBER = "member", _("Member")
+    MODERATOR = "moderator", _("Moderator")
+    BANNED = "banned", _("Banned")
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
@@ -188,7 +189,7 @@ class RoomMessage(models.Model):
     author = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="room_messages"
     )
-    name = models.CharField(max_length=MAX_NAME, help_text="The author's name at that time.")
+    name = models.CharField(max_length=MAX_NAME, help_text=_("The author's name at that time."))
     content = models.TextField()
     at = models.DateTimeField()
     connection = models.CharField(
@@ -197,10 +198,10 @@ class RoomMessage(models.Model):
     idempotency_key = models.CharField(
         max_length=64, editable=False, help_text="A message that is sent again has the same key."
     )
-    is_hidden = models.BooleanField("hidden", default=False)
+    is_hidden = models.BooleanField(_("hidden"), default=False)
 
     class Meta:
-        verbose_name = "message"
+        verbose_name = _("message")
         ordering = ["room", "seq"]
         constraints = [
             models.UniqueConstraint(fields=["room", "seq"], name="one_message_for_each_number"),

@@ -1,6 +1,7 @@
 """Who may do what in which room: one table, for the socket, the API and the admin.
 
-``decide()`` and ``VISIBLE_IF`` are the only places with rules.
+``decide()`` and ``VISIBLE_IF`` are the only places with rules. The socket and the API give reasons in English, pages in
+the language of the request.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import QuerySet
+from django.utils.translation import gettext_noop as _
 
 from realtime.rooms.limits import MAX_NAME
 from realtime.rooms.models import Membership, Role, Room
@@ -33,7 +35,7 @@ __all__ = [
 ]
 
 #: Hexadecimal digits in the name of an anonymous user; two in one room rarely have the same.
-NAME_DIGITS = 6
+NAME_DIGITS = 8
 
 AnyUser = AbstractBaseUser | AnonymousUser
 
@@ -48,10 +50,10 @@ def name_of(user: AbstractBaseUser) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """An identity in a room: a user of the site, or an anonymous one with a name for the length of a connection.
+    """An identity in a room: a user of the site, or an anonymous one.
 
     Args:
-        key: the same for every connection of a user; an anonymous one's is the connection's own.
+        key: the same for every connection of a user, and of a browser that is anonymous.
         name: what others see.
         user: the user, or ``AnonymousUser``.
     """
@@ -61,11 +63,11 @@ class Person:
     user: AnyUser
 
     @classmethod
-    def of(cls, user: AnyUser, connection: str) -> Person:
-        """Return the identity of ``user`` on the connection with the identity ``connection`` (hexadecimal)."""
+    def of(cls, user: AnyUser, anonymous: str) -> Person:
+        """Return the identity of ``user``; of an anonymous one by the hexadecimal digits ``anonymous``."""
         if user.is_authenticated:
             return cls(f"user:{user.pk}", name_of(user), user)
-        return cls(f"guest:{connection}", f"guest-{connection[:NAME_DIGITS]}", user)
+        return cls(f"guest:{anonymous}", f"guest-{anonymous[:NAME_DIGITS]}", user)
 
     @property
     def user_id(self) -> int | None:
@@ -137,13 +139,13 @@ def decide(standing: Standing, room: Room, action: Action) -> Refusal | None:
     if any(getattr(room, setting) is not value for setting, value in VISIBLE_IF[standing].items()):
         return unknown_room(room.slug)
     if standing is Standing.BANNED:
-        return Refusal("forbidden", "You are banned from this room.")
+        return Refusal("forbidden", _("You are banned from this room."))
     if action is Action.MODERATE and standing is not Standing.MODERATOR:
         return Refusal("forbidden", "Only moderators of this room may do that.")
     if action is Action.POST and room.is_archived:
-        return Refusal("forbidden", "This room is archived; it can only be read.")
+        return Refusal("forbidden", _("This room is archived; it can only be read."))
     if action is Action.POST and standing is Standing.ANONYMOUS and not room.anonymous_may_post:
-        return Refusal("forbidden", "Sign in to write in this room.")
+        return Refusal("forbidden", _("Log in to write in this room."))
     return None
 
 

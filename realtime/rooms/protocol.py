@@ -132,6 +132,13 @@ class Left(Event, tag="Left", frozen=True):
     room: str
 
 
+class Access(Event, tag="Access", frozen=True):
+    """Whether the client may write in a room that it is in has changed."""
+
+    room: str
+    may_post: bool
+
+
 class Presence(Event, tag="Presence", frozen=True):
     """Somebody else came (``joined``) or went (``left``)."""
 
@@ -173,7 +180,7 @@ class Error(Event, tag="Error", frozen=True):
     ref: str | None = None
 
 
-ServerMessage = Joined | Chat | Ack | Left | Presence | Page | Hidden | Authenticated | Pong | Error
+ServerMessage = Joined | Chat | Ack | Left | Access | Presence | Page | Hidden | Authenticated | Pong | Error
 
 
 # Text to command, event to text

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.http import require_safe
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics, status
-from rest_framework.exceptions import NotFound, PermissionDenied, Throttled, ValidationError
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import NotFound, Throttled, ValidationError
+from rest_framework.exceptions import PermissionDenied as Forbidden
 from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 
-from realtime.engine import close_codes, limit_cache, network_of, request_address
+from realtime.engine import AnonymousCookie, close_codes, limit_cache, network_of, request_address
+from realtime.engine.rest.pagination import CheckedCursorPagination
 from realtime.rooms.limits import MAX_PAGE, limits
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (
     Action,
+    Person,
     Refusal,
     may_create,
-    name_of,
     refusal_for,
     unknown_room,
     visible_rooms,
@@ -40,7 +43,7 @@ Outcome = TypeVar("Outcome")
 #: Rooms on the page of rooms.
 MAX_LISTED = 200
 
-_EXCEPTIONS = {"unknown_room": NotFound, "forbidden": PermissionDenied, "not_joined": PermissionDenied}
+_EXCEPTIONS = {"unknown_room": NotFound, "forbidden": Forbidden, "not_joined": Forbidden}
 
 
 @require_safe
@@ -56,59 +59,52 @@ def rooms(request: HttpRequest) -> HttpResponse:
     return render(request, "rooms/rooms.html", context)
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def room(request: HttpRequest, slug: str) -> HttpResponse:
-    """Show a room to chat in. A user who may only read is offered the login; one who may not read gets 404."""
-    refusal = _refusal_to_write(request, slug)
+    """Show a room to chat in, or why not: 404 to a user who may not know of it, 403 to one who is banned.
+
+    A user who may only read is offered the login. A room that does not exist is made by a form that is sent here.
+    """
+    found = Room.objects.filter(slug=slug).first()
+    if found is None:
+        return _make_room(request, slug)
+    refusal = refusal_for(request.user, found, Action.READ)
+    if refusal is not None:
+        raise Http404(refusal.detail) if refusal.code == "unknown_room" else PermissionDenied(_(refusal.detail))
+    refusal = refusal_for(request.user, found, Action.POST)
+    cookie = AnonymousCookie(request)
     context = {
-        "room": slug,
-        "refusal": refusal,
+        "room": found,
+        "refusal": refusal and _(refusal.detail),
         "login_url": f"{reverse('login')}?{urlencode({'next': request.path})}",
         "max_length": limits().content_length,
         "data": {
             "room": slug,
-            "me": name_of(request.user) if request.user.is_authenticated else None,
+            "me": Person.of(request.user, cookie.identity).name,
+            "isAnonymous": not request.user.is_authenticated,
             "url": "/ws/rooms",
             "ticketUrl": reverse("ws-ticket"),
             "closeCodes": close_codes(),
         },
     }
-    return render(request, "rooms/room.html", context)
+    response = render(request, "rooms/room.html", context)
+    if not request.user.is_authenticated:
+        cookie.renew(response)
+    return response
 
 
-def _refusal_to_write(request: HttpRequest, slug: str) -> str | None:
-    found = Room.objects.filter(slug=slug).first()
-    if found is None and SLUG.fullmatch(slug) and may_create(request.user):
-        return None
-    if found is None or refusal_for(request.user, found, Action.READ):
+def _make_room(request: HttpRequest, slug: str) -> HttpResponse:
+    """Ask before a room is made, and make it; 404 to those who may not."""
+    user = request.user
+    if not SLUG.fullmatch(slug) or not may_create(user):
         raise Http404(unknown_room(slug).detail)
-    refusal = refusal_for(request.user, found, Action.POST)
-    return None if refusal is None else refusal.detail
-
-
-class CheckedCursorPagination(CursorPagination):
-    """Accepts only the positions that this server gives out."""
-
-    #: The syntax of a position.
-    position: ClassVar[re.Pattern[str]]
-
-    def decode_cursor(self, request: Request) -> Any:
-        """Return the cursor of a request, None without one.
-
-        Raises:
-            NotFound: if the server cannot have given it out.
-        """
-        cursor: Any = super().decode_cursor(request)
-        if cursor is not None and cursor.position is not None and not self.position.fullmatch(cursor.position):
-            raise NotFound(self.invalid_cursor_message)
-        return cursor
-
-    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Leave out REST framework's examples, which are no addresses of this site."""
-        page: dict[str, Any] = super().get_paginated_response_schema(schema)
-        for name in ("next", "previous"):
-            page["properties"][name].pop("example")
-        return page
+    if request.method != "POST":
+        return render(request, "rooms/create.html", {"room": slug})
+    address = network_of(request_address(request) or "")
+    created = create_room(user, address, slug, anonymous_may_post=not user.is_authenticated)
+    if isinstance(created, Refusal):
+        return render(request, "rooms/create.html", {"room": slug, "is_over_quota": True}, status=429)
+    return redirect("room", slug)
 
 
 class MessagePagination(CheckedCursorPagination):
@@ -177,7 +173,7 @@ class RoomList(RoomAPIView, generics.ListCreateAPIView[Room]):
         """Create a room; a signed-in user becomes its moderator."""
         user = self.request.user
         if not may_create(user):
-            raise PermissionDenied("You may not create rooms.")
+            raise Forbidden("You may not create rooms.")
         address = network_of(request_address(self.request) or "")
         serializer.instance, is_new = _granted(create_room(user, address, **serializer.validated_data))
         if not is_new:

@@ -138,6 +138,19 @@ async def new_page(browser: Browser, server: ServerProcess, complaints: Complain
 
 
 @pytest.fixture
+def make_room() -> Callable[[Page], Awaitable[None]]:
+    """Makes the room whose page is being opened, if there is none yet: ``await make_room(page)``."""
+
+    async def make(page: Page) -> None:
+        create = page.get_by_role("button", name="Create the room")
+        await expect(create.or_(page.locator("[data-status]"))).to_be_visible()
+        if await create.is_visible():
+            await create.click()
+
+    return make
+
+
+@pytest.fixture
 def violations(npm_package: Callable[[str], Path]) -> Callable[[Page], Awaitable[list[str]]]:
     """Returns what a page has against the rules of axe-core, which comes from npm at test time."""
     axe = (npm_package("axe-core@4.14.1") / "axe.min.js").read_text()

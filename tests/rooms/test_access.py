@@ -240,8 +240,10 @@ async def test_promoting_and_silencing_take_effect_without_joining_again(site: A
     client = await site.client("bob")
     await client.join(room)
     await site.api("PATCH", f"/api/rooms/{room}/", "alice", is_archived=True)
+    assert await client.until("Access") == {"type": "Access", "room": room, "may_post": False}
     assert (await client.ask("Chat", content="x"))["code"] == "forbidden"
     await site.api("PATCH", f"/api/rooms/{room}/", "alice", is_archived=False)
+    assert await client.until("Access") == {"type": "Access", "room": room, "may_post": True}
     while (await client.ask("Chat", content="x"))["type"] != "Ack":
         pass  # the process has not heard of it yet
 

@@ -55,7 +55,11 @@ def test_a_banned_user_is_not_let_in(client, ann):
     room = Room.objects.create(slug="lobby")
     Membership.objects.create(room=room, user=ann, role=Role.BANNED)
     client.force_login(ann)
-    assert WRITES not in client.get("/rooms/lobby/").content.decode()
+    page = client.get("/rooms/lobby/")
+    assert page.status_code == 403
+    assert "You are banned from this room." in page.text
+    page = client.get("/rooms/lobby/", headers={"accept-language": "de"})
+    assert "Der Zutritt zu diesem Raum ist gesperrt." in page.text
 
 
 def test_an_archived_room_can_only_be_read_and_says_why(client, ann):
@@ -76,6 +80,53 @@ def test_the_page_of_a_room_that_does_not_exist_is_for_those_who_may_make_it(
         client.force_login(ann)
     assert client.get("/rooms/new/").status_code == status
     assert not Room.objects.exists()
+
+
+def test_a_room_is_made_when_its_form_is_sent(client, ann):
+    client.force_login(ann)
+    page = client.get("/rooms/new/")
+    assert "There is no room of this name yet." in page.text
+    assert client.post("/rooms/new/").headers["Location"] == "/rooms/new/"
+    assert Membership.objects.get(user=ann, room__slug="new").role == Role.MODERATOR
+    assert WRITES in client.get("/rooms/new/").text
+
+
+def test_a_room_that_an_anonymous_user_makes_lets_anonymous_users_write(client, settings):
+    settings.REALTIME_ROOM_CREATION = "anyone"
+    client.post("/rooms/new/")
+    assert WRITES in client.get("/rooms/new/").text
+
+
+def test_nobody_makes_a_room_who_may_not(client):
+    assert client.post("/rooms/new/").status_code == 404
+    assert not Room.objects.exists()
+
+
+def test_a_room_over_the_quota_is_not_made(client, ann, settings):
+    settings.REALTIME_ROOMS_PER_HOUR = 1
+    client.force_login(ann)
+    client.post("/rooms/one/")
+    page = client.post("/rooms/two/")
+    assert page.status_code == 429
+    assert "many rooms within an hour" in page.text
+    assert Room.objects.count() == 1
+
+
+def test_a_room_has_its_title_in_its_heading(client, ann):
+    html = page_of(client, ann, title="The lobby").text
+    assert '<h1 dir="auto">The lobby</h1>' in html
+    assert "<title>The lobby · " in html
+
+
+def test_an_anonymous_user_keeps_a_name_in_a_browser(client):
+    first = page_of(client, None, anonymous_may_post=True)
+    name = re.search(r'"me": "(guest-[0-9a-f]{8})"', first.text)[1]
+    assert f'"me": "{name}"' in client.get("/rooms/lobby/").text
+    assert f'"me": "{name}"' not in type(client)().get("/rooms/lobby/").text
+
+
+def test_a_user_who_is_logged_in_gets_no_cookie_of_an_anonymous_one(client, ann):
+    assert "anonymous" not in page_of(client, ann).cookies
 
 
 def test_a_name_that_no_room_can_have_is_not_found(client, ann):

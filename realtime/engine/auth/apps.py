@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class AuthConfig(AppConfig):
@@ -10,5 +11,5 @@ class AuthConfig(AppConfig):
 
     name = "realtime.engine.auth"
     label = "realtime_auth"
-    verbose_name = "Authentication of connections"
+    verbose_name = _("Authentication of connections")
     default_auto_field = "django.db.models.BigAutoField"

@@ -8,6 +8,8 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from realtime.engine.auth.revocation import disconnect_channel, disconnect_user
 from realtime.engine.auth.sessions import log_out_everywhere
@@ -16,6 +18,12 @@ from realtime.engine.connections.models import LiveConnection, Process
 User = get_user_model()
 
 REASON = "disconnected by staff"
+
+# In the models, what people read would need a migration.
+LiveConnection._meta.verbose_name = _("live connection")
+LiveConnection._meta.verbose_name_plural = _("Live connections")
+for name, label in {"endpoint": _("endpoint"), "user": _("user"), "address": _("address"), "since": _("since")}.items():
+    LiveConnection._meta.get_field(name).verbose_name = label  # type: ignore[union-attr]
 
 
 @admin.register(LiveConnection)
@@ -36,7 +44,7 @@ class LiveConnectionAdmin(admin.ModelAdmin):
         connections = super().get_queryset(request).filter(process__in=Process.alive().values("pk"))
         return connections.annotate(_host=Subquery(mine.values("host")), _pid=Subquery(mine.values("pid")))
 
-    @admin.display(description="process")
+    @admin.display(description=_("process"))
     def process_name(self, connection: Any) -> str:
         return f"{connection._host}:{connection._pid}"
 
@@ -49,13 +57,13 @@ class LiveConnectionAdmin(admin.ModelAdmin):
     def has_disconnect_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("connections.delete_liveconnection")
 
-    @admin.action(description="Disconnect (3003)", permissions=["disconnect"])
+    @admin.action(description=_("Disconnect (3003)"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, connections: QuerySet[LiveConnection]) -> None:
         """Close the selected connections, whichever process they belong to."""
         channels = list(connections.values_list("channel", flat=True))
         for channel in channels:
             disconnect_channel(channel, REASON)
-        messages.success(request, f"Disconnected: {len(channels)}.")
+        messages.success(request, gettext("Disconnected: %s.") % len(channels))
 
 
 class LiveUserMixin(admin.ModelAdmin):
@@ -71,20 +79,20 @@ class LiveUserMixin(admin.ModelAdmin):
         connections = LiveConnection.alive().filter(user=OuterRef("pk"))
         return super().get_queryset(request).annotate(_online=Exists(connections))
 
-    @admin.display(description="online", boolean=True, ordering="_online")
+    @admin.display(description=_("online"), boolean=True, ordering="_online")
     def online(self, user: Any) -> bool:
         return bool(user._online)
 
-    @admin.action(description="Disconnect (they may come back)", permissions=["change"])
+    @admin.action(description=_("Disconnect (they may come back)"), permissions=["change"])
     def disconnect(self, request: HttpRequest, users: QuerySet[Any]) -> None:
         """Close every connection of the selected users."""
         for user in users:
             disconnect_user(user.pk, REASON)
-        messages.success(request, f"Disconnected: {', '.join(user.get_username() for user in users)}.")
+        messages.success(request, gettext("Disconnected: %s.") % ", ".join(user.get_username() for user in users))
 
-    @admin.action(description="Log out everywhere (connections, tokens and sessions end)", permissions=["change"])
+    @admin.action(description=_("Log out everywhere (connections, tokens and sessions end)"), permissions=["change"])
     def log_out_everywhere(self, request: HttpRequest, users: QuerySet[Any]) -> None:
         """Close every connection of the selected users, refuse the tokens that they have, and delete their sessions."""
         for user in users:
             log_out_everywhere(user.pk)
-        messages.success(request, f"Logged out: {', '.join(user.get_username() for user in users)}.")
+        messages.success(request, gettext("Logged out: %s.") % ", ".join(user.get_username() for user in users))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class ConnectionsConfig(AppConfig):
@@ -10,7 +11,7 @@ class ConnectionsConfig(AppConfig):
 
     name = "realtime.engine.connections"
     label = "connections"
-    verbose_name = "Live connections"
+    verbose_name = _("Live connections")
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:

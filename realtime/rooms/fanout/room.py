@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import DatabaseThreads, SharedMessage
-from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
+from realtime.engine.services.reorder_buffer import ReorderBuffer
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Person, Standing, decide
-from realtime.rooms.protocol import Presence, encode
+from realtime.rooms.protocol import Access, Presence, encode
 from realtime.rooms.store.presence import JOINED, LEFT, Transition, read_presence
 from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
 
@@ -319,20 +319,25 @@ class RoomFanout:
         room, standings = await self._reader.run(read_access, self.room.pk, people)
         if room.closings > self.room.closings:
             self._expel_everybody()
-        self.room = room
+        before, self.room = self.room, room
         for member in self.members:
             # Not one who has been admitted or has signed in meanwhile.
             if member.access_version < room.access_version and member.person.key in standings:
-                self._check(member, standings[member.person.key])
+                self._check(member, standings[member.person.key], before)
         self._access_needed = max(self._access_needed, room.access_version)
         # A member who has come meanwhile may have been admitted before the change.
         self._access_read = min([room.access_version, *(member.access_version for member in self.members)])
 
-    def _check(self, member: Member, standing: Standing) -> None:
+    def _check(self, member: Member, standing: Standing, before: Room) -> None:
         was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
+        might_post = decide(member.standing, before, Action.POST) is None
         member.standing, member.access_version = standing, self.room.access_version
         if was_removed or decide(standing, self.room, Action.READ) is not None:
             self._expel(member)
+            return
+        may_post = decide(standing, self.room, Action.POST) is None
+        if may_post is not might_post:
+            member.notify(SharedMessage(text=encode(Access(room=self.room.slug, may_post=may_post))))
 
     async def _read_presence(self) -> None:
         version, names = await self._reader.run(read_presence, self.room.pk)

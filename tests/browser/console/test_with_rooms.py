@@ -24,27 +24,30 @@ async def open_live(new_page, **options: object) -> Page:
     return page
 
 
-async def enter_room(new_page, room: str, user: str) -> Page:
+async def enter_room(new_page, make_room, room: str, user: str) -> Page:
     page = await new_page(f"/login/?next=/rooms/{room}/")
     await log_in(page, user)
+    await make_room(page)
     await expect(page.locator("[data-status]")).to_have_text("Connected")
     return page
 
 
-async def test_staff_see_who_is_connected_and_end_a_connection(new_page):
+async def test_staff_see_who_is_connected_and_end_a_connection(new_page, make_room):
     live = await open_live(new_page)
-    bob = await enter_room(new_page, "watched", "bob")
+    bob = await enter_room(new_page, make_room, "watched", "bob")
     row = live.locator("[data-connections] tr").filter(has_text="bob")
     await expect(row).to_contain_text("/ws/rooms")
     await expect(live.locator("[data-rooms] tr").filter(has_text="watched")).to_be_visible()
     await row.get_by_role("button", name="Disconnect bob").click()
     await expect(bob.locator("[data-status]")).to_have_text("disconnected by staff")
+    await expect(bob.locator("[data-off]")).to_contain_text("disconnected by staff")
+    await expect(bob.locator("[name=content]")).to_be_disabled()
     await expect(row).to_have_count(0)
 
 
-async def test_an_announcement_reaches_the_room(new_page):
+async def test_an_announcement_reaches_the_room(new_page, make_room):
     live = await open_live(new_page)
-    bob = await enter_room(new_page, "announced", "bob")
+    bob = await enter_room(new_page, make_room, "announced", "bob")
     await live.get_by_label("Room", exact=True).fill("announced")
     await live.get_by_label("Announcement").fill("Maintenance at noon")
     await live.get_by_role("button", name="Announce").click()
@@ -56,8 +59,8 @@ async def test_an_announcement_reaches_the_room(new_page):
     await expect(live.get_by_role("status")).to_contain_text("no room 'nowhere'")
 
 
-async def test_the_charts_go_on_every_second_and_long_names_fit_a_phone(new_page):
-    await enter_room(new_page, "a-room-with-a-name-as-long-as-names-may-be-" + "x" * 20, "bob")
+async def test_the_charts_go_on_every_second_and_long_names_fit_a_phone(new_page, make_room):
+    await enter_room(new_page, make_room, "a-room-with-a-name-as-long-as-names-may-be-" + "x" * 20, "bob")
     live = await open_live(new_page, viewport={"width": 360, "height": 740})
     await expect(live.locator("[data-rooms]")).to_contain_text("xxxx")
     await live.wait_for_function(

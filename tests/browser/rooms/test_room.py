@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -35,7 +39,7 @@ SAY_MANY = """async ({ room, count }) => {
 
 
 async def enter(new_page, room: str, user: str | None = "ann", **options: object) -> Page:
-    """Open the page of a room as a user, or without logging in."""
+    """Open the page of a room as a user, or as an anonymous one; a room that is new is made."""
     if user is None:
         page = await new_page(f"/rooms/{room}/", **options)
     else:
@@ -43,6 +47,10 @@ async def enter(new_page, room: str, user: str | None = "ann", **options: object
         await page.get_by_label("Username").fill(user)
         await page.get_by_label("Password").fill(PASSWORD)
         await page.get_by_role("button", name="Log in").click()
+    create = page.get_by_role("button", name="Create the room")
+    await expect(create.or_(page.locator("[data-status]"))).to_be_visible()
+    if await create.is_visible():
+        await create.click()
     await expect(page.locator("[data-status]")).to_have_text("Connected")
     return page
 
@@ -235,11 +243,14 @@ async def test_a_message_that_is_refused_says_why_and_can_be_sent_again(new_page
     await expect(page.locator(".message[data-state=sent] .content")).to_have_text(["short enough"])
 
 
-async def test_a_room_over_the_quota_of_its_user_is_refused_with_the_reason(new_page, database):
+async def test_a_room_over_the_quota_of_its_user_is_refused_with_the_reason(new_page, database, complaints):
+    complaints.expected.add("Failed to load resource")  # 429
     with ServerProcess(database=database, env={"REALTIME_ROOMS_PER_HOUR": "1"}) as server:
-        page = await enter(new_page, "quota-one", base_url=server.http(""))
-        await page.goto("/rooms/quota-two/")
-        await expect(page.get_by_role("alert")).to_contain_text("new rooms in an hour")
+        page = await enter(new_page, "lobby", base_url=server.http(""))
+        for room in ("quota-one", "quota-two"):
+            await page.goto(f"/rooms/{room}/")
+            await page.get_by_role("button", name="Create the room").click()
+        await expect(page.get_by_role("alert")).to_contain_text("many rooms within an hour")
         await page.close()  # it would look for the server that is gone
 
 
@@ -252,6 +263,77 @@ async def test_a_session_that_has_ended_is_said_in_words(new_page, database, com
         await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
     with ServerProcess(database=database, port=first.port):
         await expect(page.locator("[data-status]")).to_contain_text("Your session has ended")
+
+
+STAFF = """
+from realtime.rooms.models import Membership, Role, Room
+from django.contrib.auth import get_user_model
+room = Room.objects.get(slug={room!r})
+bob = get_user_model().objects.get(username="bob")
+"""
+
+BAN = "Membership.objects.update_or_create(room=room, user=bob, defaults={'role': Role.BANNED})"
+ARCHIVE = "room.is_archived = True; room.save()"
+REOPEN = "room.is_archived = False; room.save()"
+
+
+def manage(database: Path, room: str, code: str) -> None:
+    """Run code as staff, in a process of its own that shares the database of the server."""
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{database}"}
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", STAFF.format(room=room) + code]
+    subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "locale", "reason"),
+    [
+        pytest.param(BAN, "en", "You are banned from this room.", id="banned"),
+        pytest.param(BAN, "de", "Der Zutritt zu diesem Raum ist gesperrt.", id="banned, in German"),
+        pytest.param(ARCHIVE, "en", "This room is archived; it can only be read.", id="archived"),
+    ],
+)
+async def test_who_may_not_write_any_more_is_told_why_at_once(new_page, database, complaints, code, locale, reason):
+    complaints.expected.update(complaints.NETWORK)  # 403 for a user who is banned, and a server that stops
+    room = f"rights-{locale}-{reason.split()[-1].strip('.')}"
+    with ServerProcess(database=database) as server:
+        ann = await enter(new_page, room, "ann", base_url=server.http(""))
+        page = await enter(new_page, room, "bob", base_url=server.http(""))
+        field = page.locator("[name=content]")
+        await page.set_extra_http_headers({"accept-language": locale})
+        manage(database, room, code)
+        await expect(page.locator("[data-off]")).to_contain_text(reason)
+        await expect(field).to_be_disabled()
+        await expect(page.locator("[data-composer] button")).to_be_disabled()
+        if code == ARCHIVE:
+            manage(database, room, REOPEN)
+            await expect(field).to_be_enabled()
+            await expect(page.locator("[data-off]")).to_be_hidden()
+        await ann.close()
+        await page.close()
+
+
+async def test_an_anonymous_user_keeps_the_name_after_a_reload_and_in_another_tab(new_page):
+    page = await enter(new_page, "lobby", None)
+    [name] = [text for text in await page.locator("[data-people] li").all_text_contents() if text.endswith("(you)")]
+    assert re.fullmatch(r"guest-[0-9a-f]{8} \(you\)", name)
+    await page.reload()
+    await expect(page.locator("[data-people] li").filter(has_text="(you)")).to_have_text([name])
+    other = await page.context.new_page()
+    await other.goto("/rooms/lobby/")
+    await expect(other.locator("[data-people] li").filter(has_text="(you)")).to_have_text([name])
+    second = await enter(new_page, "lobby", None)
+    await expect(second.locator("[data-people] li").filter(has_text="(you)")).not_to_have_text([name])
+
+
+async def test_earlier_messages_are_offered_only_where_there_are_some(new_page):
+    page = await enter(new_page, "exactly-fifty")
+    await page.evaluate(SAY_MANY, {"room": "exactly-fifty", "count": 100})
+    await page.reload()
+    button = page.get_by_role("button", name="Show earlier messages")
+    await expect(button).to_be_visible()
+    await button.dispatch_event("click")
+    await expect(contents(page)).to_have_count(100)
+    await expect(button).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,6 +3,8 @@
  * can read too.
  */
 
+import { gettext } from "../realtime/text.js";
+
 /** Seconds before the end of an access token's life at which it is renewed. */
 const RENEW_BEFORE = 30;
 
@@ -104,6 +106,6 @@ function explain(response, text) {
   try {
     return JSON.parse(text).detail ?? text;
   } catch {
-    return `The server answered ${response.status} ${response.statusText}.`;
+    return gettext("The server answered %(status)s.", { status: `${response.status} ${response.statusText}` });
   }
 }

@@ -1,5 +1,6 @@
 /** A console for one WebSocket: handshake, frames in both directions, and how it ended. */
 
+import { gettext } from "../realtime/text.js";
 import { byteLength, excerpt, hex, parseHex } from "./format.js";
 import { FrameLog } from "./framelog.js";
 
@@ -30,11 +31,13 @@ export class Console {
     this.#account = account;
     const template = /** @type {HTMLTemplateElement} */ (document.getElementById("console-template"));
     this.root = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
-    this.root.setAttribute("aria-label", `Console of ${endpoint.path}${number > 1 ? `, client ${number}` : ""}`);
+    const { path } = endpoint;
+    const one = gettext("Console of %(path)s", { path });
+    this.root.setAttribute("aria-label", number > 1 ? gettext("Console of %(path)s, client %(number)s", { path, number }) : one);
     this.#log = new FrameLog(this.#find("[data-log]"));
     this.#fill();
     this.#listen();
-    this.#phase("idle", "Not connected");
+    this.#phase("idle", gettext("Not connected"));
   }
 
   /**
@@ -59,7 +62,7 @@ export class Console {
     this.#field("protocols").value = this.#endpoint.subprotocols.join(", ");
     this.#field("message").value = this.#endpoint.message;
     this.#find("[data-ticket-choice]").hidden = this.#endpoint.authentication === "none";
-    this.#find("[data-log]").setAttribute("aria-label", `Frames of ${this.#endpoint.path}`);
+    this.#find("[data-log]").setAttribute("aria-label", gettext("Frames of %(path)s", { path: this.#endpoint.path }));
   }
 
   #listen() {
@@ -127,13 +130,13 @@ export class Console {
   async connect() {
     if (this.#socket) return;
     this.#error("");
-    this.#phase("connecting", "Connecting…");
+    this.#phase("connecting", gettext("Connecting…"));
     const protocols = this.#protocols();
     try {
       const address = await this.#address();
       await this.#open(new WebSocket(address, protocols), protocols);
     } catch (error) {
-      this.#phase("ended", "Not connected");
+      this.#phase("ended", gettext("Not connected"));
       this.#log.add("bad", "note", /** @type {Error} */ (error).message);
     }
   }
@@ -156,13 +159,13 @@ export class Console {
     this.#socket = socket;
     this.#opened = false;
     socket.binaryType = "arraybuffer";
-    const offer = protocols.length ? `, offering ${protocols.join(", ")}` : "";
+    const offer = protocols.length ? `, ${gettext("offering %(names)s", { names: protocols.join(", ") })}` : "";
     this.#log.add("note", "handshake", `GET ${withoutTicket(socket.url)}${offer}`);
     socket.addEventListener("open", () => {
       this.#opened = true;
-      const protocol = socket.protocol ? `subprotocol ${socket.protocol}` : "no subprotocol";
+      const protocol = socket.protocol ? gettext("subprotocol %(name)s", { name: socket.protocol }) : gettext("no subprotocol");
       this.#log.add("note", "handshake", `101 Switching Protocols, ${protocol}`);
-      this.#phase("open", `Connected, ${protocol}`);
+      this.#phase("open", `${gettext("Connected")}, ${protocol}`);
     });
     socket.addEventListener("message", ({ data }) => this.#frame("in", data));
     socket.addEventListener("close", (event) => this.#ended(event));
@@ -175,7 +178,7 @@ export class Console {
   /** Sends what stands in the composer. */
   send() {
     if (this.#socket?.readyState !== WebSocket.OPEN) {
-      this.#error("Not connected: connect first.");
+      this.#error(gettext("Not connected: connect first."));
       return;
     }
     const text = this.#field("message").value;
@@ -203,7 +206,7 @@ export class Console {
     const code = Number(this.#field("code").value);
     const reason = this.#field("reason").value;
     if (byteLength(reason) > 123) {
-      this.#error(`A close reason is at most 123 bytes; this one has ${byteLength(reason)}.`);
+      this.#error(gettext("A close reason is at most 123 bytes; this one has %(count)s.", { count: byteLength(reason) }));
       return;
     }
     this.#log.add("out", "close", `${code} ${reason}`.trim());
@@ -214,23 +217,25 @@ export class Console {
   #ended({ code, reason, wasClean }) {
     this.#socket = null;
     if (!this.#opened) {
-      this.#phase("ended", "Refused");
-      this.#log.add("bad", "handshake", "The handshake was refused, or the server was not reached. A browser does not say which.");
+      this.#phase("ended", gettext("Refused"));
+      this.#log.add("bad", "handshake", gettext("The handshake was refused, or the server was not reached. A browser does not say which."));
       this.#explain();
       return;
     }
     const entry = this.#closeCodes[code];
-    const meaning = entry ? `${entry.meaning} ${entry.next}` : "A code of the application’s own.";
+    const meaning = entry ? `${entry.meaning} ${entry.next}` : gettext("A code of the application’s own.");
     const name = entry ? ` ${entry.name}` : "";
-    this.#phase(code === 1000 ? "idle" : "ended", `Closed with ${code}${name}${reason ? `: ${reason}` : ""}`);
+    this.#phase(code === 1000 ? "idle" : "ended", `${gettext("Closed with %(code)s", { code })}${name}${reason ? `: ${reason}` : ""}`);
     this.#log.add(wasClean && code === 1000 ? "note" : "bad", "close", `${code}${name}${reason ? ` “${reason}”` : ""}\n${meaning}`);
   }
 
   /** Says what the endpoint asks for: the status and the body of a refusal are hidden from a page. */
   #explain() {
     const { path, needs } = this.#endpoint;
-    const asks = needs.length ? `${path} asks for ${needs.join("; ")}.` : `${path} asks for nothing but an origin of this site.`;
-    this.#log.add("bad", "handshake", `${asks}\nThe browser’s network panel shows the status and the body of the answer.`);
+    const asks = needs.length
+      ? gettext("%(path)s asks for %(needs)s.", { path, needs: needs.join("; ") })
+      : gettext("%(path)s asks for nothing but an origin of this site.", { path });
+    this.#log.add("bad", "handshake", `${asks}\n${gettext("The browser’s network panel shows the status and the body of the answer.")}`);
   }
 
   /**

@@ -1,5 +1,7 @@
 /** How bytes, sizes and times are written for people. */
 
+import { gettext, language } from "../realtime/text.js";
+
 const encoder = new TextEncoder();
 
 /** Bytes of a hex dump that are shown; the rest is counted. */
@@ -39,14 +41,14 @@ export function clock(date) {
  */
 export function hex(bytes) {
   const shown = Array.from(bytes.subarray(0, SHOWN_BYTES), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return shown + rest(bytes.length - SHOWN_BYTES, "bytes");
+  return shown + rest(bytes.length - SHOWN_BYTES, (values) => gettext(" … and %(count)s more bytes", values));
 }
 
 /**
  * @param {string} text
  * @returns {string} the beginning of a long text
  */
-export const excerpt = (text) => text.slice(0, SHOWN_CHARACTERS) + rest(text.length - SHOWN_CHARACTERS, "characters");
+export const excerpt = (text) => text.slice(0, SHOWN_CHARACTERS) + rest(text.length - SHOWN_CHARACTERS, (values) => gettext(" … and %(count)s more characters", values));
 
 /**
  * @param {string} text hex digits; spaces, commas, colons and 0x are skipped
@@ -56,13 +58,13 @@ export const excerpt = (text) => text.slice(0, SHOWN_CHARACTERS) + rest(text.len
 export function parseHex(text) {
   const digits = text.replace(/0x|[\s,:]/gi, "");
   const wrong = digits.match(/[^0-9a-f]/i);
-  if (wrong) throw new SyntaxError(`“${wrong[0]}” is not a hex digit. Write bytes like 00 ff 7a.`);
-  if (digits.length % 2) throw new SyntaxError("Half a byte is missing: write two hex digits for each.");
+  if (wrong) throw new SyntaxError(gettext("“%(digit)s” is not a hex digit. Write bytes like 00 ff 7a.", { digit: wrong[0] }));
+  if (digits.length % 2) throw new SyntaxError(gettext("Half a byte is missing: write two hex digits for each."));
   return Uint8Array.from(digits.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 }
 
 /**
  * @param {number} count
- * @param {string} unit
+ * @param {(values: {count: string}) => string} write
  */
-const rest = (count, unit) => (count > 0 ? ` … and ${count.toLocaleString("en")} more ${unit}` : "");
+const rest = (count, write) => (count > 0 ? write({ count: count.toLocaleString(language()) }) : "");

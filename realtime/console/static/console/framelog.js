@@ -1,5 +1,6 @@
 /** The log of a console: one row for each frame, drawn in batches and bounded. */
 
+import { gettext, ngettext } from "../realtime/text.js";
 import { clock, size } from "./format.js";
 
 /** Rows that are kept; older ones are counted. */
@@ -7,7 +8,7 @@ const LIMIT = 500;
 /** Milliseconds between two drawings, so that a burst of frames does not hold up the page. */
 const INTERVAL = 16;
 
-const SPOKEN = { out: "sent", in: "received", note: "", bad: "problem" };
+const SPOKEN = { out: gettext("sent"), in: gettext("received"), note: "", bad: gettext("problem") };
 
 /**
  * @typedef {"in" | "out" | "note" | "bad"} Direction
@@ -60,7 +61,9 @@ export class FrameLog {
     const note = /** @type {HTMLElement} */ (this.#root.querySelector("[data-empty]"));
     const empty = this.#root.getElementsByClassName("frame").length === 0;
     note.hidden = !empty && this.#dropped === 0;
-    note.textContent = empty ? "Frames appear here." : `${this.#dropped.toLocaleString("en")} earlier rows are not kept.`;
+    note.textContent = empty
+      ? gettext("Frames appear here.")
+      : ngettext("%(count)s earlier row is not kept.", "%(count)s earlier rows are not kept.", this.#dropped);
   }
 
   /** @param {Row} row */

@@ -1,5 +1,6 @@
 /** The page at `/`: a console in each endpoint that is opened, the token form, and the buttons that copy. */
 
+import { gettext, language } from "../realtime/text.js";
 import { Account } from "./account.js";
 import { Console } from "./console.js";
 
@@ -99,14 +100,15 @@ form.addEventListener("submit", (event) => {
     fields.delete("csrfmiddlewaretoken");
     await account.signIn(/** @type {Record<string, string>} */ (Object.fromEntries(fields)));
     /** @type {HTMLInputElement} */ (find(form, "[name=password]")).value = "";
-    return `Token valid until ${account.expires?.toLocaleTimeString()}. The consoles use it where an endpoint asks for a user.`;
+    const time = account.expires?.toLocaleTimeString(language()) ?? "";
+    return gettext("Token valid until %(time)s. The consoles use it where an endpoint asks for a user.", { time });
   });
 });
 ticketButton.addEventListener("click", () =>
   report(async () => {
     const { ticket, expires_in: seconds } = await account.ticket();
     show("ticket", ticket);
-    return `A ticket for one connection within ${seconds} seconds. Append it to an address as ?ticket=…`;
+    return gettext("A ticket for one connection within %(seconds)s seconds. Append it to an address as ?ticket=…", { seconds });
   }),
 );
 
@@ -117,10 +119,10 @@ document.addEventListener("click", async (event) => {
   const label = /** @type {ChildNode} */ (button.firstChild);
   try {
     await navigator.clipboard.writeText(code.textContent ?? "");
-    label.textContent = "Copied";
+    label.textContent = gettext("Copied");
   } catch {
     getSelection()?.selectAllChildren(code);
-    label.textContent = "Selected";
+    label.textContent = gettext("Selected");
   }
-  setTimeout(() => (label.textContent = "Copy"), 2000);
+  setTimeout(() => (label.textContent = gettext("Copy")), 2000);
 });

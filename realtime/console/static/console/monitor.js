@@ -1,6 +1,7 @@
 /** The live page of the admin: numbers, charts of the last two minutes, and what staff can do. */
 
 import { Connection } from "../realtime/connection.js";
+import { gettext, language } from "../realtime/text.js";
 
 /** Overviews that a chart shows; one comes every second. */
 const LENGTH = 120;
@@ -50,12 +51,12 @@ class Chart {
       return `${x.toFixed(1)},${(HEIGHT - 2 - (one / top) * (HEIGHT - 6)).toFixed(1)}`;
     });
     this.#line.setAttribute("points", points.join(" "));
-    this.#svg.setAttribute("aria-label", `${this.#label}: ${written(value)} now, at most ${written(top)} in the last two minutes`);
+    this.#svg.setAttribute("aria-label", gettext("%(label)s: %(now)s now, at most %(top)s in the last two minutes", { label: this.#label ?? "", now: written(value), top: written(top) }));
   }
 }
 
 /** @param {number} value */
-const written = (value) => (Number.isInteger(value) ? value : value.toFixed(1)).toLocaleString();
+const written = (value) => (Number.isInteger(value) ? value : value.toFixed(1)).toLocaleString(language());
 
 /** @type {Record<string, Chart>} */
 const charts = {};
@@ -126,10 +127,11 @@ function showConnections(connections) {
 
 /** @param {ConnectionNow} connection */
 function connectionRow({ channel, endpoint, user, address, since }) {
-  const button = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: "Disconnect" });
-  button.setAttribute("aria-label", `Disconnect ${user ?? "anonymous"} from ${endpoint}`);
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: gettext("Disconnect") });
+  const who = user ?? gettext("anonymous");
+  button.setAttribute("aria-label", gettext("Disconnect %(user)s from %(endpoint)s", { user: who, endpoint }));
   button.addEventListener("click", () => ask({ type: "Disconnect", channel }));
-  const row = tableRow([endpoint, user ?? "anonymous", address, new Date(since).toLocaleTimeString(), button]);
+  const row = tableRow([endpoint, who, address, new Date(since).toLocaleTimeString(language()), button]);
   row.dataset.channel = channel;
   return row;
 }
@@ -139,20 +141,22 @@ const say = (text) => (find("[data-status]").textContent = text);
 
 /** @param {object} command */
 function ask(command) {
-  if (!connection.send(JSON.stringify(command))) say("There is no connection.");
+  if (!connection.send(JSON.stringify(command))) say(gettext("There is no connection."));
 }
 
-const connection = new Connection({ url: "/ws/admin/live", closeCodes: JSON.parse(find("#realtime-close-codes").textContent ?? "") });
+/** @type {{closeCodes: import("../realtime/connection.js").CloseCodes, overview: Overview}} */
+const data = JSON.parse(find("#realtime-data").textContent ?? "");
+const connection = new Connection({ url: "/ws/admin/live", closeCodes: data.closeCodes });
 connection.addEventListener("state", (event) => {
   const { phase, reason } = /** @type {CustomEvent} */ (event).detail;
-  if (phase === "open") say("Connected.");
-  if (phase === "waiting") say("Connection lost. Trying again.");
-  if (phase === "stopped") say(reason || "Disconnected.");
+  if (phase === "open") say(gettext("Connected."));
+  if (phase === "waiting") say(gettext("Connection lost. Trying again."));
+  if (phase === "stopped") say(reason ? gettext(reason) : gettext("Disconnected."));
 });
 connection.addEventListener("message", (event) => {
   const message = JSON.parse(/** @type {CustomEvent} */ (event).detail);
   if (message.type === "Overview") show(message);
-  else say(message.detail);
+  else say(gettext(message.detail));
 });
 /** @type {HTMLFormElement} */
 const form = find("[data-announce]");
@@ -162,4 +166,5 @@ form.addEventListener("submit", (event) => {
   ask({ type: "Announce", room: fields.get("room"), content: fields.get("content") });
   /** @type {HTMLInputElement} */ (form.elements.namedItem("content")).value = "";
 });
+show(data.overview);
 connection.start();

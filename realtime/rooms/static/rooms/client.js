@@ -33,8 +33,8 @@ const PASSING = new Set(["rate_limited", "internal"]);
  *
  * @typedef {object} RoomsOptions
  * @property {boolean} [retry] send again, after a break, what was transmitted and not acknowledged; the server knows a
- *   repetition of a signed-in user's message by its `ref`. Off for anonymous users: they get a new identity after a
- *   break.
+ *   repetition of a signed-in user's message by its `ref`. Off for anonymous users: without a cookie they get a new
+ *   identity after a break.
  * @property {(() => Promise<{token: string, expires: Date} | null>) | null} [token] gets an access token, a new one if the
  *   last is about to expire
  * @property {number} [renewBefore] milliseconds before the end of a token's life at which the next one is sent
@@ -82,8 +82,9 @@ export class Position {
  * - `state`: the connection's `State`
  * - `joined`: `Joined`; its `messages` are what was missed if `recovered`, else they replace what is shown
  * - `message`: `Chat`, once for each message and in the order of `seq`
- * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, detail, uncertain}`, `uncertain` where it may have arrived
- * - `presence`: `Presence`; `left`: `Left`; `hidden`: `Hidden`; `authenticated`: `Authenticated`
+ * - `sent`: `{ref, room, seq, at}`; `failed`: `{ref, room, content, code, detail, uncertain}`, `code` of the server's
+ *   `Error` or null, `uncertain` where it may have arrived
+ * - `presence`: `Presence`; `access`: `Access`; `left`: `Left`; `hidden`: `Hidden`; `authenticated`: `Authenticated`
  * - `refused`: `Error` that belongs to no message of this client
  */
 export class RoomsClient extends EventTarget {
@@ -286,6 +287,7 @@ export class RoomsClient extends EventTarget {
       case "Left":
         if (!this.#hasLeft(message.room)) this.#drop(message.room, "You are no longer in this room.");
         return this.#emit("left", message);
+      case "Access":
       case "Presence":
       case "Hidden":
       case "Authenticated":
@@ -345,7 +347,7 @@ export class RoomsClient extends EventTarget {
     const { ref, room } = message;
     message.transmitted = false;
     message.uncertain ||= code === "internal";
-    if (!PASSING.has(code) || !this.#rooms.has(room)) return this.#fail(ref, detail);
+    if (!PASSING.has(code) || !this.#rooms.has(room)) return this.#fail(ref, detail, code);
     const again = () => this.#outbox.get(ref) === message && this.#transmit(message);
     setTimeout(again, pause(1 + message.attempt++, this.#random));
   }
@@ -388,8 +390,9 @@ export class RoomsClient extends EventTarget {
   /**
    * @param {string} ref
    * @param {string} detail
+   * @param {string | null} [code] of the server's `Error`
    */
-  #fail(ref, detail) {
+  #fail(ref, detail, code = null) {
     const message = this.#outbox.get(ref);
     this.#outbox.delete(ref);
     if (!message) return;

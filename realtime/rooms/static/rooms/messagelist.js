@@ -1,5 +1,7 @@
 /** The messages of one room on the screen: in the order of their numbers, what is not acknowledged yet at the end. */
 
+import { gettext, language } from "../realtime/text.js";
+
 /** Messages that stay on the page while it shows the newest; older ones can be had again by scrolling up. */
 const LIMIT = 500;
 /** Milliseconds within which messages of one person are shown as one paragraph. */
@@ -9,8 +11,8 @@ const NEAR = 80;
 
 const LINK = /https?:\/\/[^\s<>"]+[^\s<>".,:;!?')\]}]/g;
 
-const clockFormat = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
+const clockFormat = new Intl.DateTimeFormat(language(), { hour: "2-digit", minute: "2-digit" });
+const dayFormat = new Intl.DateTimeFormat(language(), { dateStyle: "full" });
 
 /**
  * @typedef {{seq: number, user: string, content: string, at: string}} Message
@@ -25,10 +27,11 @@ export class MessageList extends EventTarget {
   /** @type {Map<string, HTMLElement>} */ #byRef = new Map();
 
   /**
-   * Events: `retry` with a `Draft`; `unread` with the number of messages below the screen.
+   * Events: `retry` with a `Draft`; `unread` with the number of messages below the screen; `trimmed`
+   * when old messages were taken away.
    *
    * @param {HTMLElement} root the scrolling element with role="log"
-   * @param {string} me the user's name; empty for an anonymous user, who does not learn of one
+   * @param {string} me the user's name
    */
   constructor(root, me) {
     super();
@@ -75,7 +78,7 @@ export class MessageList extends EventTarget {
     const element = this.#element({ seq: Infinity, user: this.#me, content, at: new Date().toISOString() });
     this.#byRef.set(ref, element);
     this.#root.append(element);
-    this.#mark(element, "pending", "Sending…");
+    this.#mark(element, "pending", gettext("Sending…"));
     this.#group(element);
     this.toEnd();
   }
@@ -89,7 +92,7 @@ export class MessageList extends EventTarget {
     element.remove();
     // It may be there already, when the connection broke before the acknowledgement and the room was read again.
     const shown = this.#bySeq.get(seq) ?? this.#insert({ seq, user: this.#me, content, at });
-    this.#mark(shown, "sent", "Sent");
+    this.#mark(shown, "sent", gettext("Sent"));
     if (this.#isAtEnd()) this.toEnd();
   }
 
@@ -97,11 +100,11 @@ export class MessageList extends EventTarget {
   markFailed({ ref, content, detail, uncertain }) {
     const element = this.#byRef.get(ref);
     if (!element) return;
-    this.#mark(element, "failed", `${uncertain ? "It may not have arrived." : "Not sent."} ${detail}`);
+    this.#mark(element, "failed", `${uncertain ? gettext("It may not have arrived.") : gettext("Not sent.")} ${detail}`);
     const retry = document.createElement("button");
     retry.type = "button";
     retry.className = "quiet";
-    retry.textContent = "Send again";
+    retry.textContent = gettext("Send again");
     retry.addEventListener("click", () => this.dispatchEvent(new CustomEvent("retry", { detail: { ref, content } })));
     element.querySelector(".mark-text")?.append(" ", retry);
     this.toEnd();
@@ -173,11 +176,11 @@ export class MessageList extends EventTarget {
     const date = new Date(at);
     Object.assign(element.dataset, { seq: String(seq), user, at, content });
     element.classList.toggle("own", user === this.#me);
-    find(".author").textContent = user === this.#me ? `${user} (you)`.trim() : user;
+    find(".author").textContent = user === this.#me ? gettext("%(name)s (you)", { name: user }) : user;
     const time = /** @type {HTMLTimeElement} */ (find("time"));
     time.dateTime = at;
     time.textContent = clockFormat.format(date);
-    time.title = date.toLocaleString();
+    time.title = date.toLocaleString(language());
     find(".day").textContent = dayFormat.format(date);
     find(".content").append(...withLinks(content));
     return element;
@@ -209,11 +212,13 @@ export class MessageList extends EventTarget {
   }
 
   #trim() {
+    if (this.#bySeq.size <= LIMIT) return;
     for (const [seq, element] of this.#bySeq) {
-      if (this.#bySeq.size <= LIMIT) return;
+      if (this.#bySeq.size <= LIMIT) break;
       element.remove();
       this.#bySeq.delete(seq);
     }
+    this.dispatchEvent(new Event("trimmed"));
   }
 }
 

@@ -87,6 +87,13 @@ export interface Left {
   room: string;
 }
 
+/** Whether the client may write in a room that it is in has changed. */
+export interface Access {
+  type: "Access";
+  room: string;
+  may_post: boolean;
+}
+
 /** Somebody else came (``joined``) or went (``left``). */
 export interface Presence {
   type: "Presence";
@@ -131,4 +138,4 @@ export interface Error {
 
 export type ClientMessage = Join | Post | Leave | History | Authenticate | Ping;
 
-export type ServerMessage = Joined | Chat | Ack | Left | Presence | Page | Hidden | Authenticated | Pong | Error;
+export type ServerMessage = Joined | Chat | Ack | Left | Access | Presence | Page | Hidden | Authenticated | Pong | Error;

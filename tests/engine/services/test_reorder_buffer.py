@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime.rooms.fanout.reorder_buffer import ReorderBuffer
+from realtime.engine.services.reorder_buffer import ReorderBuffer
 
 
 def take(buffer: ReorderBuffer[int]) -> list[int]:
