@@ -16,7 +16,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from project.name import NAME
-from realtime.engine.defaults import database_settings, hosts_of_this_machine
+from realtime.engine.defaults import database_settings, email_settings, hosts_of_this_machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -194,8 +194,7 @@ LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
 
 #: How emails are sent, such as links to a new password; development prints them.
-EMAIL = env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25")
-vars().update(EMAIL)
+vars().update(email_settings(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25")))
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="webmaster@localhost")
 
 REST_FRAMEWORK = {

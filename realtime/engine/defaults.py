@@ -1,4 +1,4 @@
-"""Values that ``settings.py`` computes: allowed hosts of a development server, and options of the database."""
+"""Values that ``settings.py`` computes: hosts of a development server, options of the database, and of emails."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import socket
 import subprocess
 import tempfile
 from typing import Any
+
+import django
 
 #: Addresses of documentation networks. A UDP socket "connected" there sends nothing, and has this machine's address.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
@@ -31,6 +33,19 @@ POSTGRESQL_OPTIONS = {
     "tcp_user_timeout": 10_000,
 }
 
+#: The options of an entry of ``MAILERS``, by the setting that Django had for each before 6.1, and by the backend.
+MAILER_OPTIONS = {
+    "django.core.mail.backends.smtp.EmailBackend": {
+        "EMAIL_HOST": "host",
+        "EMAIL_PORT": "port",
+        "EMAIL_HOST_USER": "username",
+        "EMAIL_HOST_PASSWORD": "password",
+        "EMAIL_USE_TLS": "use_tls",
+        "EMAIL_USE_SSL": "use_ssl",
+    },
+    "django.core.mail.backends.filebased.EmailBackend": {"EMAIL_FILE_PATH": "file_path"},
+}
+
 
 def database_settings(database: dict[str, Any], conn_max_age: int) -> dict[str, Any]:
     """Return an entry of ``DATABASES`` with the options of its engine.
@@ -49,6 +64,20 @@ def database_settings(database: dict[str, Any], conn_max_age: int) -> dict[str, 
     is_postgresql = database["ENGINE"] == "django.db.backends.postgresql"
     options = {**(POSTGRESQL_OPTIONS if is_postgresql else {}), **database.get("OPTIONS", {})}
     return {**database, "OPTIONS": options, "CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": conn_max_age}
+
+
+def email_settings(email: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of emails: ``MAILERS`` from Django 6.1 on, ``EMAIL_*`` before.
+
+    Args:
+        email: what ``EMAIL_URL`` says.
+    """
+    if django.VERSION < (6, 1):
+        return email
+    backend = email["EMAIL_BACKEND"]
+    names = MAILER_OPTIONS.get(backend, {})
+    options = {names[name]: value for name, value in email.items() if name in names and value is not None}
+    return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
 
 
 def hosts_of_this_machine(served_on: str) -> list[str]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+import django
 from asgiref.sync import markcoroutinefunction
 from django.conf import settings
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
@@ -36,7 +37,7 @@ PROBLEM_DETAILS = {
 MONITOR_VIEWS = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
 
-class ContentSecurityPolicyMiddleware(MiddlewareMixin):
+class _ContentSecurityPolicyMiddleware(MiddlewareMixin):
     """Adds ``Content-Security-Policy`` by ``settings.SECURE_CSP``, as Django 6 does, to responses that have none."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
@@ -44,6 +45,12 @@ class ContentSecurityPolicyMiddleware(MiddlewareMixin):
         policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
+
+
+#: Django's own from 6.0 on.
+ContentSecurityPolicyMiddleware: type[MiddlewareMixin] = _ContentSecurityPolicyMiddleware
+if django.VERSION >= (6,):
+    from django.middleware.csp import ContentSecurityPolicyMiddleware as ContentSecurityPolicyMiddleware
 
 
 class ProblemMiddleware(MiddlewareMixin):
