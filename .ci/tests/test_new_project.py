@@ -84,6 +84,12 @@ def test_its_containers_units_and_readme_have_its_name(made: Path) -> None:
     assert readme.startswith("# mysite\n")
     assert [link for link in re.findall(r"\]\(([^)#:]+)\)", readme) if not (made / link).exists()] == []
     assert 'name = "mysite"' in (made / "pyproject.toml").read_text()
+    assert 'name = "mysite"' in (made / "uv.lock").read_text()
+
+
+def test_dependabot_looks_only_where_something_is(made: Path) -> None:
+    updates = yaml.safe_load((made / ".github/dependabot.yml").read_text())["updates"]
+    assert [update for update in updates if not (made / update["directory"].lstrip("/")).is_dir()] == []
 
 
 def test_the_python_package_keeps_its_name(made: Path) -> None:
