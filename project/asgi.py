@@ -11,6 +11,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 application = get_asgi_application()
 
 if settings.SENTRY_DSN:
-    from project.sentry import SentryMiddleware
+    from realtime.engine.monitoring.sentry import SentryMiddleware
 
     application = SentryMiddleware(application)

@@ -308,11 +308,11 @@ LOGGING = {
 
 # Errors
 
-#: The address of a project at Sentry, where errors go; unset, nothing is sent. project/sentry.py says what.
+#: The address of a project at Sentry, where errors go; unset, nothing is sent. docs/operations.md says what.
 SENTRY_DSN = env.str("SENTRY_DSN", default="")
 if SENTRY_DSN:
     try:
-        from project.sentry import start
+        from realtime.engine.monitoring.sentry import start
     except ModuleNotFoundError as error:
         raise ImproperlyConfigured(
             f"SENTRY_DSN is set, but {error.name} is missing: pip install -r requirements-sentry.txt -c constraints.txt"
