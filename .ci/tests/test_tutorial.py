@@ -67,7 +67,7 @@ def commands(text: str) -> list[str]:
 
 def files(text: str) -> dict[str, str]:
     """Return the code blocks of a text by what the comment in their first line says."""
-    found = re.findall(r"```(?:python\n# |html\n\{# |js\n// )(.*?)(?: #\})?\n(.*?)```", text, re.DOTALL)
+    found = re.findall(r"```(?:python\n# |html\n[{]# |js\n// )(.*?)(?: #\})?\n(.*?)```", text, re.DOTALL)
     return dict(found)
 
 
