@@ -67,7 +67,7 @@ async def test_what_staff_do_reaches_the_members(admin: Page, server: ServerProc
         await row.get_by_role("link", name="den").click()
         await expect(admin.locator(".field-who_is_online")).to_contain_text(anonymous)
 
-        await act(admin, "/admin/rooms/roommessage/", "<script>", "Hide from the members")
+        await act(admin, "/admin/rooms/roommessage/", "<script>alert(1)", "Hide from the members")
         assert (await until(client, "Hidden"))["seq"] == 1
 
         await act(admin, "/admin/rooms/room/", "den", "Announce something to the members")

@@ -137,6 +137,7 @@ class RedisBroker:
             connections.stop()
             await asyncio.wait([connections.task])
             self._connections = None
+        await self.named.close()
         for host in self._hosts:
             await host.close_client()
 
@@ -229,9 +230,9 @@ class _Connections:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for subscriber in self.subscribers:
-                tasks.create_task(subscriber.run())
+                tasks.create_task(subscriber.run(), name="realtime-layer-subscriber")
             for publisher in self.publishers:
-                tasks.create_task(publisher.run())
+                tasks.create_task(publisher.run(), name="realtime-layer-publisher")
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -127,6 +127,12 @@ class NamedChannels:
             if message is not None:
                 return message
 
+    async def close(self) -> None:
+        """Wait for the requests of this event loop: each ends by itself within seconds, and may hold a message."""
+        requests = [task for task in self._tasks if task.get_loop() is asyncio.get_running_loop()]
+        if requests:
+            await asyncio.wait(requests)
+
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(coroutine, name="realtime-layer-named-channel")
         self._tasks.add(task)
