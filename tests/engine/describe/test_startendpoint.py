@@ -29,11 +29,11 @@ websocket_urlpatterns = [
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """The project without its tests, but for their fixtures."""
+    """The project without its tests, but for their fixtures and settings."""
     for name in ("project", "realtime", "templates", "static"):
         shutil.copytree(PROJECT_ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests").mkdir()
-    for name in ("manage.py", "pyproject.toml", "tests/conftest.py"):
+    for name in ("manage.py", "pyproject.toml", "tests/conftest.py", "tests/settings.py"):
         shutil.copy(PROJECT_ROOT / name, tmp_path / name)
     return tmp_path
 
