@@ -44,7 +44,7 @@ def test_environment_arguments_output_and_status_are_those_of_the_command(tmp_pa
     assert process.poll() == process.returncode == 7
     assert output.read_text().splitlines() == [
         "['a', 'b c'] value",
-        f"{os.getpid()} {process.pid} {process.pid} {PROJECT_ROOT}",
+        f"{process.pid} {process.pid} {PROJECT_ROOT}",
         "to stderr",
     ]
 
