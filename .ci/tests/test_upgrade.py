@@ -62,7 +62,7 @@ print(json.dumps(answers))
 
 def run(folder: Path, *command: str, fails: bool = False) -> str:
     """Run a command as a person would, without this run's settings, and with a name for git."""
-    hidden = ("DJANGO_", "DATABASE_", "PYTEST_", "GIT_", "MAKE")
+    hidden = ("DJANGO_", "PROJECT_SETTINGS_", "DATABASE_", "PYTEST_", "GIT_", "MAKE")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     for role in ("AUTHOR", "COMMITTER"):
         environment |= {f"GIT_{role}_NAME": "Owner", f"GIT_{role}_EMAIL": "owner@example.com"}
