@@ -51,7 +51,8 @@ def test_a_copy_is_updated_and_keeps_what_its_owner_wrote(tmp_path: Path) -> Non
     assert copied - answers == {
         name
         for name in listed
-        if not name.startswith((".ci/", "tests/email_login/")) and name not in ("copier.yml", ".copier-answers.yml.jinja")
+        if not name.startswith((".ci/", "tests/email_login/"))
+        and name not in ("copier.yml", ".copier-answers.yml.jinja")
     }
     run(project, "git", "init", "--quiet")
     commit(project, "Begin")
