@@ -314,8 +314,9 @@ async def test_who_may_not_write_any_more_is_told_why_at_once(new_page, database
 
 async def test_an_anonymous_user_keeps_the_name_after_a_reload_and_in_another_tab(new_page):
     page = await enter(new_page, "lobby", None)
-    [name] = [text for text in await page.locator("[data-people] li").all_text_contents() if text.endswith("(you)")]
-    assert re.fullmatch(r"guest-[0-9a-f]{8} \(you\)", name)
+    own = page.locator("[data-people] li").filter(has_text="(you)")
+    await expect(own).to_have_text(re.compile(r"guest-[0-9a-f]{8} \(you\)"))
+    name = await own.inner_text()
     await page.reload()
     await expect(page.locator("[data-people] li").filter(has_text="(you)")).to_have_text([name])
     other = await page.context.new_page()
