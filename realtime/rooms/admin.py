@@ -23,20 +23,6 @@ from realtime.rooms.models import Membership, Room, RoomMessage
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
 
-#: What people read for a model, in singular and plural, and for its fields. In the models it would need a migration.
-LABELS: dict[Any, tuple[Any, Any, dict[str, Any]]] = {
-    Room: (_("room"), _("rooms"), {"slug": _("slug"), "title": _("title"), "member_limit": _("member limit")}),
-    Membership: (_("membership"), _("memberships"), {"user": _("user"), "role": _("role"), "since": _("since")}),
-    RoomMessage: (_("message"), _("messages"), {"room": _("room"), "seq": _("seq"), "author": _("author")}),
-}
-LABELS[Room][2].update(anonymous_may_read=_("anonymous may read"), created_by=_("created by"))
-LABELS[Room][2].update(anonymous_may_post=_("anonymous may post"), created_at=_("created at"))
-LABELS[RoomMessage][2].update(name=_("name"), at=_("at"), content=_("content"))
-for model, (singular, plural, fields) in LABELS.items():
-    model._meta.verbose_name, model._meta.verbose_name_plural = singular, plural
-    for name, label in fields.items():
-        model._meta.get_field(name).verbose_name = label
-
 #: Characters of a message that a list shows.
 EXCERPT = 80
 

@@ -69,6 +69,7 @@ class Room(models.Model):
     COUNTERS = ("last_seq", "access_version", "presence_version", "closings")
 
     slug = models.CharField(
+        _("slug"),
         max_length=MAX_SLUG,
         unique=True,
         validators=[RegexValidator(rf"^{SLUG.pattern}\Z", _("Letters, digits, '-' and '_' only."))],
@@ -77,20 +78,28 @@ class Room(models.Model):
     epoch = models.UUIDField(
         default=uuid.uuid4, editable=False, help_text="Identity of the numbering; a room made anew has another one."
     )
-    title = models.CharField(max_length=100, blank=True)
+    title = models.CharField(_("title"), max_length=100, blank=True)
     is_public = models.BooleanField(_("public"), default=True, help_text=_("Everybody who is signed in may enter."))
     anonymous_may_read = models.BooleanField(
-        default=True, help_text=_("In a public room: anonymous users may enter and read.")
+        _("anonymous may read"), default=True, help_text=_("In a public room: anonymous users may enter and read.")
     )
     anonymous_may_post = models.BooleanField(
-        default=False, help_text=_("In a public room: anonymous users may write too.")
+        _("anonymous may post"), default=False, help_text=_("In a public room: anonymous users may write too.")
     )
     is_archived = models.BooleanField(_("archived"), default=False, help_text=_("Can be read, and not be written to."))
-    member_limit = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty for no limit."))
-    created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
+    member_limit = models.PositiveIntegerField(
+        _("member limit"), null=True, blank=True, help_text=_("Empty for no limit.")
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("created by"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     quota_key = models.CharField(
         max_length=64,
         default="",
@@ -106,6 +115,8 @@ class Room(models.Model):
     objects = RoomQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("room")
+        verbose_name_plural = _("rooms")
         ordering = ["slug"]
         indexes = [models.Index(fields=["quota_key", "created_at"], name="new_rooms_of_a_creator")]
 
@@ -158,13 +169,17 @@ class Membership(models.Model):
     """A user's role in a room."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="room_memberships")
-    role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
-    since = models.DateTimeField(auto_now_add=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, verbose_name=_("user"), on_delete=models.CASCADE, related_name="room_memberships"
+    )
+    role = models.CharField(_("role"), max_length=10, choices=Role, default=Role.MEMBER)
+    since = models.DateTimeField(_("since"), auto_now_add=True)
 
     objects = MembershipQuerySet.as_manager()
 
     class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
         ordering = ["room", "user"]
         constraints = [models.UniqueConstraint(fields=["room", "user"], name="one_membership_for_each_user_and_room")]
 
@@ -184,14 +199,19 @@ class Membership(models.Model):
 class RoomMessage(models.Model):
     """A message. Rows are never deleted one by one: the numbers of a room have no holes."""
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
-    seq = models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")
+    room = models.ForeignKey(Room, verbose_name=_("room"), on_delete=models.CASCADE, related_name="messages")
+    seq = models.BigIntegerField(_("seq"), editable=False, help_text="The message's number in its room, from 1.")
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="room_messages"
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("author"),
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="room_messages",
     )
-    name = models.CharField(max_length=MAX_NAME, help_text=_("The author's name at that time."))
-    content = models.TextField()
-    at = models.DateTimeField()
+    name = models.CharField(_("name"), max_length=MAX_NAME, help_text=_("The author's name at that time."))
+    content = models.TextField(_("content"))
+    at = models.DateTimeField(_("at"))
     connection = models.CharField(
         max_length=100, blank=True, editable=False, help_text="The connection that sent it, and gets no copy."
     )
@@ -202,6 +222,7 @@ class RoomMessage(models.Model):
 
     class Meta:
         verbose_name = _("message")
+        verbose_name_plural = _("messages")
         ordering = ["room", "seq"]
         constraints = [
             models.UniqueConstraint(fields=["room", "seq"], name="one_message_for_each_number"),

@@ -19,12 +19,6 @@ User = get_user_model()
 
 REASON = "disconnected by staff"
 
-# In the models, what people read would need a migration.
-LiveConnection._meta.verbose_name = _("live connection")
-LiveConnection._meta.verbose_name_plural = _("Live connections")
-for name, label in {"endpoint": _("endpoint"), "user": _("user"), "address": _("address"), "since": _("since")}.items():
-    LiveConnection._meta.get_field(name).verbose_name = label  # type: ignore[union-attr]
-
 
 @admin.register(LiveConnection)
 class LiveConnectionAdmin(admin.ModelAdmin):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class Process(models.Model):
@@ -35,17 +36,20 @@ class LiveConnection(models.Model):
     process = models.UUIDField(db_index=True)
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
         on_delete=models.SET_NULL,
         # Connections are reported in batches: a user who was deleted meanwhile must not stop the others' rows.
         db_constraint=False,
         null=True,
         related_name="live_connections",
     )
-    endpoint = models.CharField(max_length=200, help_text="Path, without the query.")
-    address = models.CharField(max_length=64, blank=True)
-    since = models.DateTimeField()
+    endpoint = models.CharField(_("endpoint"), max_length=200, help_text="Path, without the query.")
+    address = models.CharField(_("address"), max_length=64, blank=True)
+    since = models.DateTimeField(_("since"))
 
     class Meta:
+        verbose_name = _("live connection")
+        verbose_name_plural = _("Live connections")
         ordering = ["-id"]
 
     def __str__(self) -> str:

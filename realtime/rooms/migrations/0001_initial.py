@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
                 (
                     "slug",
                     models.CharField(
+                        verbose_name="slug",
                         help_text="The name in addresses and messages. It cannot be changed later.",
                         max_length=64,
                         unique=True,
@@ -40,7 +41,7 @@ class Migration(migrations.Migration):
                         help_text="Identity of the numbering; a room made anew has another one.",
                     ),
                 ),
-                ("title", models.CharField(blank=True, max_length=100)),
+                ("title", models.CharField(verbose_name="title", blank=True, max_length=100)),
                 (
                     "is_public",
                     models.BooleanField(
@@ -50,12 +51,18 @@ class Migration(migrations.Migration):
                 (
                     "anonymous_may_read",
                     models.BooleanField(
-                        default=True, help_text="In a public room: anonymous users may enter and read."
+                        verbose_name="anonymous may read",
+                        default=True,
+                        help_text="In a public room: anonymous users may enter and read.",
                     ),
                 ),
                 (
                     "anonymous_may_post",
-                    models.BooleanField(default=False, help_text="In a public room: anonymous users may write too."),
+                    models.BooleanField(
+                        verbose_name="anonymous may post",
+                        default=False,
+                        help_text="In a public room: anonymous users may write too.",
+                    ),
                 ),
                 (
                     "is_archived",
@@ -63,8 +70,13 @@ class Migration(migrations.Migration):
                         default=False, help_text="Can be read, and not be written to.", verbose_name="archived"
                     ),
                 ),
-                ("member_limit", models.PositiveIntegerField(blank=True, help_text="Empty for no limit.", null=True)),
-                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "member_limit",
+                    models.PositiveIntegerField(
+                        verbose_name="member limit", blank=True, help_text="Empty for no limit.", null=True
+                    ),
+                ),
+                ("created_at", models.DateTimeField(verbose_name="created at", auto_now_add=True)),
                 (
                     "quota_key",
                     models.CharField(
@@ -81,6 +93,7 @@ class Migration(migrations.Migration):
                 (
                     "created_by",
                     models.ForeignKey(
+                        verbose_name="created by",
                         blank=True,
                         editable=False,
                         null=True,
@@ -91,6 +104,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "room",
+                "verbose_name_plural": "rooms",
                 "ordering": ["slug"],
             },
         ),
@@ -101,15 +116,17 @@ class Migration(migrations.Migration):
                 (
                     "role",
                     models.CharField(
+                        verbose_name="role",
                         choices=[("member", "Member"), ("moderator", "Moderator"), ("banned", "Banned")],
                         default="member",
                         max_length=10,
                     ),
                 ),
-                ("since", models.DateTimeField(auto_now_add=True)),
+                ("since", models.DateTimeField(verbose_name="since", auto_now_add=True)),
                 (
                     "user",
                     models.ForeignKey(
+                        verbose_name="user",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="room_memberships",
                         to=settings.AUTH_USER_MODEL,
@@ -123,6 +140,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "membership",
+                "verbose_name_plural": "memberships",
                 "ordering": ["room", "user"],
             },
         ),
@@ -147,10 +166,28 @@ class Migration(migrations.Migration):
             name="RoomMessage",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("seq", models.BigIntegerField(editable=False, help_text="The message's number in its room, from 1.")),
-                ("name", models.CharField(help_text="The author's name at that time.", max_length=150)),
-                ("content", models.TextField()),
-                ("at", models.DateTimeField()),
+                (
+                    "seq",
+                    models.BigIntegerField(
+                        verbose_name="seq", editable=False, help_text="The message's number in its room, from 1."
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(verbose_name="name", help_text="The author's name at that time.", max_length=150),
+                ),
+                (
+                    "content",
+                    models.TextField(
+                        verbose_name="content",
+                    ),
+                ),
+                (
+                    "at",
+                    models.DateTimeField(
+                        verbose_name="at",
+                    ),
+                ),
                 (
                     "connection",
                     models.CharField(
@@ -170,6 +207,7 @@ class Migration(migrations.Migration):
                 (
                     "author",
                     models.ForeignKey(
+                        verbose_name="author",
                         blank=True,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
@@ -180,12 +218,16 @@ class Migration(migrations.Migration):
                 (
                     "room",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="messages", to="rooms.room"
+                        verbose_name="room",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="messages",
+                        to="rooms.room",
                     ),
                 ),
             ],
             options={
                 "verbose_name": "message",
+                "verbose_name_plural": "messages",
                 "ordering": ["room", "seq"],
             },
         ),

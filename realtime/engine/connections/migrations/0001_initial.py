@@ -32,12 +32,21 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("channel", models.CharField(help_text="Its name in the channel layer.", max_length=120, unique=True)),
                 ("process", models.UUIDField(db_index=True)),
-                ("endpoint", models.CharField(help_text="Path, without the query.", max_length=200)),
-                ("address", models.CharField(blank=True, max_length=64)),
-                ("since", models.DateTimeField()),
+                (
+                    "endpoint",
+                    models.CharField(verbose_name="endpoint", help_text="Path, without the query.", max_length=200),
+                ),
+                ("address", models.CharField(verbose_name="address", blank=True, max_length=64)),
+                (
+                    "since",
+                    models.DateTimeField(
+                        verbose_name="since",
+                    ),
+                ),
                 (
                     "user",
                     models.ForeignKey(
+                        verbose_name="user",
                         db_constraint=False,
                         null=True,
                         on_delete=django.db.models.deletion.SET_NULL,
@@ -47,6 +56,8 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "verbose_name": "live connection",
+                "verbose_name_plural": "Live connections",
                 "ordering": ["-id"],
             },
         ),
