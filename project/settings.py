@@ -16,7 +16,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from project.name import NAME
-from realtime.engine.defaults import database_settings, email_settings, hosts_of_this_machine
+from realtime.engine.defaults import database_settings, email_settings, hosts_of_this_machine, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -286,25 +286,9 @@ REALTIME_LOG_FORMAT = env.str("REALTIME_LOG_FORMAT", default="text" if DEBUG els
 #: One line for each request and connection. Off, those that broke a rule are still logged.
 REALTIME_ACCESS_LOG = env.bool("REALTIME_ACCESS_LOG", default=DEBUG)
 
-_LOG_FORMATTERS = {"text": "TextFormatter", "keyvalue": "KeyValueFormatter", "json": "JsonFormatter"}
-if REALTIME_LOG_FORMAT not in _LOG_FORMATTERS:
-    raise ImproperlyConfigured(f"REALTIME_LOG_FORMAT is {REALTIME_LOG_FORMAT!r}; use text, keyvalue or json.")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": f"realtime.engine.monitoring.logs.{_LOG_FORMATTERS[REALTIME_LOG_FORMAT]}"}},
-    "filters": {"without_query": {"()": "realtime.engine.monitoring.logs.WithoutQuery"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("DJANGO_LOG_LEVEL", default="INFO")},
-    "loggers": {
-        # Django's own configuration would print these a second time in development.
-        "django": {"handlers": [], "propagate": True},
-        "realtime.access": {"level": "INFO" if REALTIME_ACCESS_LOG else "WARNING"},
-        # uvicorn logs the whole request target, where tickets are.
-        "uvicorn.access": {"filters": ["without_query"]},
-        "uvicorn.error": {"filters": ["without_query"]},
-    },
-}
+LOGGING = logging_settings(
+    REALTIME_LOG_FORMAT, level=env.str("DJANGO_LOG_LEVEL", default="INFO"), access_log=REALTIME_ACCESS_LOG
+)
 
 # Errors
 

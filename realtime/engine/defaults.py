@@ -12,6 +12,7 @@ import tempfile
 from typing import Any
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
 #: Addresses of documentation networks. A UDP socket "connected" there sends nothing, and has this machine's address.
 ELSEWHERE = [(socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")]
@@ -46,6 +47,9 @@ MAILER_OPTIONS = {
     "django.core.mail.backends.filebased.EmailBackend": {"EMAIL_FILE_PATH": "file_path"},
 }
 
+#: Formatters of ``realtime.engine.monitoring.logs``.
+LOG_FORMATTERS = {"text": "TextFormatter", "keyvalue": "KeyValueFormatter", "json": "JsonFormatter"}
+
 
 def database_settings(database: dict[str, Any], conn_max_age: int) -> dict[str, Any]:
     """Return an entry of ``DATABASES`` with the options of its engine.
@@ -78,6 +82,37 @@ def email_settings(email: dict[str, Any]) -> dict[str, Any]:
     names = MAILER_OPTIONS.get(backend, {})
     options = {names[name]: value for name, value in email.items() if name in names and value is not None}
     return {"MAILERS": {"default": {"BACKEND": backend, "OPTIONS": options}}}
+
+
+def logging_settings(log_format: str, *, level: str, access_log: bool) -> dict[str, Any]:
+    """Return ``LOGGING``: one line for each event, on the standard error, without queries and secrets.
+
+    Args:
+        log_format: ``text``, ``keyvalue`` or ``json``.
+        level: the lowest level that is logged.
+        access_log: whether each request and connection has a line; without it only those that broke a rule have one.
+
+    Raises:
+        ImproperlyConfigured: if there is no such format.
+    """
+    if log_format not in LOG_FORMATTERS:
+        raise ImproperlyConfigured(f"REALTIME_LOG_FORMAT is {log_format!r}; use text, keyvalue or json.")
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": f"realtime.engine.monitoring.logs.{LOG_FORMATTERS[log_format]}"}},
+        "filters": {"without_query": {"()": "realtime.engine.monitoring.logs.WithoutQuery"}},
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["console"], "level": level},
+        "loggers": {
+            # Django's own configuration would print these a second time in development.
+            "django": {"handlers": [], "propagate": True},
+            "realtime.access": {"level": "INFO" if access_log else "WARNING"},
+            # uvicorn logs the whole request target, where tickets are.
+            "uvicorn.access": {"filters": ["without_query"]},
+            "uvicorn.error": {"filters": ["without_query"]},
+        },
+    }
 
 
 def hosts_of_this_machine(served_on: str) -> list[str]:
