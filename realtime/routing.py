@@ -13,8 +13,6 @@ from realtime.endpoints.policy import PolicyEchoConsumer
 from realtime.endpoints.query import QueryConsumer
 from realtime.endpoints.rooms import RoomsConsumer
 
-__all__ = ["websocket_urlpatterns"]
-
 websocket_urlpatterns = [
     path("ws", EchoConsumer.as_asgi(), name="ws-echo"),
     path("ws/connect", QueryConsumer.as_asgi(), name="ws-connect"),

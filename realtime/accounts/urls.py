@@ -1,13 +1,9 @@
 """Routes of the account pages, under the names that Django gives them."""
 
-from __future__ import annotations
-
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
 from realtime.accounts import views
-
-__all__ = ["urlpatterns"]
 
 urlpatterns = [
     path("login/", auth_views.LoginView.as_view(template_name="accounts/login.html"), name="login"),

@@ -24,8 +24,6 @@ from realtime.engine import (
 )
 from realtime.engine.auth.revocation import disconnect_channel
 
-__all__ = ["MonitorConsumer"]
-
 logger = logging.getLogger("realtime.live")
 
 #: Seconds between two overviews.

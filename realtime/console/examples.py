@@ -14,8 +14,6 @@ from django.utils.translation import gettext as _
 from realtime.engine import MIB
 from realtime.engine.describe.endpoints import Endpoint
 
-__all__ = ["console_data"]
-
 #: A page does not send more than this to see a limit at work.
 MAX_TRIED_SIZE = 16 * MIB
 

@@ -5,8 +5,6 @@ from django.urls import path
 
 from realtime.console import views
 
-__all__ = ["urlpatterns"]
-
 urlpatterns = [
     path("", views.home, name="home"),
     path("api/docs/", views.reference, name="reference"),

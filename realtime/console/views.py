@@ -20,8 +20,6 @@ from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_fields
 from realtime.engine.describe.scaffold import consumer_source, route_source
 
-__all__ = ["home", "live", "reference"]
-
 User: Any = get_user_model()
 
 #: The fields of a policy that a newcomer meets first, with a short name each.
