@@ -117,14 +117,20 @@ def complaints() -> Complaints:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_page(browser: Browser, server: ServerProcess, complaints: Complaints) -> AsyncIterator[NewPage]:
-    """Opens a page in a context (cookies, memory) of its own: ``await new_page("/rooms/", color_scheme="dark")``."""
+    """Opens a page in a context (cookies, memory) of its own: ``await new_page("/rooms/", color_scheme="dark")``.
+
+    ``script`` runs in every document before the page's own.
+    """
     contexts = []
 
-    async def open_page(path: str | None = "/login/", *, base_url: str | None = None, **options: object) -> Page:
+    async def open_page(
+        path: str | None = "/login/", *, base_url: str | None = None, script: str = "", **options: object
+    ) -> Page:
         context = await browser.new_context(base_url=base_url or server.http(""), **options)
         context.set_default_timeout(TIMEOUT)
         contexts.append(context)
         page = await context.new_page()
+        await page.add_init_script(script)
         page.on("console", lambda message: message.type in ("error", "warning") and complaints.add(message.text))
         page.on("pageerror", lambda error: complaints.add(str(error)))
         if path is not None:

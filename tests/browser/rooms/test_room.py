@@ -134,9 +134,8 @@ async def test_an_anonymous_user_sees_that_a_message_without_an_answer_may_be_lo
 async def test_try_now_ends_the_pause_and_sends_what_waited(new_page, database, complaints):
     complaints.expected.update(complaints.NETWORK)
     with ServerProcess(database=database) as first:
-        page = await enter(new_page, "try-now", base_url=first.http(""))
-        # The pause is days long: only the button ends it.
-        await page.evaluate("() => { Math.random = () => 1e6; }")
+        # The pause is days long: only the button ends it. A client takes the function when it is made.
+        page = await enter(new_page, "try-now", base_url=first.http(""), script="Math.random = () => 1e6;")
         first.kill()
         await expect(page.locator("[data-status]")).to_contain_text("is sent when it is back")
         await say(page, "while away")
