@@ -15,7 +15,8 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
-PROGRAM = "chromium"
+#: Debian's names. The headless shell is the same browser without windows; it takes a third of the processor's time.
+PROGRAMS = ["chromium-headless-shell", "chromium"]
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -74,11 +75,12 @@ def server(database: Path) -> Iterator[ServerProcess]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium."""
-    path = shutil.which(PROGRAM)
+    path = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if path is None:
+        missing = f"{' or '.join(PROGRAMS)} is not installed"
         if os.environ.get("CI"):
-            pytest.fail(f"{PROGRAM} is not installed")
-        pytest.skip(f"{PROGRAM} is not installed")
+            pytest.fail(missing)
+        pytest.skip(missing)
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield chromium
