@@ -1,7 +1,7 @@
 """Settings: the environment turned into values.
 
 Nothing has to be set in development. Production is switched on by ``DJANGO_SECRET_KEY``: with it, ``DEBUG`` is off
-and every security setting is on, unless the environment says otherwise. docs/deployment.md lists all variables.
+and every security setting is on, unless the environment says otherwise. docs/settings.md lists all variables.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", default=[])
 REALTIME_TRUSTED_PROXIES = env.int("REALTIME_TRUSTED_PROXIES", default=0)
 if REALTIME_TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+#: Whether /readyz and /metrics answer a request that came through a proxy. Off where no nginx of ours hides them.
+REALTIME_PUBLIC_MONITORS = env.bool("REALTIME_PUBLIC_MONITORS", default=True)
 
 if not DEBUG:
     SECURE_SSL_REDIRECT = env.bool("DJANGO_SECURE_SSL_REDIRECT", default=True)

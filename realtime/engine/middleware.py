@@ -36,6 +36,12 @@ PROBLEM_DETAILS = {
 
 MONITOR_VIEWS = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
+#: What shows the inside of a process. ``/healthz`` only says that it is there, which monitors on the internet ask for.
+INTERNAL_PATHS = frozenset({"/readyz", "/metrics"})
+
+#: Headers that a reverse proxy adds, and that a client cannot take away.
+PROXY_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
+
 
 class _ContentSecurityPolicyMiddleware(MiddlewareMixin):
     """Adds ``Content-Security-Policy`` by ``settings.SECURE_CSP``, as Django 6 does, to responses that have none."""
@@ -90,7 +96,10 @@ class MonitorMiddleware:
     """Answers monitors before any other middleware.
 
     Monitors address each process by its IP address, which is not in ``ALLOWED_HOSTS``, and without TLS. They need an
-    answer while the database hangs, which sessions and users would wait for. No answer depends on a header.
+    answer while the database hangs, which sessions and users would wait for.
+
+    With ``REALTIME_PUBLIC_MONITORS`` off, ``/readyz`` and ``/metrics`` are not there for a request that came through a
+    proxy. The counters are those of one process, so that Prometheus has to ask each process directly anyway.
     """
 
     sync_capable = False
@@ -98,8 +107,13 @@ class MonitorMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], Awaitable[HttpResponse]]) -> None:
         self.get_response = get_response
+        self.is_public = getattr(settings, "REALTIME_PUBLIC_MONITORS", True)
         markcoroutinefunction(self)
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer, or pass the request on."""
-        return await MONITOR_VIEWS.get(request.path_info, self.get_response)(request)
+        view = MONITOR_VIEWS.get(request.path_info, self.get_response)
+        is_hidden = not self.is_public and request.path_info in INTERNAL_PATHS
+        if is_hidden and any(header in request.headers for header in PROXY_HEADERS):
+            view = self.get_response
+        return await view(request)

@@ -44,6 +44,15 @@ def test_monitors_are_not_public_through_nginx(production: ServerProcess, make_n
     assert get(nginx.port, "/healthz", Host="example.org")[0] == 200
 
 
+def test_monitors_are_not_public_behind_another_proxy() -> None:
+    with ServerProcess(env={**ENVIRONMENT, "REALTIME_PUBLIC_MONITORS": "0"}) as server:
+        forwarded = {"Host": "example.org", "X_Forwarded_For": "203.0.113.7", "X_Forwarded_Proto": "https"}
+        for path in ("/metrics", "/readyz"):
+            assert get(server.port, path, **forwarded)[0] == 404
+            assert get(server.port, path, Host="10.1.2.3:8000")[0] == 200
+        assert get(server.port, "/healthz", **forwarded)[0] == 200
+
+
 def test_monitors_ask_by_address_and_without_tls(production: ServerProcess) -> None:
     status, _, body = get(production.port, "/readyz", Host="10.1.2.3:8000")
     assert (status, json.loads(body)["ready"]) == (200, True)

@@ -52,3 +52,25 @@ async def test_a_stopping_process_is_not_ready(monkeypatch) -> None:
     report = response.json()
     assert response.status_code == 503
     assert report["checks"]["draining"] == {**report["checks"]["draining"], "ok": False, "problem": "Draining"}
+
+
+#: Off or on, the header that a proxy adds, and what is not there then.
+THROUGH_A_PROXY = [
+    (True, {"X-Forwarded-For": "203.0.113.7"}, set()),
+    (False, {}, set()),
+    (False, {"X-Forwarded-For": "203.0.113.7"}, {"/readyz", "/metrics"}),
+    (False, {"X-Forwarded-Proto": "https"}, {"/readyz", "/metrics"}),
+    (False, {"X-Forwarded-For": ""}, {"/readyz", "/metrics"}),
+]
+
+
+@pytest.mark.parametrize(("is_public", "headers", "hidden"), THROUGH_A_PROXY)
+async def test_what_shows_the_inside_can_be_hidden_from_requests_through_a_proxy(
+    settings, is_public, headers, hidden
+) -> None:
+    settings.REALTIME_PUBLIC_MONITORS = is_public
+    client = AsyncClient()
+    statuses = {
+        path: (await client.get(path, headers=headers)).status_code for path in ("/healthz", "/readyz", "/metrics")
+    }
+    assert statuses == {path: 404 if path in hidden else 200 for path in statuses}
