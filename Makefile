@@ -44,7 +44,7 @@ coverage: $(VENV)/.installed-dev ## Run the tests and measure which lines and br
 	@echo "realtime: $$($(BIN)/coverage report --format=total --fail-under=0) %, of which the engine:"
 	@$(BIN)/coverage report --include='realtime/engine/*'
 
-soak: $(VENV)/.installed-dev ## Run the long tests of load and faults
+soak: $(VENV)/.installed-dev ## Run the long tests: load, faults, whole projects
 	@$(BIN)/python -m pytest -m soak $(T)
 
 bench: $(VENV)/.installed-dev ## Measure this project and its peers (BENCH="--only echo --rounds 1")

@@ -142,6 +142,7 @@ def test_dependabot_fits_its_schema_and_names_what_is_there() -> None:
 # pre-commit
 
 
+@pytest.mark.soak
 def test_the_hooks_run_with_the_tools_of_the_requirements(tmp_path: Path) -> None:
     project = copy_source(tmp_path / "project")
     (project / ".venv").symlink_to(sys.prefix)
@@ -220,6 +221,7 @@ def test_uv_downloads_from_pypi_alone() -> None:
     assert hosts == {"pypi.org", "files.pythonhosted.org"}
 
 
+@pytest.mark.soak
 def test_uv_installs_the_project_and_runs_it(tmp_path: Path) -> None:
     project = copy_source(tmp_path)
     done = run(BIN / "uv", "sync", "--frozen", "--quiet", "--python", sys.executable, cwd=project)

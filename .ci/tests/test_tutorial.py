@@ -120,6 +120,7 @@ def store_votes(project: Path) -> str:
     return run(project, "manage.py", "makemigrations", "polls") + run(project, "manage.py", "migrate")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 def test_the_poll_works_as_it_is_printed(project: Path) -> None:
     assert commands(step(1) + step(2) + step(3)) == [
@@ -137,6 +138,7 @@ def test_the_shell_snippet_runs(project: Path) -> None:
     run(project, "manage.py", "shell", "-c", files(POLL)["in the shell"])
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_one_vote_for_each_user_and_the_rest_of_django_work_as_they_are_printed(project: Path) -> None:
     assert commands(step(5)) == [
