@@ -87,6 +87,16 @@ def test_its_containers_units_and_readme_have_its_name(made: Path) -> None:
     assert 'name = "mysite"' in (made / "uv.lock").read_text()
 
 
+def test_every_link_and_picture_of_its_documents_is_there(made: Path) -> None:
+    missing = [
+        f"{page.name}: {target}"
+        for page in [*made.glob("*.md"), *made.glob("docs/*.md")]
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+        if not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
 def test_dependabot_looks_only_where_something_is(made: Path) -> None:
     updates = yaml.safe_load((made / ".github/dependabot.yml").read_text())["updates"]
     assert [update for update in updates if not (made / update["directory"].lstrip("/")).is_dir()] == []
