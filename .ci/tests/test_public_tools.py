@@ -17,6 +17,8 @@ from django.core.management import call_command
 
 from realtime.engine.testing.server import PROJECT_ROOT
 
+pytestmark = pytest.mark.soak
+
 #: The packages, by their versions.
 PACKAGES = Path(__file__).parent / "npm" / "package.json"
 
