@@ -9,4 +9,4 @@ class PeopleConfig(AppConfig):
     """Has a label that comes after those of the engine: migrations must not depend on the order of names."""
 
     name = "tests.email_login"
-    label = "people"
+    label = "users"
