@@ -47,7 +47,9 @@ class _ContentSecurityPolicyMiddleware(MiddlewareMixin):
     """Adds ``Content-Security-Policy`` by ``settings.SECURE_CSP``, as Django 6 does, to responses that have none."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Add the header."""
+        """Add the header, but not to Django's own pages for developers: their styles and scripts are inline."""
+        if settings.DEBUG and response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR):
+            return response
         policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in settings.SECURE_CSP.items())
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
