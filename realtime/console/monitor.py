@@ -23,20 +23,8 @@ if HAS_ROOMS:
     from realtime.rooms.permissions import Refusal
     from realtime.rooms.services import post_message
 
-__all__ = [
-    "Announce",
-    "ConnectionNow",
-    "Disconnect",
-    "Done",
-    "EndpointNow",
-    "MonitorCommand",
-    "MonitorEvent",
-    "Overview",
-    "Refused",
-    "RoomNow",
-    "announce",
-    "overview",
-]
+#: What a user of the staff needs to see the page: it shows names and addresses.
+VIEW_PERMISSION = "connections.view_liveconnection"
 
 #: Rows that one screen shows.
 MAX_CONNECTIONS = 50

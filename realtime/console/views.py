@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import permission_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from realtime.console.examples import console_data
-from realtime.console.monitor import overview
+from realtime.console.monitor import VIEW_PERMISSION, overview
 from realtime.engine import close_codes
 from realtime.engine.auth.tickets import LIFETIME
 from realtime.engine.describe.endpoints import Endpoint, describe_endpoints, policy_fields
@@ -73,8 +74,9 @@ def reference(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@permission_required(VIEW_PERMISSION, raise_exception=True)
 def live(request: HttpRequest) -> HttpResponse:
-    """Show staff what is connected now; further numbers come by ``/ws/admin/live``."""
+    """Show staff who may view connections what is connected now; further numbers come by ``/ws/admin/live``."""
     data = {"closeCodes": close_codes(), "overview": msgspec.to_builtins(overview())}
     context = {**admin.site.each_context(request), "charts": _CHARTS.items(), "data": data}
     return render(request, "admin/live.html", context)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission
 
-from realtime.engine.testing import login_name
+from realtime.console.consumers import MonitorConsumer
+from realtime.engine import HandshakeRejected
+from realtime.engine.testing import create_user, login_name
 from realtime.engine.testing.client import Refused
 
 ANN = "ann"
@@ -32,6 +36,18 @@ async def test_anonymous_users_are_refused_with_401(socket):
 async def test_a_user_without_staff_status_is_refused_with_403(socket, token_of):
     with pytest.raises(Refused, match="403: Only staff"):
         await socket("/ws/admin/live", token=token_of(ANN))
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_staff_who_may_not_view_connections_are_refused_with_403():
+    consumer = MonitorConsumer()
+    consumer.user = await sync_to_async(create_user)("staff", is_staff=True)
+    with pytest.raises(HandshakeRejected, match="view live connections") as refusal:
+        await consumer.handshake()
+    assert refusal.value.status == 403
+    await consumer.user.user_permissions.aadd(await Permission.objects.aget(codename="view_liveconnection"))
+    consumer.user = await type(consumer.user).objects.aget()  # without the permissions that it remembers
+    await consumer.handshake()
 
 
 async def test_an_overview_lists_connections_and_endpoints(socket, monitor, token_of):

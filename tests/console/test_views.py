@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.contrib.staticfiles import finders
 from django.utils.html import escape
 
@@ -173,6 +174,17 @@ def test_the_live_page_is_for_staff(client, admin_client):
     charts = [attributes["data-chart"] for tag, attributes in found if "data-chart" in attributes]
     assert set(charts) <= set(Overview.__struct_fields__)
     assert "/admin/live/" in admin_client.get("/admin/connections/liveconnection/").content.decode()
+
+
+@pytest.mark.django_db
+def test_the_live_page_is_shown_and_offered_to_staff_who_may_view_connections(client):
+    staff = create_user("staff", is_staff=True)
+    client.force_login(staff)
+    assert client.get("/admin/live/").status_code == 403
+    assert "/admin/live/" not in client.get("/admin/").text
+    staff.user_permissions.add(Permission.objects.get(codename="view_liveconnection"))
+    assert client.get("/admin/live/").status_code == 200
+    assert "/admin/live/" in client.get("/admin/").text
 
 
 def test_the_live_page_has_numbers_before_the_first_message(admin_client):

@@ -8,8 +8,6 @@ from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-__all__ = ["literals", "register"]
-
 register = template.Library()
 
 _LITERAL = re.compile(r"``(.+?)``")
