@@ -146,8 +146,8 @@ def announce(user: Any, slug: str, content: str) -> Done | Refused:
         return Refused("You may not announce anything.")
     room = Room.objects.filter(slug=slug).first() if HAS_ROOMS else None
     if room is None:
-        return Refused(f"There is no room {slug[:80]!r}.")
+        return Refused("There is no room of this name.")
     outcome = post_message(room, user, content)
     if isinstance(outcome, Refusal):
         return Refused(outcome.detail)
-    return Done(f"Announced in {room.slug} as message {outcome.seq}.")
+    return Done("Announced.")
