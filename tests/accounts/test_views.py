@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import caches
+from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
 from django.urls import resolve
 from django.utils import timezone
@@ -269,6 +270,33 @@ def test_an_address_asks_for_twenty_links_an_hour(client: Client, ann: Any) -> N
 @pytest.mark.parametrize("path", ["/login/", "/register/", "/password/reset/", "/password/reset/sent/"])
 def test_each_page_of_an_anonymous_user_opens(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "login"),
+    [
+        ("/", "/login/"),
+        ("/rooms/", "/login/?next=/rooms/"),
+        ("/rooms/?name=a+b", "/login/?next=/rooms/%3Fname%3Da%2Bb"),
+        ("/nowhere/", "/login/?next=/nowhere/"),
+        ("/login/", "/login/"),
+        ("/login/?next=/rooms/lobby/", "/login/?next=/rooms/lobby/"),
+        ("/register/?next=/rooms/lobby/", "/login/?next=/rooms/lobby/"),
+        ("/password/reset/", "/login/"),
+        ("/password/reset/sent/", "/login/"),
+        ("/password/reset/MQ/used-up/", "/login/"),
+    ],
+)
+def test_the_login_in_the_navigation_leads_back_but_not_to_a_page_for_logging_in(
+    client: Client, path: str, login: str
+) -> None:
+    [navigation] = re.findall(r"<nav .*?</nav>", client.get(path).text, re.DOTALL)
+    assert re.findall(r'href="(/login/[^"]*)"', navigation) == [login]
+
+
+def test_a_page_that_knows_no_request_offers_no_login() -> None:
+    for name in ("500.html", "realtime/unavailable.html"):
+        assert "/login/" not in render_to_string(name)
 
 
 def test_the_navigation_says_who_is_logged_in(page: Client, client: Client, ann: Any) -> None:
