@@ -195,6 +195,8 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/"
+#: Seconds for which a link to a new password works. Django's own is three days, in which others may read the mailbox.
+PASSWORD_RESET_TIMEOUT = 3600
 
 #: How emails are sent, such as links to a new password; development prints them.
 vars().update(email_settings(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25")))

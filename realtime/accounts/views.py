@@ -31,8 +31,9 @@ from realtime.engine import LiveConnection, limit_requests
 PER_HOUR = 20
 
 
+@method_decorator(never_cache, name="dispatch")
 class LimitedMixin(View):
-    """Takes ``PER_HOUR`` forms an hour from one address, and answers 429 beyond."""
+    """Takes ``PER_HOUR`` forms an hour from one address, and answers 429 beyond. No cache keeps the page."""
 
     #: What is counted.
     limit_name: str
@@ -44,7 +45,7 @@ class LimitedMixin(View):
         return super().dispatch(request, *args, **kwargs)
 
 
-@method_decorator([sensitive_post_parameters(), never_cache], name="dispatch")
+@method_decorator(sensitive_post_parameters(), name="dispatch")
 class RegistrationView(LimitedMixin, RedirectURLMixin, FormView):
     """Creates a user and logs it in; 404 while ``ACCOUNTS_REGISTRATION`` is off.
 
@@ -104,8 +105,6 @@ class PasswordChangeView(LimitedMixin, SuccessMessageMixin, auth_views.PasswordC
 class PasswordResetView(LimitedMixin, auth_views.PasswordResetView):
     """Sends a link to a new password. The answer is the same for an address that nobody has."""
 
-    #: Django would name the host, as the template does already.
-    extra_email_context = {"site_name": settings.SITE_NAME}
     template_name = "accounts/password_reset.html"
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"

@@ -10,15 +10,7 @@ import msgspec
 from django.db import DatabaseError
 
 from realtime.console import monitor
-from realtime.console.monitor import (
-    VIEW_PERMISSION,
-    Announce,
-    Disconnect,
-    Done,
-    MonitorCommand,
-    MonitorEvent,
-    Refused,
-)
+from realtime.console.monitor import Announce, Disconnect, Done, MonitorCommand, MonitorEvent, Refused
 from realtime.engine import (
     KIB,
     MIB,
@@ -59,7 +51,7 @@ class MonitorConsumer(PolicyConsumer):
     async def handshake(self) -> None:
         """Let in staff who may view connections; decided anew when the user's rights change."""
         user: Any = self.user
-        if not (getattr(user, "is_staff", False) and await in_monitor_thread(user.has_perm)(VIEW_PERMISSION)):
+        if not (getattr(user, "is_staff", False) and await in_monitor_thread(user.has_perm)(monitor.VIEW_PERMISSION)):
             raise HandshakeRejected(403, "Only staff who may view live connections may look at this.")
 
     async def connect(self) -> None:

@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import caches
 from django.template.loader import render_to_string
 from django.test import Client, RequestFactory
-from django.urls import resolve
+from django.urls import resolve, reverse
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
 from realtime.accounts.forms import RegistrationForm
-from realtime.accounts.views import PasswordResetView
 from realtime.engine.connections.models import LiveConnection, Process
 
 pytestmark = pytest.mark.django_db
@@ -130,9 +130,9 @@ def test_a_name_that_is_taken_while_it_is_registered_is_an_error_of_the_form(
     assert client.get("/account/").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/account/", "/login/", "/register/"])
+@pytest.mark.parametrize("path", ["/account/", "/account/password/", "/login/", "/register/", "/password/reset/"])
 def test_no_cache_keeps_a_page_with_a_form_or_an_account(page: Client, client: Client, path: str) -> None:
-    browser = page if path == "/account/" else client
+    browser = page if path.startswith("/account/") else client
     assert "no-store" in browser.get(path).headers["Cache-Control"]
 
 
@@ -220,6 +220,15 @@ def test_guesses_at_the_old_password_are_limited(page: Client, ann: Any) -> None
     assert ann.check_password(PASSWORD)
 
 
+def test_the_admin_changes_ones_own_password_on_the_limited_page(page: Client, ann: Any) -> None:
+    ann.is_staff = True
+    ann.save()
+    form = {"old_password": PASSWORD, "new_password1": NEW_PASSWORD, "new_password2": NEW_PASSWORD}
+    assert page.post(reverse("admin:password_change"), form).url == "/account/password/"
+    ann.refresh_from_db()
+    assert ann.check_password(PASSWORD)
+
+
 def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Client, page: Client, ann: Any) -> None:
     assert client.post("/password/reset/", {"email": "ann@example.org"}).url == "/password/reset/sent/"
     [message] = mail.outbox
@@ -234,18 +243,25 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Clie
     assert "does not work any more" in client.get(link, follow=True).text
 
 
-def test_the_email_names_the_site_and_the_user(client: Client, ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PasswordResetView, "extra_email_context", {"site_name": "Fish & Chips\r\nBcc: all@example.org"})
+def test_a_link_to_a_new_password_works_for_an_hour(
+    client: Client, ann: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for minutes, works in ((59, True), (61, False)):
+        with monkeypatch.context() as then:
+            sent = datetime.datetime.now() - datetime.timedelta(minutes=minutes)
+            then.setattr(PasswordResetTokenGenerator, "_now", lambda self, sent=sent: sent)
+            client.post("/password/reset/", {"email": "ann@example.org"})
+        link = re.search(r"http://testserver(/password/reset/\S+)", mail.outbox[-1].body)[1]
+        assert ("does not work any more" not in client.get(link, follow=True).text) is works
+
+
+def test_the_email_names_the_site_and_the_user(client: Client, ann: Any, settings: Any) -> None:
+    settings.SITE_NAME = "Fish & Chips\r\nBcc: all@example.org"
     client.post("/password/reset/", {"email": "ann@example.org"})
     [message] = mail.outbox
     assert message.subject == "A new password for Fish & ChipsBcc: all@example.org"
     assert (message.from_email, message.recipients()) == (settings.DEFAULT_FROM_EMAIL, ["ann@example.org"])
     assert "for ann@example.org on Fish & Chips" in message.body
-
-
-def test_the_email_has_the_name_of_the_settings(client: Client, ann: Any) -> None:
-    client.post("/password/reset/", {"email": "ann@example.org"})
-    assert mail.outbox[0].subject == f"A new password for {settings.SITE_NAME}"
 
 
 def test_a_link_is_sent_to_the_address_that_is_stored(client: Client, ann: Any) -> None:
