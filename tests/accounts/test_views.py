@@ -243,9 +243,7 @@ def test_a_forgotten_password_is_replaced_by_a_link_that_works_once(client: Clie
     assert "does not work any more" in client.get(link, follow=True).text
 
 
-def test_a_link_to_a_new_password_works_for_an_hour(
-    client: Client, ann: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_to_a_new_password_works_for_an_hour(client: Client, ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for minutes, works in ((59, True), (61, False)):
         with monkeypatch.context() as then:
             sent = datetime.datetime.now() - datetime.timedelta(minutes=minutes)
