@@ -34,6 +34,9 @@ POSTGRESQL_OPTIONS = {
     "tcp_user_timeout": 10_000,
 }
 
+#: Seconds for which a request waits for the server that takes emails. Without a limit it waits as long as TCP does.
+EMAIL_TIMEOUT = 10
+
 #: The options of an entry of ``MAILERS``, by the setting that Django had for each before 6.1, and by the backend.
 MAILER_OPTIONS = {
     "django.core.mail.backends.smtp.EmailBackend": {
@@ -43,6 +46,7 @@ MAILER_OPTIONS = {
         "EMAIL_HOST_PASSWORD": "password",
         "EMAIL_USE_TLS": "use_tls",
         "EMAIL_USE_SSL": "use_ssl",
+        "EMAIL_TIMEOUT": "timeout",
     },
     "django.core.mail.backends.filebased.EmailBackend": {"EMAIL_FILE_PATH": "file_path"},
 }
@@ -76,6 +80,7 @@ def email_settings(email: dict[str, Any]) -> dict[str, Any]:
     Args:
         email: what ``EMAIL_URL`` says.
     """
+    email = {**email, "EMAIL_TIMEOUT": EMAIL_TIMEOUT}
     if django.VERSION < (6, 1):
         return email
     backend = email["EMAIL_BACKEND"]

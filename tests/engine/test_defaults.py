@@ -9,7 +9,7 @@ import pytest
 from django.core import mail
 from django.test import override_settings
 
-from realtime.engine.defaults import email_settings
+from realtime.engine.defaults import EMAIL_TIMEOUT, email_settings
 
 
 def mailer(url: str) -> Any:
@@ -29,7 +29,7 @@ def mailer(url: str) -> Any:
 def test_emails_go_to_the_server_of_the_url_with_its_user(url: str, tls: bool, ssl: bool) -> None:
     sender = mailer(url)
     assert (sender.host, sender.port, sender.username, sender.password) == ("smtp.example.org", 587, "ann", "se%cret")
-    assert (sender.use_tls, sender.use_ssl) == (tls, ssl)
+    assert (sender.use_tls, sender.use_ssl, sender.timeout) == (tls, ssl, EMAIL_TIMEOUT)
 
 
 def test_emails_are_written_to_the_folder_of_the_url(tmp_path) -> None:
