@@ -67,7 +67,7 @@ class Person:
         """Return the identity of ``user``; of an anonymous one by the hexadecimal digits ``anonymous``."""
         if user.is_authenticated:
             return cls(f"user:{user.pk}", name_of(user), user)
-        return cls(f"guest:{anonymous}", f"guest-{anonymous[:NAME_DIGITS]}", user)
+        return cls(f"anonymous:{anonymous}", f"anonymous-{anonymous[:NAME_DIGITS]}", user)
 
     @property
     def user_id(self) -> int | None:

@@ -120,7 +120,7 @@ def test_a_room_has_its_title_in_its_heading(client, ann):
 
 def test_an_anonymous_user_keeps_a_name_in_a_browser(client):
     first = page_of(client, None, anonymous_may_post=True)
-    name = re.search(r'"me": "(guest-[0-9a-f]{8})"', first.text)[1]
+    name = re.search(r'"me": "(anonymous-[0-9a-f]{8})"', first.text)[1]
     assert f'"me": "{name}"' in client.get("/rooms/lobby/").text
     assert f'"me": "{name}"' not in type(client)().get("/rooms/lobby/").text
 

@@ -314,7 +314,7 @@ async def test_who_may_not_write_any_more_is_told_why_at_once(new_page, database
 async def test_an_anonymous_user_keeps_the_name_after_a_reload_and_in_another_tab(new_page):
     page = await enter(new_page, "lobby", None)
     own = page.locator("[data-people] li").filter(has_text="(you)")
-    await expect(own).to_have_text(re.compile(r"guest-[0-9a-f]{8} \(you\)"))
+    await expect(own).to_have_text(re.compile(r"anonymous-[0-9a-f]{8} \(you\)"))
     name = await own.inner_text()
     await page.reload()
     await expect(page.locator("[data-people] li").filter(has_text="(you)")).to_have_text([name])
