@@ -24,7 +24,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with the work tree's files, in which somebody has worked."""
+    """A clone in which somebody has worked."""
     clone = tmp_path_factory.mktemp("used") / "template"
     subprocess.run(["git", "clone", "--quiet", str(PROJECT_ROOT), str(clone)], check=True)
     for name in USED:
@@ -47,9 +47,23 @@ def test_it_is_the_third_command_of_the_readme() -> None:
     assert commands[2] == ".venv/bin/python .ci/new-project mysite ../mysite"
 
 
+def private_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and path.read_bytes() == b"private"]
+
+
+def test_the_other_commands_of_the_readme_leave_out_what_is_no_source(used: Path, tmp_path: Path) -> None:
+    [archive] = re.findall(r"`git (archive [^`]+)`", (PROJECT_ROOT / "README.md").read_text())
+    subprocess.run(["git", "-C", str(used), *archive.replace("template.zip", f"{tmp_path}/a.zip").split()], check=True)
+    assert run(tmp_path, "-m", "django", "startproject", "--template", f"{tmp_path}/a.zip", "mysite").returncode == 0
+    assert (tmp_path / "mysite/manage.py").exists()
+    assert private_files(tmp_path) == []
+    # Why the README asks for that. When this fails, Django can leave them out, and the README says too much.
+    assert run(tmp_path, "-m", "django", "startproject", "--template", str(used), "copied").returncode == 0
+    assert {path.name for path in private_files(tmp_path)} >= {"db.sqlite3", ".env"}
+
+
 def test_nothing_but_source_comes_along(made: Path) -> None:
-    private = [path for path in made.rglob("*") if path.is_file() and path.read_bytes() == b"private"]
-    assert private == []
+    assert private_files(made) == []
     assert not (made / ".ci").exists()
     assert (made / ".github/workflows/test.yml").exists()
     assert (made / ".env.example").exists()
