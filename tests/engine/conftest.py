@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from django.test import override_settings
 
-from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
+from realtime.engine.testing import PROJECT_ROOT, RedisProcess, ServerProcess, migrated_database
 from realtime.engine.testing.fixtures import *  # noqa: F403
+from tests.engine.sentinel import SentinelProcess
 
 #: What ``tests.engine.settings`` stands on, in this process and in every server: the settings that pytest was given.
 os.environ.setdefault("PROJECT_SETTINGS_MODULE", os.environ["DJANGO_SETTINGS_MODULE"])
@@ -66,3 +67,11 @@ def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     copy.write_bytes(database.read_bytes())
     with ServerProcess(database=copy, env=SETTINGS) as process:
         yield process
+
+
+@pytest.fixture
+def sentinel(redis_server: RedisProcess, tmp_path: Path) -> Iterator[SentinelProcess]:
+    """A Sentinel that names the test's own Redis."""
+    sentinel = SentinelProcess(tmp_path, redis_server)
+    yield sentinel
+    sentinel.kill()

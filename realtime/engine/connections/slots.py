@@ -181,8 +181,7 @@ class SharedSlots(HeldSlots):
     async def _run(self) -> None:
         while True:
             try:
-                async with Redis.from_pool(self._host.pool()) as redis:
-                    await self._serve(redis)
+                await self._serve(self._host.client())
             except (RedisError, OSError, TimeoutError) as error:
                 if not self._is_away:
                     logger.warning("connections are counted by this process alone: %s", str(error) or "no answer")
@@ -190,6 +189,7 @@ class SharedSlots(HeldSlots):
                 for claims, answer in self._waiting:
                     answer.set_result(await super().take(claims))
                 self._waiting.clear()
+                await self._host.close_client()
                 await asyncio.sleep(RETRY)
 
     async def _serve(self, redis: Redis) -> None:

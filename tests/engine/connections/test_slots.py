@@ -19,6 +19,10 @@ from django.contrib.auth import get_user_model
 from rest_framework_simplejwt.tokens import AccessToken
 from websockets.exceptions import InvalidStatus
 
+from realtime.engine.connections import slots as slots_module
+from realtime.engine.connections.slots import SharedSlots
+from realtime.engine.layer.options import Timing
+from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.testing.server import RedisProcess, ServerProcess
 
 LIMIT = 10
@@ -193,8 +197,8 @@ async def test_without_redis_each_process_counts_for_itself_and_afterwards_toget
     assert await clients.together(6, [first], user_id=user) == {101: LIMIT - 6, 429: 2}
     assert await clients.together(2, [second], user_id=user) == {101: 2}
     redis_server.start()
-    while await asyncio.to_thread(redis_server.command, "SCARD realtime:slots") != b":2\r\n":
-        pass
+    while not all("counted in Redis again" in server.log for server in (first, second)):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     # Redis has forgotten everything, and knows all that is open: the twelve of the user.
     assert await clients.status(second, user) == 429
     assert await clients.status(second, next(_users)) == 101
@@ -225,3 +229,37 @@ async def test_addresses_of_one_ipv6_network_share_its_slots(servers, clients) -
 async def test_each_ipv4_address_has_its_own_slots_on_a_server_that_listens_on_ipv6(servers, clients) -> None:
     statuses = [await clients.status(servers[0], address=f"::ffff:192.0.2.{number}") for number in range(LIMIT + 1)]
     assert statuses == [101] * (LIMIT + 1)
+
+
+async def end(slots: SharedSlots, host: Host) -> None:
+    slots._task.cancel()
+    await asyncio.wait([slots._task])
+    await host.close_client()
+
+
+async def test_a_redis_that_goes_and_comes_costs_one_connection_to_its_sentinel(
+    sentinel, redis_server: RedisProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots_module, "RETRY", 0)
+    host = Hosts([sentinel.host], Timing())[0]
+    slots = SharedSlots(host, prefix="test")
+    for number in range(1, 4):
+        assert await slots.take({"user:7": 100}) is None
+        while await asyncio.to_thread(redis_server.command, "SCARD test:slots") != b":1\r\n":
+            pass
+        assert sentinel.connections() == 1
+        await asyncio.to_thread(redis_server.kill)
+        assert await slots.take({"user:7": 100}) is None
+        assert slots.held["user:7"] == 2 * number
+        await asyncio.to_thread(redis_server.start)
+    await end(slots, host)
+    assert sentinel.connections() == 0
+
+
+async def test_the_count_of_all_processes_can_be_ended_while_it_asks_sentinel(sentinel) -> None:
+    host = Hosts([sentinel.host], Timing())[0]
+    for turns in range(12):
+        slots = SharedSlots(host, prefix="test")
+        for _ in range(turns):
+            await asyncio.sleep(0)  # one turn of the loop
+        await end(slots, host)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime.engine.layer import FanoutChannelLayer, Subscription
 from realtime.engine.protocol.messages import SharedMessage
-from realtime.engine.testing.server import RedisProcess, free_port
+from realtime.engine.testing.server import RedisProcess
+from tests.engine.sentinel import SentinelProcess
 
 #: Seconds after which a test gives up waiting for something that should come at once.
 TIMEOUT = 10
@@ -32,44 +30,10 @@ def shared_redis() -> Iterator[RedisProcess]:
     server.kill()
 
 
-class SentinelProcess:
-    """A Redis Sentinel that knows one server, by the name ``main``."""
-
-    def __init__(self, directory: Path, server: RedisProcess) -> None:
-        self.port = free_port()
-        self.host = {"sentinels": [("127.0.0.1", self.port)], "master_name": "main"}
-        config = directory / "sentinel.conf"
-        config.write_text(f"port {self.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {server.port} 1\n")
-        self._process = subprocess.Popen(
-            ["redis-server", str(config), "--sentinel"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert self._process.stdout is not None
-        assert any(b"+monitor master main" in line for line in self._process.stdout)
-
-    def monitor(self, server: RedisProcess) -> None:
-        """Give the name to another server, as a failover does."""
-        with socket.create_connection(("127.0.0.1", self.port), TIMEOUT) as connection:
-            for command in ("REMOVE main", f"MONITOR main 127.0.0.1 {server.port} 1"):
-                connection.sendall(f"SENTINEL {command}\r\n".encode())
-                assert connection.recv(4096) == b"+OK\r\n"
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-
 @pytest.fixture(scope="session")
 def shared_sentinel(shared_redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelProcess]:
     """A Sentinel that names the shared Redis."""
     sentinel = SentinelProcess(tmp_path_factory.mktemp("sentinel"), shared_redis)
-    yield sentinel
-    sentinel.kill()
-
-
-@pytest.fixture
-def sentinel(redis_server: RedisProcess, tmp_path: Path) -> Iterator[SentinelProcess]:
-    """A Sentinel that names the test's own Redis."""
-    sentinel = SentinelProcess(tmp_path, redis_server)
     yield sentinel
     sentinel.kill()
 

@@ -146,7 +146,7 @@ async def test_a_server_that_takes_over_is_found_through_sentinel(redis_server, 
         successor.kill()
 
 
-@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("turns", range(12))
 async def test_a_layer_can_be_closed_while_it_asks_sentinel(sentinel, layers, attach, turns):
     layer = layers([sentinel.host])
     member = await attach(layer, "group")

@@ -19,6 +19,7 @@ from realtime.engine.protocol.errors import UpstreamUnavailable
 
 #: An idle connection of redis-py 8 has a read timeout of 5 s, as long as its blocking pops wait: it would be killed
 #: while it waits for a message. Nothing here waits without a timeout of its own, so that the socket needs none.
+#: With one, redis-py writes below ``asyncio.wait_for()``, which loses some cancellations before Python 3.12.
 #: RESP2: with RESP3 a pool does not notice that an idle connection was closed by the server, and the next command
 #: fails (redis-py skips the check while maintenance notifications are enabled).
 CONNECTION_DEFAULTS: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "health_check_interval": 15}
@@ -33,7 +34,10 @@ class Host:
     """
 
     def __init__(self, config: dict[str, Any], timing: Timing) -> None:
-        self._config = {**CONNECTION_DEFAULTS, "socket_connect_timeout": timing.connect, **config}
+        defaults = {**CONNECTION_DEFAULTS, "socket_connect_timeout": timing.connect}
+        self._config = {**defaults, **config}
+        if "sentinels" in config:
+            self._config["sentinel_kwargs"] = {**defaults, **(config.get("sentinel_kwargs") or {})}
         self._timing = timing
         self._clients: dict[asyncio.AbstractEventLoop, tuple[Redis, asyncio.Task[None]]] = {}
 

@@ -49,6 +49,15 @@ def test_no_connection_has_the_read_timeout_that_kills_it_while_it_waits(host):
     assert kwargs["health_check_interval"] > 0
 
 
+@pytest.mark.parametrize("own", [{}, {"sentinel_kwargs": None}, {"sentinel_kwargs": {"password": "secret"}}])
+def test_connections_to_a_sentinel_have_the_same_defaults(own):
+    [sentinel] = one({**SENTINEL, **own}).pool().sentinel_manager.sentinels
+    kwargs = sentinel.connection_pool.connection_kwargs
+    assert kwargs["socket_timeout"] is None
+    assert kwargs["socket_connect_timeout"] == 2.0
+    assert kwargs["password"] == (own.get("sentinel_kwargs") or {}).get("password")
+
+
 def test_a_pool_notices_that_an_idle_connection_was_closed():
     assert not one("redis://redis.example/0").pool().maint_notifications_enabled()
 
