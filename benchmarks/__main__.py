@@ -25,7 +25,7 @@ from benchmarks.contenders import BUILD, ROOT, SERVER_CORE, Contender, RunningSe
 from benchmarks.load import TIMEOUT, Measurement
 from benchmarks.report import sharing, write_page
 from benchmarks.scenarios import SCENARIOS, Scenario
-from realtime.engine.testing.server import RedisProcess, migrated_database
+from realtime.engine.testing import RedisProcess, migrated_database
 
 #: The measurements of one scenario, by contender.
 Runs = dict[str, list[dict[str, Any]]]

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, migrated_database
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess, migrated_database
 
 #: Seconds of each measurement; the databases answer in milliseconds.
 SECONDS = 3.0

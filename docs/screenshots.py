@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 # The import needs the project's root on the path.
-from realtime.engine.testing.server import ServerProcess, demo_database  # noqa: E402
+from realtime.engine.testing import ServerProcess, demo_database  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from realtime.engine.testing import ServerProcess, demo_database
 from realtime.engine.testing.fixtures import *  # noqa: F403
-from realtime.engine.testing.server import ServerProcess, demo_database
 
 #: Of both demo users, in every test database.
 PASSWORD = "correct horse battery staple"

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 PROGRAM = """
 import gc, json, sys

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 SCRIPT = PROJECT_ROOT / ".ci/audit"
 DJANGO = {"name": "django", "version": "5.2", "vulns": []}

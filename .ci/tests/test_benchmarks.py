@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.scenarios import SCENARIOS
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 BROADCAST = next(scenario for scenario in SCENARIOS if scenario.name == "broadcast-500")
 MEMORY = next(scenario for scenario in SCENARIOS if scenario.name == "memory")

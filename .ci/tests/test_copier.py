@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 COPIER = shutil.which("copier", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 PAGES = [PROJECT_ROOT / "docs" / name for name in ("deployment.md", "operations.md", "deployment-platforms.md")]
 

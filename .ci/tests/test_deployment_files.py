@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from realtime.engine.server.drain import GRACE
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 DOCKER = PROJECT_ROOT / "docker"
 MANIFESTS = sorted((DOCKER / "kubernetes").glob("*.yaml"))

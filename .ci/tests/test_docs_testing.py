@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from realtime.engine.testing import Refused, open_socket
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, Refused, ServerProcess, open_socket
 from tests import conftest
 
 TEXT = (PROJECT_ROOT / "docs" / "testing.md").read_text()

@@ -13,7 +13,7 @@ import pytest
 from django.core.management import call_command, get_commands
 
 import realtime.engine
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: The README has tests of its own.
 DOCUMENTS = sorted(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: What lies in a checkout that was used, and is no source.
 USED = ("db.sqlite3", "db.sqlite3-wal", ".env", ".venv/bin/python", "staticfiles/app.css", ".cache/npm", "notes.txt")

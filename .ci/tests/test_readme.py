@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime.engine import SocketPolicy
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 from realtime.routing import websocket_urlpatterns
 
 README = (PROJECT_ROOT / "README.md").read_text()

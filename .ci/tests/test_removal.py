@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: What is removed, one after the other from the same project, and tests of what stays; one server for each.
 REMOVALS = {

@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((PROJECT_ROOT / ".github/workflows").glob("*.yml"))

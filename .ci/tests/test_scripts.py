@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 TYPESCRIPT = "typescript@5.9.3"
 FOLDERS = [PROJECT_ROOT / "static" / "realtime", *PROJECT_ROOT.glob("realtime/*/static/*")]

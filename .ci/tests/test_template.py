@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from realtime import engine
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: What Django's template engine would take for its own in a Python file.
 TEMPLATE_SYNTAX = re.compile(r"\{[\x7b%#]")

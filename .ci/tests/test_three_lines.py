@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 PAGES = {
     "docs/tracing.md": "tests/engine/monitoring/tracing/test_processes.py",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 POLL = (PROJECT_ROOT / "docs/tutorial.md").read_text()
 DJANGO = (PROJECT_ROOT / "docs/tutorial-django.md").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 PREVIOUS = (PROJECT_ROOT / ".ci/previous-version").read_text().split()[-1]
 
@@ -31,8 +31,7 @@ class Order(models.Model):
 #: Run in the upgraded project: connects to every endpoint and asks for every page, and prints what each answered.
 ANSWERS = """
 import asyncio, json, urllib.error, urllib.request
-from realtime.engine.testing import Refused, open_socket
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import Refused, ServerProcess, open_socket
 
 SOCKETS = ["/ws", "/ws/connect?user_id=7&name=ann", "/ws/auth", "/ws/chat", "/ws/rooms", "/ws/rooms/lobby",
            "/ws/heartbeat", "/ws/messages", "/ws/policy", "/ws/any-protocol", "/ws/stock-ticker"]

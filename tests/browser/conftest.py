@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 
 #: Debian's names. The headless shell is the same browser without windows; it takes a third of the processor's time.
 PROGRAMS = ["chromium-headless-shell", "chromium"]

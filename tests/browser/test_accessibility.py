@@ -7,7 +7,7 @@ from django.apps import apps
 from django.template.loader import render_to_string
 from playwright.async_api import Page
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

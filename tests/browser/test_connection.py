@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Page
 
 from realtime.engine.protocol.close import close_codes
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from realtime.engine.testing.server import RedisProcess, free_port
+from realtime.engine.testing import RedisProcess, free_port
 
 #: Seconds that the Sentinel may take to answer.
 TIMEOUT = 10

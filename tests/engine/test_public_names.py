@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import realtime.engine
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: Names that need Django's models, and so the app registry.
 NEED_APPS = {

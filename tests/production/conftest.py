@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess, free_port
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess, free_port
 
 NGINX = PROJECT_ROOT / "docker/nginx"
 

@@ -19,7 +19,7 @@ import yaml
 from websockets.asyncio.client import connect
 
 from realtime.engine.server.drain import GRACE
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess, migrated_database
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess, migrated_database
 
 DOCKER = PROJECT_ROOT / "docker"
 PROMETHEUS = DOCKER / "prometheus"

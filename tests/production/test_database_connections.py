@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import urllib.request
 
-from realtime.engine.testing.server import PostgresProcess, ServerProcess
+from realtime.engine.testing import PostgresProcess, ServerProcess
 
 REQUESTS = 40
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess
 
 #: Enough for the planner to prefer an index to reading the whole table.
 MODERATE = 50_000

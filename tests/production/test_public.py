@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 ENVIRONMENT = {
     "DJANGO_SECRET_KEY": "a-secret-of-the-test-0123456789-0123456789-0123456789",

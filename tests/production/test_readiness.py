@@ -17,7 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from realtime.engine.monitoring.health import CHECK_TIMEOUT
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: What an operator's monitor is promised, in seconds.
 PROMISE = 2.0

@@ -16,8 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from realtime.engine.testing import credentials
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, credentials
 
 #: Sockets and members of the room: what every run has time for, and the real size.
 SIZES = [(150, 12), pytest.param(1000, 40, marks=pytest.mark.soak)]

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 from realtime.engine.testing.client import open_socket
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 SECRET = "s3cr3t"
 

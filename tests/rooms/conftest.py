@@ -24,7 +24,7 @@ import pytest
 import websockets
 from rest_framework_simplejwt.tokens import AccessToken
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess, RedisProcess, ServerProcess
 
 #: Seconds that a message may take on a busy machine; nothing waits that long unless the test fails.
 TIMEOUT = 30

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import websockets
 
-from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing import PostgresProcess, RedisProcess, ServerProcess
 
 WRITERS = ["alice", "bob", "carol", "dave"]
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT, PostgresProcess
+from realtime.engine.testing import PROJECT_ROOT, PostgresProcess
 
 PATHS = [
     "tests/engine/connections",

@@ -15,8 +15,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from realtime.engine.testing import create_user
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, create_user
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import admit

@@ -11,8 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from realtime.engine.testing import login_name
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, login_name
 from realtime.rooms.limits import limits
 
 #: Messages that one connection may have on the way to the database, and more than that.

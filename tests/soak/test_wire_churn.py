@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 

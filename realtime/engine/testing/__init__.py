@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from realtime.engine.auth.logins import create_user, credentials, login_name
 from realtime.engine.testing.client import TIMEOUT, Client, Closed, Refused, open_socket
-from realtime.engine.testing.server import (
+from realtime.engine.testing.processes import (
     PROJECT_ROOT,
     PostgresProcess,
     RedisProcess,

@@ -19,7 +19,7 @@ from django.core.cache import cache
 
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing.client import Client, open_socket
-from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing.processes import PostgresProcess, RedisProcess, ServerProcess
 
 __all__ = [
     "ScriptedConnection",

@@ -12,7 +12,7 @@ import pytest_asyncio
 import websockets
 from playwright.async_api import Page, expect
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -11,7 +11,7 @@ from playwright.async_api import Page
 from rest_framework_simplejwt.tokens import AccessToken
 
 from realtime.engine.protocol.close import close_codes
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

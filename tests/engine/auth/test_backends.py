@@ -15,8 +15,7 @@ from django.contrib.auth import aauthenticate, authenticate
 from django.test import Client, RequestFactory
 
 from realtime.engine.auth import throttling
-from realtime.engine.testing import create_user, credentials, login_name
-from realtime.engine.testing.server import RedisProcess, ServerProcess, free_port
+from realtime.engine.testing import RedisProcess, ServerProcess, create_user, credentials, free_port, login_name
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,8 +12,7 @@ import pytest
 import websockets
 from websockets.exceptions import InvalidStatus
 
-from realtime.engine.testing import credentials
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, credentials
 
 UVICORN = (
     sys.executable,

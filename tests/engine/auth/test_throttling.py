@@ -10,7 +10,7 @@ from realtime.engine.auth import throttling
 from realtime.engine.auth.throttling import Count
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.protocol.errors import HandshakeRejected
-from realtime.engine.testing.server import free_port
+from realtime.engine.testing import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

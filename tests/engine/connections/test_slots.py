@@ -23,7 +23,7 @@ from realtime.engine.connections import slots as slots_module
 from realtime.engine.connections.slots import SharedSlots
 from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Host, Hosts
-from realtime.engine.testing.server import RedisProcess, ServerProcess
+from realtime.engine.testing import RedisProcess, ServerProcess
 
 LIMIT = 10
 

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from realtime.engine.connections.reporter import reporter
 from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 from realtime.engine.testing.client import open_socket
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 FANOUT = {"default": {"BACKEND": "realtime.engine.layer.FanoutChannelLayer"}}
 IN_MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from realtime.engine.describe.scaffold import add_route, check_name, consumer_source
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 ROUTING = """\
 from django.urls import path

@@ -12,7 +12,7 @@ from django.urls import path, re_path
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.handshake import checks
 from realtime.engine.protocol.policy import KIB, SocketPolicy
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 
 class Sized(PolicyConsumer):

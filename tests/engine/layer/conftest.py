@@ -13,7 +13,7 @@ import pytest
 
 from realtime.engine.layer import FanoutChannelLayer, Subscription
 from realtime.engine.protocol.messages import SharedMessage
-from realtime.engine.testing.server import RedisProcess
+from realtime.engine.testing import RedisProcess
 from tests.engine.sentinel import SentinelProcess
 
 #: Seconds after which a test gives up waiting for something that should come at once.

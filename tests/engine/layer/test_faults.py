@@ -10,7 +10,7 @@ import pytest
 
 from realtime.engine.layer import RESYNCHRONISE, FanoutChannelLayer
 from realtime.engine.protocol.errors import UpstreamUnavailable
-from realtime.engine.testing.server import RedisProcess, free_port
+from realtime.engine.testing import RedisProcess, free_port
 
 MARK = {"type": "mark"}
 

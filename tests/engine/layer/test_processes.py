@@ -12,7 +12,7 @@ from channels.exceptions import ChannelFull
 
 from realtime.engine.layer.group_message import Codec, Kind
 from realtime.engine.layer.options import LayerOptions
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 MARK = {"type": "mark"}
 

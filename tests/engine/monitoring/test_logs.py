@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.engine.monitoring import logs
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 #: What a client may put into a query, and nobody may find in a log.
 SECRET = "s3cr3t-in-the-query"

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from realtime.engine.monitoring.counters import Histogram
 from realtime.engine.monitoring.metrics import metrics, watch_lag
 from realtime.engine.server.uvloop import ReactorLoop
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

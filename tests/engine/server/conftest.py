@@ -24,7 +24,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 APPLICATION = "tests.engine.server.apps:application"
 TIMEOUT = 20

@@ -9,7 +9,7 @@ import sys
 
 import websockets.sync.client
 
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess
 
 COMMAND = (sys.executable, "-m", "project", "-b", "127.0.0.1", "-p", "{port}")
 

@@ -19,7 +19,7 @@ import websockets.sync.client
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from realtime.engine.server.drain import SPREAD, Drain
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 
 #: Signals belong to the event loop, sockets to the kind of server: no need to try all pairs.
 ENDS = [

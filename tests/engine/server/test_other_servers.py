@@ -8,8 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from realtime.engine.testing import ServerProcess
 from realtime.engine.testing.client import Refused, open_socket
-from realtime.engine.testing.server import ServerProcess
 
 APPLICATION = "tests.engine.server.other_servers:application"
 UVICORN = (sys.executable, "-m", "uvicorn", "--port", "{port}", APPLICATION, "--ws")

@@ -32,7 +32,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request, _GenericHTTPChannelProtocol
 
 from realtime.engine.server.daphne.factory import WireHTTPFactory
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 PACKAGES = ("project", "realtime")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT
 
 #: Loads one of Twisted's modules with another name in the place of one of its own, before anything else is loaded.
 RENAME = """

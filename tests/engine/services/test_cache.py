@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 
-from realtime.engine.testing import credentials
+from realtime.engine.testing import RedisProcess, ServerProcess, credentials
 from realtime.engine.testing.client import Client, open_socket
-from realtime.engine.testing.server import RedisProcess, ServerProcess
 
 SOCKETS = 20
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing import credentials
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, credentials
 
 TIMEOUT = 30
 

@@ -13,8 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from websockets.asyncio.client import connect
 
-from realtime.engine.testing import login_name
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, login_name
 
 HANDSHAKES = 20
 COMMAND = (*ServerProcess.DAPHNE[:-1], "tests.rooms.api.blocking:application")

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from realtime.engine.testing import credentials
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing import ServerProcess, credentials
 
 BOUND = 100_000
 GIGABYTE = 1024**3

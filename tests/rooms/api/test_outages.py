@@ -12,8 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from realtime.engine.testing import credentials
-from realtime.engine.testing.server import PostgresProcess, RedisProcess, ServerProcess
+from realtime.engine.testing import PostgresProcess, RedisProcess, ServerProcess, credentials
 
 PASSWORD_LIMIT = 5
 

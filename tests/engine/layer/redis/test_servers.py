@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from realtime.engine.testing.server import RedisProcess, ServerProcess, free_port
+from realtime.engine.testing import RedisProcess, ServerProcess, free_port
 
 #: Seconds within which delivery is back once Redis is back.
 RECOVERY = 5

@@ -11,7 +11,7 @@ from opentelemetry import environment_variables as api
 from opentelemetry.sdk import environment_variables as sdk
 from websockets.asyncio.client import connect
 
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 
 PAGE = (PROJECT_ROOT / "docs/tracing.md").read_text()
 COMMANDS = re.findall(r"^\$ (.*)$", PAGE, re.MULTILINE)

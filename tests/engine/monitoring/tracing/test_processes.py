@@ -18,8 +18,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from realtime.engine.layer import FanoutChannelLayer
+from realtime.engine.testing import RedisProcess, ServerProcess
 from realtime.engine.testing.client import open_socket
-from realtime.engine.testing.server import RedisProcess, ServerProcess
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

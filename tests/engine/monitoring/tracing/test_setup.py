@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 from realtime.engine.testing.client import open_socket
-from realtime.engine.testing.server import PROJECT_ROOT, ServerProcess
 
 #: Says what a process of the project has decided.
 ASK = """
