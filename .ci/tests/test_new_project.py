@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,12 @@ def test_a_wrong_command_says_what_is_wrong(used: Path, arguments: list[str], re
     result = run(used, ".ci/new-project", *arguments)
     assert result.returncode == 1
     assert reason in result.stderr
+
+
+def test_without_a_repository_it_says_why_it_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "downloaded/.ci").mkdir(parents=True)
+    shutil.copy(PROJECT_ROOT / ".ci/new-project", tmp_path / "downloaded/.ci")
+    result = run(tmp_path / "downloaded", ".ci/new-project", "mysite", str(tmp_path / "mysite"))
+    assert result.returncode == 1
+    assert "git says which files are source, and cannot: fatal: not a git repository" in result.stderr
+    assert "Traceback" not in result.stderr
