@@ -16,6 +16,8 @@ ENVIRONMENT = {
     "DJANGO_ALLOWED_HOSTS": "example.org,127.0.0.1",
     "REALTIME_TRUSTED_PROXIES": "1",
 }
+#: As a link to a new password carries it.
+RESET_TOKEN = "d1zxg7-0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture
@@ -77,13 +79,18 @@ def test_plain_http_is_sent_to_tls(production: ServerProcess) -> None:
     assert (status, headers["Location"]) == (301, "https://example.org/")
 
 
-async def test_the_access_log_of_nginx_has_no_query(production: ServerProcess, make_nginx) -> None:
+async def test_the_access_log_of_nginx_has_no_query_and_no_link_to_a_new_password(
+    production: ServerProcess, make_nginx
+) -> None:
     nginx = make_nginx([production.port, production.port])
     nginx.start()
     async with connect(nginx.ws("/ws?ticket=s3cr3t-in-the-query")) as client:
         await client.send("hello")
         assert await client.recv() == "hello"
+    get(nginx.port, f"/password/reset/MQ/{RESET_TOKEN}/", Host="example.org")
     nginx.stop()
+    assert '"GET /password/reset/MQ/[removed] HTTP/1.1" 301' in nginx.log("access")
+    assert RESET_TOKEN not in nginx.log("access") + nginx.log("error")
     assert '"GET /ws HTTP/1.1" 101' in nginx.log("access")
     assert "s3cr3t" not in nginx.log("access") + nginx.log("error")
 

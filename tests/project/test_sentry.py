@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from realtime.engine.monitoring.sentry import scrub
 from realtime.engine.testing import PROJECT_ROOT, ServerProcess
 from realtime.engine.testing.client import open_socket
 
@@ -131,6 +132,13 @@ def test_an_error_of_a_view_is_sent_once_and_its_time_where_asked(
     assert event["environment"] == "development"
     assert [item["transaction"] for kind, item in items if kind == "transaction"] == ["/fails/"] * int(rate)
     assert SECRET not in json.dumps(items)
+
+
+def test_an_address_has_no_link_to_a_new_password() -> None:
+    token = "d1zxg7-0123456789abcdef0123456789abcdef"
+    event = {"request": {"method": "GET", "url": f"https://example.org/password/reset/MQ/{token}/?page={SECRET}"}}
+    address = "https://example.org/password/reset/MQ/[removed]/"
+    assert scrub(event, {})["request"] == {"method": "GET", "url": address}
 
 
 def test_a_dsn_without_the_package_says_what_to_install(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 MAX_HEADER = 200
 
 _SECRET = re.compile(
-    r"""((?:[?&\s"']|^)(?:ticket|token|access|refresh|access_token|password)=)[^&\s"']+|(\bBearer\s+)[\w\-.~+/]+=*""",
+    r"""((?:[?&\s"']|^)(?:ticket|token|access|refresh|access_token|password)=)[^&\s"']+|(\bBearer\s+)[\w\-.~+/]+=*"""
+    # The token in Django's links to a new password.
+    r"""|(/)[0-9a-z]{6,13}-[0-9a-f]{32}\b""",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"[^\s\"=]+")
@@ -48,7 +50,7 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 
 def redact(line: str) -> str:
     """Return a line without tickets, tokens and passwords, should something have logged one."""
-    return _SECRET.sub(lambda match: (match[1] or match[2]) + "[removed]", line)
+    return _SECRET.sub(lambda match: match[match.lastindex or 0] + "[removed]", line)
 
 
 def without_query(target: str) -> str:
@@ -114,7 +116,7 @@ class WithoutQuery(logging.Filter):
         """Change the record, and let it pass."""
         if isinstance(record.args, tuple):
             record.args = tuple(
-                without_query(value) if isinstance(value, str) and value.startswith("/") else value
+                redact(without_query(value)) if isinstance(value, str) and value.startswith("/") else value
                 for value in record.args
             )
         return True

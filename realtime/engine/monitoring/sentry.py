@@ -47,7 +47,7 @@ def scrub(event: Any, hint: Any) -> Any:
     """Return an event without what a request has brought along, and without secrets in its texts."""
     if "request" in event:
         request = event["request"]
-        event["request"] = {"method": request.get("method"), "url": without_query(request.get("url", ""))}
+        event["request"] = {"method": request.get("method"), "url": redact(without_query(request.get("url", "")))}
     texts = [event.get("logentry") or {}]
     for group in ("exception", "breadcrumbs"):
         texts += (event.get(group) or {}).get("values") or ()

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -19,6 +21,8 @@ from realtime.engine.testing import ServerProcess
 
 #: What a client may put into a query, and nobody may find in a log.
 SECRET = "s3cr3t-in-the-query"
+#: As a link to a new password carries it, in its path.
+RESET_TOKEN = "d1zxg7-0123456789abcdef0123456789abcdef"
 
 
 def record(message: str = "said %s", *args: object, **extra: object) -> logging.LogRecord:
@@ -88,12 +92,25 @@ def test_what_is_logged_inside_a_connection_carries_its_id(formatter: logging.Fo
         f"GET /ws?a=1&token={SECRET}&b=2",
         f"authorization: Bearer {SECRET}",
         f"kwargs: password={SECRET} host=x",
+        f"Internal Server Error: /password/reset/MQ/{RESET_TOKEN}/",
+        f"GET /password/reset/MQ/{RESET_TOKEN} HTTP/1.1",
     ],
 )
 def test_secrets_are_removed_from_whatever_is_logged(line: str) -> None:
     cleaned = logs.redact(line)
     assert SECRET not in cleaned
+    assert RESET_TOKEN not in cleaned
     assert "[removed]" in cleaned
+
+
+def test_a_token_of_django_looks_as_the_one_of_these_tests() -> None:
+    token = PasswordResetTokenGenerator().make_token(get_user_model()(pk=1, password="x"))
+    assert logs.redact(f"/reset/{token}/") == "/reset/[removed]/"
+
+
+@pytest.mark.parametrize("path", ["/rooms/room-0123456789abcdef/", "/a/9f2c0123456789abcdef0123456789abcdef/"])
+def test_an_ordinary_path_stays_as_it_is(path: str) -> None:
+    assert logs.redact(path) == path
 
 
 def test_other_servers_access_lines_lose_their_queries() -> None:
@@ -123,7 +140,7 @@ def test_value_of_a_client_cannot_forge_a_line_or_a_field(caplog: pytest.LogCapt
 # Real servers
 
 
-@pytest.fixture(params=["daphne", "runserver", "uvicorn", "daphne --access-log -"])
+@pytest.fixture(params=["daphne", "runserver", "uvicorn", "daphne --access-log -", "daphne --access-log /dev/stderr"])
 def noisy_server(request: pytest.FixtureRequest, database: Path, tmp_path: Path) -> Iterator[ServerProcess]:
     """Each server with everything logged that it can log."""
     copy = tmp_path / "db.sqlite3"
@@ -137,6 +154,7 @@ def noisy_server(request: pytest.FixtureRequest, database: Path, tmp_path: Path)
             daphne[-1],
         ),
         "daphne --access-log -": (*daphne[:-1], "--access-log", "-", daphne[-1]),
+        "daphne --access-log /dev/stderr": (*daphne[:-1], "--access-log", "/dev/stderr", daphne[-1]),
     }  # fmt: skip
     with ServerProcess(commands[request.param], database=copy, env={"REALTIME_ACCESS_LOG": "1"}) as process:
         yield process
@@ -147,14 +165,16 @@ async def test_no_ticket_or_token_reaches_the_log_of_any_server(noisy_server: Se
         for path in ("/ws/auth", "/ws/nowhere", "/ws/connect"):
             with pytest.raises(InvalidStatus):
                 await connect(noisy_server.ws(f"{path}?{query}"))
-        for path in ("/ws/auth", "/ws", "/", "/nowhere", "/admin/", "/healthz"):
+        for path in ("/ws/auth", "/ws", "/", "/nowhere", f"/nowhere/{RESET_TOKEN}/", "/admin/", "/healthz"):
             request(noisy_server.http(f"{path}?{query}"))
     async with connect(noisy_server.ws(f"/ws?token={SECRET}")) as client:
         await client.send(f"a body with {SECRET}")
         await client.recv()
     noisy_server.stop()
     assert "/nowhere" in noisy_server.log
+    assert "/nowhere/[removed]/" in noisy_server.log
     assert SECRET not in noisy_server.log
+    assert RESET_TOKEN not in noisy_server.log
 
 
 async def test_handshake_error_and_close_of_a_connection_share_its_id() -> None:

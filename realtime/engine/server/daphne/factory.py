@@ -16,7 +16,7 @@ from daphne.access import AccessLogGenerator
 from twisted.internet.defer import Deferred
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from realtime.engine.monitoring.logs import log_action, without_query
+from realtime.engine.monitoring.logs import log_action, redact, without_query
 from realtime.engine.server.daphne.http_channel import WireChannel
 from realtime.engine.server.daphne.request import WireRequest
 from realtime.engine.server.drain import DRAIN, GRACE
@@ -86,7 +86,7 @@ def _read_forwarded_headers(server: Any) -> None:
 
 
 def _clean_access_log(server: Any) -> None:
-    """Let a server's access log show paths only.
+    """Let a server's access log show paths only, and no secret in one.
 
     Lines for standard output, where Daphne writes by default, become log records like all others, in
     whatever format the project has chosen. ``daphne --access-log file`` still writes Daphne's own format.
@@ -97,7 +97,7 @@ def _clean_access_log(server: Any) -> None:
 
     def log(protocol: str, action: str, details: Mapping[str, Any]) -> None:
         if write is not None:
-            write(protocol, action, {**details, "path": without_query(details["path"])})
+            write(protocol, action, {**details, "path": redact(without_query(details["path"]))})
 
     server.log_action = log
 
