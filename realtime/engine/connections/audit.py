@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, PermissionsMixin
@@ -16,21 +16,11 @@ from django.contrib.auth.models import Group, PermissionsMixin
 from realtime.engine.auth.models import Revocation
 from realtime.engine.auth.revocation import access_event, revocation_event, send_event, session_event
 from realtime.engine.auth.sessions import ended_sessions
+from realtime.engine.connections.records import Connection, rights_of
 from realtime.engine.services.database import DatabaseThreads
-
-if TYPE_CHECKING:
-    from realtime.engine.connections.reporter import Connection
-
-#: The hash of a user's password, which never leaves the process, and the flags that decide about rights.
-Rights = tuple[str, bool, bool]
 
 #: A user's groups, each with its permissions, and the user's own permissions.
 Grants = dict[Any, set[Any]]
-
-
-def rights_of(user: Any) -> Rights:
-    """Return the rights in the row of a user."""
-    return user.password, getattr(user, "is_staff", False), getattr(user, "is_superuser", False)
 
 
 class Audit:

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import datetime
 import itertools
 import logging
 import uuid
-from dataclasses import dataclass, field
-from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 
-from realtime.engine.auth.sessions import LoginSession
-from realtime.engine.connections.audit import Audit, Rights
+from realtime.engine.connections.audit import Audit
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection
+from realtime.engine.connections.records import Connection
 from realtime.engine.services.database import DatabaseThreads
 
 logger = logging.getLogger("realtime.live")
@@ -34,27 +31,6 @@ REPORTS_BETWEEN_AUDITS = 3
 
 #: Rows in one statement.
 CHUNK = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One accepted WebSocket connection."""
-
-    channel: str
-    """Its name in the channel layer."""
-    user_id: Any
-    """Primary key of its user; None for an anonymous one."""
-    endpoint: str
-    """The path, without the query, which may hold a ticket."""
-    address: str
-    """The client's address, of IPv6 its /64 network; empty on a UNIX socket."""
-    since: datetime.datetime
-    generation: int = 0
-    """How often everything of its user had been revoked when the user was identified."""
-    rights: Rights | None = field(default=None, repr=False)
-    """The user's rights then; None for an anonymous one."""
-    session: LoginSession | None = None
-    """The login session that opened it; None for a token and for an anonymous user."""
 
 
 class Reporter:

@@ -16,8 +16,8 @@ from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.revocation import current_generation, user_group
 from realtime.engine.auth.sessions import LoginSession
 from realtime.engine.auth.throttling import check_handshakes
-from realtime.engine.connections.audit import rights_of
-from realtime.engine.connections.reporter import Connection, reporter
+from realtime.engine.connections.records import Connection, rights_of
+from realtime.engine.connections.reporter import reporter
 from realtime.engine.connections.slots import Place
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer

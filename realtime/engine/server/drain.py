@@ -7,16 +7,13 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from prometheus_client import Gauge
 
 from realtime.engine.monitoring.health import register_readiness_check
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.protocol.errors import HandshakeRejected
-
-if TYPE_CHECKING:
-    from realtime.engine.server.asgi_connection import ASGIConnection
 
 logger = logging.getLogger("realtime.wire")
 
@@ -34,19 +31,33 @@ class Draining(Exception):
 SHUTTING_DOWN = HandshakeRejected(503, "The server is shutting down; connect again.", headers=[("Retry-After", "1")])
 
 
+class Drainable(Protocol):
+    """A connection that a stopping server can end."""
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait for the peer."""
+
+    def restart(self) -> None:
+        """Close it because the server is being stopped."""
+
+    def kill(self) -> None:
+        """End it and its application at once."""
+
+
 class Drain:
     """Closes every connection, spread over some seconds, so that not all clients reconnect at once."""
 
     def __init__(self) -> None:
         self.seconds: float = 10  # over which a stopping server closes its sockets
         self.draining = False  # new handshakes are answered with 503
-        self.connections: set[ASGIConnection] = set()  # whose application or transport is alive
+        self.connections: set[Drainable] = set()  # whose application or transport is alive
         self._empty: asyncio.Event | None = None
 
-    def add(self, connection: ASGIConnection) -> None:
+    def add(self, connection: Drainable) -> None:
         self.connections.add(connection)
 
-    def discard(self, connection: ASGIConnection) -> None:
+    def discard(self, connection: Drainable) -> None:
         self.connections.discard(connection)
         if self._empty is not None and not self.connections:
             self._empty.set()

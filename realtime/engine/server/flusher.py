@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakValueDictionary
 
-if TYPE_CHECKING:
-    from realtime.engine.server.asgi_connection import ASGIConnection
-
 logger = logging.getLogger("realtime.wire")
+
+
+class Flushable(Protocol):
+    """A connection with something to write.
+
+    Attributes:
+        is_flushing: whether the flusher is going to write it.
+    """
+
+    is_flushing: bool
+
+    def flush(self) -> None:
+        """Write what is pending, as far as the transport takes it."""
 
 
 class Flusher:
@@ -26,7 +36,7 @@ class Flusher:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._call_soon = loop.call_soon
-        self._waiting: list[ASGIConnection] = []
+        self._waiting: list[Flushable] = []
 
     @classmethod
     def of_running_loop(cls) -> Flusher:
@@ -34,7 +44,7 @@ class Flusher:
         loop = asyncio.get_running_loop()
         return cls._of_loop.get(id(loop)) or cls._of_loop.setdefault(id(loop), cls(loop))
 
-    def add(self, connection: ASGIConnection) -> None:
+    def add(self, connection: Flushable) -> None:
         """Flush a connection at the end of the iteration."""
         if not self._waiting:
             self._call_soon(self._flush)

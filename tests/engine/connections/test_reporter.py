@@ -17,7 +17,8 @@ from realtime.engine.connections import lease as lease_module
 from realtime.engine.connections import reporter as reporter_module
 from realtime.engine.connections.lease import Lease, current_lease
 from realtime.engine.connections.models import LiveConnection, Process
-from realtime.engine.connections.reporter import Connection, Reporter
+from realtime.engine.connections.records import Connection
+from realtime.engine.connections.reporter import Reporter
 from realtime.engine.testing import create_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

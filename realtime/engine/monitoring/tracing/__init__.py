@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from realtime.engine.monitoring.tracing.spans import OpenTelemetryTracer
+from typing import Any, Protocol
 
 __all__ = [
     "TRACING",
@@ -33,8 +30,21 @@ Handler = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 
+class Tracer(Protocol):
+    """What makes the spans: ``spans.OpenTelemetryTracer``."""
+
+    def handshakes(self, application: Application) -> Application: ...
+    def mail(self, handle: Handler) -> Handler: ...
+    def sending(
+        self, operation: str, destination: str, message: Mapping[str, Any]
+    ) -> AbstractContextManager[Carrier | None]: ...
+    def current(self) -> Carrier | None: ...
+    def continuing(self, carrier: Carrier | None) -> AbstractContextManager[None]: ...
+    def batch(self, name: str, carriers: Sequence[Carrier | None]) -> AbstractContextManager[None]: ...
+
+
 class _Tracing:
-    tracer: OpenTelemetryTracer | None = None
+    tracer: Tracer | None = None
 
 
 #: ``tracer`` is None in a process that does not trace. ``setup.start()`` sets it, before the first connection.
