@@ -47,20 +47,13 @@ async def test_a_page_of_an_account_has_no_violation(new_page, violations, path,
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(
-    "template",
-    ["404.html", "403.html", "403_csrf.html", "500.html", "realtime/front.html", "realtime/unavailable.html"],
-)
+@pytest.mark.parametrize("template", RARE)
 async def test_a_page_that_is_rarely_seen_has_no_violation(new_page, violations, template, scheme):
     page = await new_page("/login/", color_scheme=scheme, reduced_motion="reduce", viewport=PHONE)
-    await page.route("**/rare/", lambda route: route.fulfill(body=rendered(template), content_type="text/html"))
+    await page.route("**/rare/", lambda route: route.fulfill(body=render_to_string(template), content_type="text/html"))
     await page.goto("/rare/")
     assert await violations(page) == []
     assert await page.evaluate(OVERFLOW) == 0
-
-
-def rendered(template: str) -> str:
-    return render_to_string(template)
 
 
 #: Of apps that a project may have removed.

@@ -73,10 +73,3 @@ async def test_registration_says_what_is_wrong_beside_the_field(new_page):
     described = (await name.get_attribute("aria-describedby") or "").split()
     texts = [await page.locator(f"#{part}").inner_text() for part in described]
     assert any("already exists" in text for text in texts)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/login/", "/register/", "/password/reset/", "/password/reset/sent/"])
-async def test_pages_are_accessible(new_page, violations, path, scheme):
-    page = await new_page(path, color_scheme=scheme, viewport={"width": 390, "height": 800})
-    assert await violations(page) == []
