@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -98,7 +100,12 @@ def test_its_containers_units_and_readme_have_its_name(made: Path) -> None:
     readme = (made / "README.md").read_text()
     assert readme.startswith("# mysite\n")
     assert [link for link in re.findall(r"\]\(([^)#:]+)\)", readme) if not (made / link).exists()] == []
-    assert 'name = "mysite"' in (made / "pyproject.toml").read_text()
+    pyproject = tomllib.loads((made / "pyproject.toml").read_text())["project"]
+    assert pyproject["name"] == "mysite"
+    assert pyproject["description"].startswith("mysite: a Django project for ")
+    assert json.loads((made / ".devcontainer/devcontainer.json").read_text())["name"] == "mysite"
+    assert json.loads((made / "docker/grafana/mysite.json").read_text())["title"] == "mysite"
+    assert "#DATABASE_URL=postgres://mysite:password@127.0.0.1:5432/mysite\n" in (made / ".env.example").read_text()
     assert 'name = "mysite"' in (made / "uv.lock").read_text()
 
 
