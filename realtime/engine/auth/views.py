@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from realtime.engine.auth.authentication import GENERATION
-from realtime.engine.auth.revocation import current_generation, revoke_user
+from realtime.engine.auth.revocation import current_generation
 from realtime.engine.auth.serializers import TicketSerializer
-from realtime.engine.auth.sessions import Identity, end_sessions, open_session
+from realtime.engine.auth.sessions import Identity, log_out_everywhere, open_session
 from realtime.engine.auth.tickets import LIFETIME, issue_ticket
 
 
@@ -36,8 +36,7 @@ class LogoutEverywhereView(APIView):
     @extend_schema(request=None, responses={204: None})
     def post(self, request: Request) -> Response:
         """Log the user out, everywhere."""
-        revoke_user(request.user.pk, "logged out everywhere")
-        end_sessions(request.user.pk)
+        log_out_everywhere(request.user.pk)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
