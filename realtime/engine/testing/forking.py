@@ -79,7 +79,7 @@ def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class ForkedProcess:
-    """A child of this process that ``subprocess`` has not started; it has what ``subprocess.Popen`` has.
+    """A child of this process that ``subprocess`` has not started; it is used as a ``subprocess.Popen`` is.
 
     Args:
         args: its command line.
@@ -126,14 +126,6 @@ class ForkedProcess:
         if self.poll() is None:
             os.kill(self.pid, how)
 
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
 
 def fork_server(command: Sequence[str], output: IO[bytes], *, cwd: Path, env: Mapping[str, str]) -> ForkedProcess:
     """Start ``python -m package ...`` in a session of its own.
@@ -143,6 +135,9 @@ def fork_server(command: Sequence[str], output: IO[bytes], *, cwd: Path, env: Ma
         output: where its output and its errors go.
         cwd: where it runs.
         env: all of its environment.
+
+    Raises:
+        RuntimeError: if nothing can be forked.
     """
     request = json.dumps({"arguments": list(command[2:]), "cwd": str(cwd), "env": dict(env)})
     libc = ctypes.CDLL(None)
@@ -151,10 +146,12 @@ def fork_server(command: Sequence[str], output: IO[bytes], *, cwd: Path, env: Ma
         libc.prctl(SUBREAPER, 1, 0, 0, 0)
         try:
             socket.send_fds(channel, [request.encode()], [output.fileno()])
-            pid = int(channel.recv(32))
+            pid = channel.recv(32)
+            if not channel.recv(32):
+                raise RuntimeError("The process that forks servers has ended; it has printed why.")
         finally:
             libc.prctl(SUBREAPER, 0, 0, 0, 0)
-    return ForkedProcess(command, pid)
+    return ForkedProcess(command, int(pid))
 
 
 _LOCK = threading.Lock()
@@ -193,35 +190,21 @@ def serve(descriptor: int) -> None:
     for name in PACKAGES:
         importlib.import_module(name)
     with socket.socket(fileno=descriptor) as channel:
-        pid = None
-        while pid != 0:
+        while True:
             request, descriptors, _, _ = socket.recv_fds(channel, MAX_REQUEST, 1)
             if not request:
                 return
-            pid = _fork_orphan()
-            if pid:
-                os.close(descriptors[0])
+            parent = os.fork()
+            if parent == 0:
+                pid = os.fork()
+                if pid == 0:
+                    break
                 channel.send(str(pid).encode())
+                os._exit(0)
+            os.close(descriptors[0])
+            os.waitpid(parent, 0)
+            channel.send(b"orphaned")
     _become(json.loads(request), descriptors[0])
-
-
-def _fork_orphan() -> int:
-    """Fork a process whose parent has ended: return its id, and 0 in the process itself."""
-    reader, writer = os.pipe()
-    middle = os.fork()
-    if middle == 0:
-        child = os.fork()
-        if child:
-            os.write(writer, str(child).encode())
-            os._exit(0)
-        os.close(reader)
-        os.close(writer)
-        return 0
-    os.close(writer)
-    pid = int(os.read(reader, 32))
-    os.close(reader)
-    os.waitpid(middle, 0)
-    return pid
 
 
 def _become(request: dict[str, Any], output: int) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from realtime.engine.testing import forking
 from realtime.engine.testing.forking import PROJECT_ROOT, ForkedProcess, can_fork, fork_server
 
 COMMAND = (sys.executable, "-m", "daphne", "-p", "8000")
@@ -56,4 +59,21 @@ def test_a_forked_process_can_be_waited_for_and_ended(tmp_path: Path) -> None:
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(30) == -signal.SIGTERM
-    process.kill()  # harmless after the end
+    process.send_signal(signal.SIGTERM)  # harmless after the end
+
+
+def test_a_process_that_has_ended_instead_of_forking_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    monkeypatch.setattr(forking, "_template", lambda: near)
+
+    def end() -> None:
+        with far:
+            far.recv(forking.MAX_REQUEST)
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    with near, pytest.raises(RuntimeError, match="has ended"):
+        start(tmp_path, "tests.engine.testing.forked")
+    thread.join()
