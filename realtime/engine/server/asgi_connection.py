@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from realtime.engine.monitoring.counters import traffic_of
 from realtime.engine.monitoring.logs import CONNECTION_ID
@@ -20,40 +20,16 @@ from realtime.engine.protocol.state import State
 from realtime.engine.server.connection_metrics import ConnectionMetrics
 from realtime.engine.server.drain import DRAIN, Drain
 from realtime.engine.server.flusher import Flusher
+from realtime.engine.server.policy_extension import PolicyExtension
 
 logger = logging.getLogger("realtime.wire")
 
 #: Events that an application takes or sends without waiting before other connections get a turn.
 TURN = 64
 
-#: Version of the extension ``websocket.policy`` that is announced.
-EXTENSION_VERSION = "1"
-
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
-
-
-class PolicyExtension(dict[str, Any]):
-    """The ASGI extension ``websocket.policy`` of one connection: what the application may call, by name.
-
-    A copy of the scope, as middleware may make one, offers the same. In another process there is no connection: a
-    pickled scope keeps the version only.
-    """
-
-    __slots__ = ()
-
-    def __init__(self, **calls: Any) -> None:
-        super().__init__(calls, version=EXTENSION_VERSION)
-
-    def __copy__(self) -> Self:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
-    def __reduce__(self) -> tuple[type[dict[str, str]], tuple[dict[str, str]]]:
-        return dict, ({"version": EXTENSION_VERSION},)
 
 
 @dataclass(slots=True, eq=False, repr=False)
