@@ -1,4 +1,4 @@
-/** What the server says in English on the socket, and the live page shows: for `makemessages` to find. No page loads it. */
+/** What the server says in English, and the live page shows: for `makemessages` to find. No page loads it. */
 
 import { gettext } from "../realtime/text.js";
 
