@@ -30,6 +30,7 @@ __all__ = [
     "postgresql_server",
     "redis_server",
     "socket",
+    "start_redis",
 ]
 
 
@@ -58,14 +59,19 @@ async def channel_layer() -> Any:
     return get_channel_layer()
 
 
-@pytest.fixture
-def redis_server() -> Iterator[RedisProcess]:
-    """A Redis server of this test's own, to kill, hold up and start again."""
+def start_redis() -> Iterator[RedisProcess]:
+    """Yield a Redis server for a fixture of any scope, and end it; without the program its tests are skipped."""
     if shutil.which("redis-server") is None:
         (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
     server = RedisProcess()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisProcess]:
+    """A Redis server of this test's own, to kill, hold up and start again."""
+    yield from start_redis()
 
 
 @pytest.fixture(scope="session")

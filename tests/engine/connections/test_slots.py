@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
-import shutil
 import socket
 import sqlite3
 from collections import Counter
@@ -24,6 +22,7 @@ from realtime.engine.connections.slots import SharedSlots
 from realtime.engine.layer.options import Timing
 from realtime.engine.layer.redis.hosts import Host, Hosts
 from realtime.engine.testing import RedisProcess, ServerProcess
+from realtime.engine.testing.fixtures import start_redis
 
 LIMIT = 10
 
@@ -114,11 +113,7 @@ def database_of_users(database: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisProcess]:
     """A Redis server for all tests that leave it alone."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
-    server = RedisProcess()
-    yield server
-    server.kill()
+    yield from start_redis()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -14,6 +12,7 @@ import pytest
 from realtime.engine.layer import FanoutChannelLayer, Subscription
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing import RedisProcess
+from realtime.engine.testing.fixtures import start_redis
 from tests.engine.sentinel import SentinelProcess
 
 #: Seconds after which a test gives up waiting for something that should come at once.
@@ -23,11 +22,7 @@ TIMEOUT = 10
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisProcess]:
     """A Redis server for tests that leave it running; each test has a prefix of its own."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
-    server = RedisProcess()
-    yield server
-    server.kill()
+    yield from start_redis()
 
 
 @pytest.fixture(scope="session")

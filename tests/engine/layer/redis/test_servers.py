@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
@@ -17,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from realtime.engine.testing import RedisProcess, ServerProcess, free_port
+from realtime.engine.testing.fixtures import start_redis
 
 #: Seconds within which delivery is back once Redis is back.
 RECOVERY = 5
@@ -25,11 +24,7 @@ RECOVERY = 5
 @pytest.fixture(scope="module")
 def redis() -> Iterator[RedisProcess]:
     """A Redis server for the two servers; a test that ends it starts it again."""
-    if shutil.which("redis-server") is None:
-        (pytest.fail if "CI" in os.environ else pytest.skip)("redis-server is not installed")
-    server = RedisProcess()
-    yield server
-    server.kill()
+    yield from start_redis()
 
 
 @pytest.fixture(scope="module")
