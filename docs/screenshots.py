@@ -19,6 +19,7 @@ from realtime.engine.testing import ServerProcess, demo_database  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu"]
+CONSOLE = {"width": 1120, "height": 870}
 DESKTOP = {"width": 1120, "height": 800}
 ROOM = {"width": 960, "height": 560}
 PHONE = {"width": 360, "height": 740}
@@ -40,6 +41,7 @@ async def show_console(page: Page) -> None:
         await console.get_by_role("button", name="Send").click()
     await console.locator(".frame[data-direction=in]").nth(2).wait_for()
     await page.locator("h1").click()
+    await page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
 
 
 async def shoot_consoles(browser: Browser, server: ServerProcess, name: str, scheme: str, size: dict[str, int]) -> None:
@@ -114,8 +116,8 @@ async def main() -> None:
     with ServerProcess(database=database) as server:
         async with async_playwright() as playwright:
             chromium = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-            await shoot_consoles(chromium, server, "consoles-light", "light", DESKTOP)
-            await shoot_consoles(chromium, server, "consoles-dark", "dark", DESKTOP)
+            await shoot_consoles(chromium, server, "consoles-light", "light", CONSOLE)
+            await shoot_consoles(chromium, server, "consoles-dark", "dark", CONSOLE)
             await shoot_consoles(chromium, server, "consoles-phone", "light", PHONE)
             await shoot_room(chromium, server)
             await shoot_admin(chromium, server)
