@@ -56,6 +56,16 @@ def test_live_server_that_loads_the_settings_itself_uses_the_database_of_the_tes
     assert settings.DATABASES["default"]["TEST"]["NAME"].startswith(name)
 
 
+def end(process: DaphneProcess) -> None:
+    """Leave nothing of a process that was terminated: what stays holds the output of the whole run open.
+
+    A handler of SIGTERM that coverage has set can fail, and the process goes on.
+    """
+    process.join(TIMEOUT)
+    process.kill()
+    process.join()
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[[], int]]:
     """Start a Daphne as ``daphne.testing`` does, and return its port; all are ended after the test."""
@@ -71,7 +81,7 @@ def start() -> Iterator[Callable[[], int]]:
     yield start_process
     for process in processes:
         process.terminate()
-        process.join()
+        end(process)
 
 
 @pytest.fixture(params=multiprocessing.get_all_start_methods())
@@ -91,6 +101,11 @@ def test_daphne_process_serves_by_the_wire_however_it_is_started(start: Callable
 
 class PatientDaphne(DaphneTestingInstance):
     startup_timeout = TIMEOUT
+
+    def __exit__(self, *error: object) -> None:
+        process = self.process
+        super().__exit__(*error)
+        end(process)
 
 
 def test_daphne_s_own_test_application_reports_scope_and_messages(
