@@ -91,6 +91,8 @@ class RunningServer:
             "NODE_PATH": str(BUILD / "node_modules"),
         }
         environment.pop("REDIS_URL", None)
+        if contender.is_ours:
+            environment["DJANGO_SETTINGS_MODULE"] = "benchmarks.servers.project_settings"
         if contender.needs_redis and redis_url is not None:
             environment["REDIS_URL"] = redis_url
         self._log = (BUILD / "server.log").open("ab")

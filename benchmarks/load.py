@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
+import statistics
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks.contenders import RunningServer
 
-__all__ = ["Measurement", "broadcast", "connects", "echo", "idle_memory", "two_processes"]
+__all__ = ["Measurement", "broadcast", "connects", "echo", "idle_memory", "two_processes", "typed_echo"]
 
 #: Bytes of each message.
 SIZE = 100
@@ -103,8 +105,9 @@ async def connected(urls: list[str], on_message: Callable[[], None] = lambda: No
 class _Echoing(Client):
     """Keeps a number of messages in flight, and notes how long each takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, payload: bytes) -> None:
         super().__init__(self._again)
+        self.payload = payload
         self.sent_at: list[float] = []
         self.latencies: list[float] = []
         self.is_going = True
@@ -114,25 +117,34 @@ class _Echoing(Client):
         self.latencies.append(now - self.sent_at.pop(0))
         if self.is_going:
             self.sent_at.append(now)
-            self.send(PAYLOAD)
+            self.send(self.payload)
 
     def start(self, in_flight: int) -> None:
         for _ in range(in_flight):
             self.sent_at.append(time.perf_counter())
-            self.send(PAYLOAD)
+            self.send(self.payload)
 
 
 PAYLOAD = b"x" * SIZE
 
+#: What ``/ws/typed`` answers with the same bytes.
+STRUCT = b'{"type":"Say","ref":"r1","text":"%s"}' % (b"x" * (SIZE - 36))
+
 
 async def echo(
-    servers: list[RunningServer], seconds: float, *, connections: int = 50, in_flight: int = 1
+    servers: list[RunningServer],
+    seconds: float,
+    *,
+    connections: int = 50,
+    in_flight: int = 1,
+    path: str = "/ws",
+    payload: bytes = PAYLOAD,
 ) -> Measurement:
     """Messages that come back per second, ``in_flight`` on their way at any time on each connection."""
     [server] = servers
     clients = []
     for _ in range(connections):
-        _, client = await ws_connect(_Echoing, server.url("/ws"))
+        _, client = await ws_connect(lambda: _Echoing(payload), server.url(path))
         clients.append(client)
     for client in clients:
         client.start(in_flight)
@@ -152,6 +164,19 @@ async def echo(
     return Measurement(
         count / elapsed, latencies[count // 2] * 1e3, latencies[count * 99 // 100] * 1e3, cpu / count * 1e6
     )
+
+
+async def typed_echo(servers: list[RunningServer], seconds: float, *, in_flight: int = 1) -> Measurement:
+    """Structs with a ``ref`` that come back per second, and what the same bytes cost as plain messages.
+
+    Both are measured in turn, twice each, on the same server: in the order plain, typed, typed, plain.
+    """
+    runs: dict[str, list[Measurement]] = {"/ws/plain": [], "/ws/typed": []}
+    for path in ("/ws/plain", "/ws/typed", "/ws/typed", "/ws/plain"):
+        runs[path].append(await echo(servers, seconds / 2, in_flight=in_flight, path=path, payload=STRUCT))
+    plain, typed = (statistics.fmean(run.cpu or 0.0 for run in each) for each in runs.values())
+    slowest = min(runs["/ws/typed"], key=lambda run: run.value)
+    return dataclasses.replace(slowest, cpu=typed, details={"cpu_of_plain": plain})
 
 
 class _Rounds:

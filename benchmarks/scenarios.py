@@ -54,6 +54,13 @@ SCENARIOS: Sequence[Scenario] = (
         "messages/s",
         functools.partial(load.echo, in_flight=32),
     ),
+    Scenario(
+        "echo-typed",
+        "Typed echo: 50 connections, 100 bytes of JSON, 32 in flight on each",
+        "messages/s",
+        functools.partial(load.typed_echo, in_flight=32),
+        only_ours=True,
+    ),
     Scenario("broadcast-100", "One message to 100 others", "deliveries/s", _broadcast(100)),
     Scenario("broadcast-500", "One message to 500 others", "deliveries/s", _broadcast(500)),
     Scenario("broadcast-2000", "One message to 2000 others", "deliveries/s", _broadcast(2000)),

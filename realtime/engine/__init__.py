@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from realtime.engine.connections.admin import LiveUserMixin as LiveUserMixin
     from realtime.engine.connections.models import LiveConnection as LiveConnection
     from realtime.engine.consumers.consumer import PolicyConsumer as PolicyConsumer
+    from realtime.engine.consumers.handlers import on_message as on_message
     from realtime.engine.consumers.mailbox import ConsumerMailbox as ConsumerMailbox
     from realtime.engine.consumers.rates import MessageRate as MessageRate
     from realtime.engine.handshake.addresses import network_of as network_of
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from realtime.engine.protocol.close import Advice as Advice
     from realtime.engine.protocol.close import CloseCode as CloseCode
     from realtime.engine.protocol.close import close_codes as close_codes
+    from realtime.engine.protocol.errors import DeclarationError as DeclarationError
     from realtime.engine.protocol.errors import HandshakeRejected as HandshakeRejected
     from realtime.engine.protocol.errors import InvalidMessage as InvalidMessage
+    from realtime.engine.protocol.errors import MessageRefused as MessageRefused
     from realtime.engine.protocol.errors import TokenRejected as TokenRejected
     from realtime.engine.protocol.messages import Message as Message
     from realtime.engine.protocol.messages import SharedMessage as SharedMessage
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from realtime.engine.services.cache import limit_cache as limit_cache
     from realtime.engine.services.database import DatabaseThreads as DatabaseThreads
     from realtime.engine.services.database import in_monitor_thread as in_monitor_thread
+    from realtime.engine.typed.decoder import MessageDecoder as MessageDecoder
 
 __version__ = "0.4.0"
 
@@ -53,17 +57,19 @@ _NAMES = {
     "connections.admin": ["LiveUserMixin"],
     "connections.models": ["LiveConnection"],
     "consumers.consumer": ["PolicyConsumer"],
+    "consumers.handlers": ["on_message"],
     "consumers.mailbox": ["ConsumerMailbox"],
     "consumers.rates": ["MessageRate"],
     "handshake.addresses": ["network_of", "request_address"],
     "handshake.router": ["SocketRouter", "UpgradeRequired"],
     "layer": ["FanoutChannelLayer"],
     "protocol.close": ["Advice", "CloseCode", "close_codes"],
-    "protocol.errors": ["HandshakeRejected", "InvalidMessage", "TokenRejected"],
+    "protocol.errors": ["DeclarationError", "HandshakeRejected", "InvalidMessage", "MessageRefused", "TokenRejected"],
     "protocol.messages": ["Message", "SharedMessage"],
     "protocol.policy": ["KIB", "MIB", "SocketPolicy"],
     "services.cache": ["limit_cache"],
     "services.database": ["DatabaseThreads", "in_monitor_thread"],
+    "typed.decoder": ["MessageDecoder"],
 }
 
 #: The module of each name.

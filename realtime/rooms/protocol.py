@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from realtime.engine import InvalidMessage
+from realtime.engine import MessageDecoder
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
 #: No database of this project counts further (BIGINT).
@@ -186,26 +185,8 @@ ServerMessage = Joined | Chat | Ack | Left | Access | Presence | Page | Hidden |
 # Text to command, event to text
 
 
-_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
-#: Longest detail of an error in characters; a client's own nonsense is not echoed in full.
-MAX_DETAIL = 300
-
+_messages: MessageDecoder = MessageDecoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
-_LONE_SURROGATE = re.compile(r"surrogate|Input data was truncated")
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_PROBLEM = re.compile(
-    r"^(Object missing required field `(?P<missing>[^`]*)`|(?P<problem>.*?))( - at `\$\.(?P<path>[^`]*)`)?$", re.DOTALL
-)
-_TYPES = ", ".join(sorted(message.__struct_config__.tag for message in get_args(ClientMessage)))
-
-
-class _Reference(Struct):
-    """Whatever else is wrong with a message, its ref may still be readable."""
-
-    ref: Any = None
-
-
-_reference_decoder = msgspec.json.Decoder(_Reference)
 
 
 def decode(text: str) -> ClientMessage:
@@ -217,50 +198,15 @@ def decode(text: str) -> ClientMessage:
     Raises:
         InvalidMessage: for everything else; ``detail`` says what and where, ``ref`` is the message's own if readable.
     """
-    try:
-        return _decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise InvalidMessage(_explain(str(error)), ref=read_ref(text)) from None
-    except msgspec.DecodeError as error:
-        raise InvalidMessage(_explain_syntax(str(error), text)) from None
-    except RecursionError:
-        raise InvalidMessage("The JSON is nested too deeply.") from None
+    _, message = _messages.decode(text)
+    return message
+
+
+def read_ref(text: str) -> str | None:
+    """Return the ``ref`` of a message that may be wrong in every other way; None if it has none."""
+    return _messages.read_ref(text)
 
 
 def encode(event: Event) -> str:
     """Return the JSON text of a server message."""
     return _encoder.encode(event).decode()
-
-
-def _explain(problem: str) -> str:
-    problem = _shorten(problem)
-    found = _PROBLEM.fullmatch(problem)
-    path = ".".join(filter(None, (found["path"], found["missing"]))) if found else ""
-    if found is None or not path:
-        return f"{problem}; a message is a JSON object with a 'type', one of {_TYPES}."
-    if found["missing"]:
-        return f"{path}: this field is required."
-    if path == "type":
-        return f"type: {found['problem']}; it must be one of {_TYPES}."
-    return f"{path}: {found['problem']}."
-
-
-def _shorten(problem: str) -> str:
-    if len(problem) <= MAX_DETAIL:
-        return problem
-    return f"{problem[: MAX_DETAIL // 2]} ... {problem[-MAX_DETAIL // 2 :]}"
-
-
-def _explain_syntax(problem: str, text: str) -> str:
-    if _LONE_SURROGATE.search(problem) and _ESCAPED_SURROGATE.search(text):
-        return "A \\u escape stands for half a surrogate pair, which is no character."
-    return f"Not valid JSON: {problem.removeprefix('JSON is malformed: ')}."
-
-
-def read_ref(text: str) -> str | None:
-    """Return the ``ref`` of a message that may be wrong in every other way; None if it has none."""
-    try:
-        ref = _reference_decoder.decode(text).ref
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    return ref if isinstance(ref, str) and len(ref) <= MAX_REF else None

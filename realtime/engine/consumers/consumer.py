@@ -14,13 +14,13 @@ from django.utils import timezone
 
 from realtime.engine.auth.authentication import Authentication, identify
 from realtime.engine.auth.revocation import current_generation, user_group
-from realtime.engine.auth.sessions import LoginSession
+from realtime.engine.auth.sessions import Identity, LoginSession
 from realtime.engine.auth.throttling import check_handshakes
 from realtime.engine.connections.records import Connection, rights_of
 from realtime.engine.connections.reporter import reporter
 from realtime.engine.connections.slots import Place
 from realtime.engine.consumers.rates import MessageRate
-from realtime.engine.consumers.serving import ServedConsumer
+from realtime.engine.consumers.typed import TypedConsumer, check_handlers, receive_typed
 from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.engine.handshake.denial import deny, is_outage, unavailable
 from realtime.engine.handshake.origin import check_host, check_origin
@@ -34,7 +34,7 @@ from realtime.engine.services.database import in_handshake_thread
 __all__ = ["PolicyConsumer"]
 
 
-class PolicyConsumer(ServedConsumer):
+class PolicyConsumer(TypedConsumer):
     """Base class of every endpoint.
 
     Class attributes say what the endpoint allows; methods say what it does. ``connect``, ``receive``, ``disconnect``,
@@ -58,18 +58,18 @@ class PolicyConsumer(ServedConsumer):
     enforces_policy: ClassVar[bool] = True
 
     query: Any = None
-    subprotocol: str | None = None
     _receives_messages: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._receives_messages = cls.receive_message is not PolicyConsumer.receive_message
+        if cls.message_handlers is not None:
+            check_handlers(cls, PolicyConsumer)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user: AbstractBaseUser | AnonymousUser = AnonymousUser()
-        rate = self.policy.max_messages_per_second
-        self._rate = None if rate is None else MessageRate(rate, time.monotonic())
+        self._rate: MessageRate | None = None
         self._since = timezone.now()
         self._generation = 0
         self._login_session: LoginSession | None = None
@@ -93,7 +93,10 @@ class PolicyConsumer(ServedConsumer):
         """
 
     async def receive_message(self, message: Message) -> None:
-        """Handle a text or binary message; override this or Channels' ``receive(text_data, bytes_data)``."""
+        """Handle a text or binary message; override this or Channels' ``receive(text_data, bytes_data)``.
+
+        An endpoint whose messages are structs has methods with ``@on_message`` instead.
+        """
 
     async def access_changed(self) -> None:
         """Handle changed rights: ``self.user`` has just been read again from the database.
@@ -132,7 +135,7 @@ class PolicyConsumer(ServedConsumer):
         """
         if self._write is not None:
             self._write(message)
-        elif not self._mailbox.put(message):
+        elif not self._mailbox.put(self._in_form(message)):
             self._spawn(self.close(CloseCode.TRY_AGAIN_LATER, "reading too slowly"))
 
     async def ping(self, data: bytes = b"") -> None:
@@ -192,7 +195,7 @@ class PolicyConsumer(ServedConsumer):
             self._expiry.cancel()
             self._expiry = None
         if when is not None:
-            self._expiry = asyncio.get_running_loop().call_later(
+            self._expiry = self._clock.call_later(
                 when - time.time(),
                 lambda: self._spawn(self.close(CloseCode.UNAUTHORIZED, "the access token has expired")),
             )
@@ -210,6 +213,8 @@ class PolicyConsumer(ServedConsumer):
             event["policy"] = self.policy.for_wire()
         await self.base_send(event)
         self._accepted = True
+        if (write := self._write) is not None and self._speaks_msgpack:
+            self._write = lambda message: write(self._in_form(message))
         self._mailbox.open(self._write)
         self._note_connection()
 
@@ -235,15 +240,17 @@ class PolicyConsumer(ServedConsumer):
             raise StopConsumer from None
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
-        """Hand a client's message to ``receive_message`` or ``receive``, within the policy."""
+        """Hand a client's message to what handles messages here, within the policy."""
         text = message.get("text")
         payload = message["bytes"] if text is None else text
-        if self._rate is not None and not self._rate.allows(time.monotonic()):
+        if self._rate is not None and not self._rate.allows(self._clock.now()):
             await self.close(CloseCode.POLICY_VIOLATION, f"over {self._rate.per_second:g} messages per second")
         elif self._write is None and self.policy.is_too_big(payload):
             await self.close(CloseCode.MESSAGE_TOO_BIG, f"over {self.policy.max_message_size} bytes")
         elif self._receives_messages:
             await self.receive_message(Message(Kind.BINARY if text is None else Kind.TEXT, payload))
+        elif self.message_handlers is not None:
+            await receive_typed(self, self.message_handlers, payload)
         elif text is None:
             await self.receive(bytes_data=payload)
         else:
@@ -274,6 +281,12 @@ class PolicyConsumer(ServedConsumer):
         self._note_connection()
         await self.access_changed()
 
+    def _start(self, scope: dict[str, Any], send: Any) -> None:
+        super()._start(scope, send)
+        rate = self.policy.max_messages_per_second
+        if rate is not None:
+            self._rate = MessageRate(rate, self._clock.now())
+
     async def _admit(self) -> None:
         """Make the checks of the handshake in their order, the cheap ones first."""
         scope = self.scope
@@ -282,7 +295,7 @@ class PolicyConsumer(ServedConsumer):
         check_origin(scope, self.policy)
         if self.query_type is not None:
             self.query = parse_query(scope, self.query_type)
-        identity = await identify(scope, Authentication(self.authentication))
+        identity = await self._identify()
         self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(scope))
         # After every other check, because the place has to be given back.
         self._place = Place(scope)
@@ -290,6 +303,9 @@ class PolicyConsumer(ServedConsumer):
         await self.sign_in(identity.user, identity.generation)
         self.expire_at(identity.expires_at)
         await self.handshake()
+
+    async def _identify(self) -> Identity:
+        return await identify(self.scope, Authentication(self.authentication))
 
     def _note_connection(self) -> None:
         if self.channel_layer is None:

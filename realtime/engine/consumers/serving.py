@@ -26,6 +26,7 @@ from realtime.engine.protocol.close import CloseCode
 from realtime.engine.protocol.errors import HandshakeRejected
 from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.protocol.policy import SocketPolicy
+from realtime.engine.services.clock import CLOCK, Clock
 
 logger = logging.getLogger("realtime.consumers")
 
@@ -76,6 +77,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
     def _start(self, scope: dict[str, Any], send: Any) -> None:
         self.scope = scope
         self.base_send = send
+        self._clock: Clock = scope.get("clock", CLOCK)
         extension = scope.get("extensions", {}).get(POLICY_EXTENSION, {})
         #: None on a server that does not enforce policies.
         self._write: Callable[[SharedMessage], None] | None = extension.get("send_nowait")

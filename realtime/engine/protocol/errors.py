@@ -1,7 +1,7 @@
 """The exceptions of the engine.
 
-The programmer causes ``PolicyError`` and ``NotTextError``, the application ``ProtocolStateError``, the operator
-``UpstreamUnavailable``. A client causes the others.
+The programmer causes ``PolicyError``, ``DeclarationError`` and ``NotTextError``, the application
+``ProtocolStateError``, the operator ``UpstreamUnavailable``. A client causes the others.
 """
 
 from __future__ import annotations
@@ -57,8 +57,30 @@ class TokenRejected(RealtimeError):
         self.detail = detail
 
 
-class InvalidMessage(RealtimeError):
-    """The endpoint does not understand a client's message; the connection lives on.
+class DeclarationError(RealtimeError, TypeError):
+    """A consumer declares its messages in a way that cannot work; raised while its class is being defined."""
+
+
+class MessageRefused(RealtimeError):
+    """A client's message has no effect; the client gets an ``Error``, and the connection lives on.
+
+    Raise it from a handler of ``@on_message``, from a permission or from ``before_message()``.
+
+    Args:
+        code: what was wrong, for a client's program: ``"poll_closed"``.
+        detail: the same for the developer of the client.
+        ref: the client's reference for the message, where it could be read.
+    """
+
+    def __init__(self, code: str, detail: str, *, ref: str | None = None) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.ref = ref
+
+
+class InvalidMessage(MessageRefused):
+    """The endpoint does not understand a client's message: a ``MessageRefused`` with the code ``invalid_message``.
 
     Args:
         detail: what is wrong, with the name of the field.
@@ -66,9 +88,7 @@ class InvalidMessage(RealtimeError):
     """
 
     def __init__(self, detail: str, *, ref: str | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.ref = ref
+        super().__init__("invalid_message", detail, ref=ref)
 
 
 class PeerViolation(RealtimeError):

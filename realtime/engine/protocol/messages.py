@@ -123,21 +123,27 @@ class SharedMessage:
     """A message for many sockets, with either ``text`` or ``data``; raises ``ValueError`` for both or none.
 
     The first connection that sends it keeps the encoded frame in ``frame``, without masking and extensions.
+
+    Args:
+        text: a text message.
+        data: a binary message.
+        msgpack: the same message for connections that have negotiated msgpack; it is their ``packed``.
     """
 
-    __slots__ = ("data", "frame", "text")
+    __slots__ = ("data", "frame", "packed", "text")
 
-    def __init__(self, *, text: str | None = None, data: bytes | None = None) -> None:
+    def __init__(self, *, text: str | None = None, data: bytes | None = None, msgpack: bytes | None = None) -> None:
         if (text is None) == (data is None):
             raise ValueError("a SharedMessage is either text or data")
         self.text = text
         self.data = data
         self.frame: bytes | None = None
+        self.packed = None if msgpack is None else SharedMessage(data=msgpack)
 
     @classmethod
     def from_event(cls, event: dict[str, Any]) -> SharedMessage:
         """Make one from a ``websocket.send`` event (ASGI: ``text`` or ``bytes``, the other None)."""
-        return cls(text=event.get("text"), data=event.get("bytes"))
+        return cls(text=event.get("text"), data=event.get("bytes"), msgpack=event.get("msgpack"))
 
     def as_event(self) -> dict[str, Any]:
         """Return the ASGI ``websocket.send`` event of this message."""

@@ -2,8 +2,8 @@
 
 Django's ``sync_to_async`` runs everything on one thread that all connections share: a slow query of one consumer
 delays every other. A ``DatabaseThreads`` has threads of its own, each with a connection that it keeps between calls.
-``in_handshake_thread`` and ``in_monitor_thread`` are Channels' ``database_sync_to_async`` on threads of their own, so
-that a slow application delays neither handshakes nor monitoring.
+``in_handshake_thread``, ``in_monitor_thread`` and ``in_permission_thread`` are Channels' ``database_sync_to_async`` on
+threads of their own, so that a slow application delays neither handshakes nor monitoring.
 
 An HTTP request has a thread that ends with it, and a connection that nothing can use afterwards.
 """
@@ -27,11 +27,15 @@ __all__ = [
     "close_connections_of_requests",
     "in_handshake_thread",
     "in_monitor_thread",
+    "in_permission_thread",
 ]
 
 #: Handshakes that ask the database or the cache at the same time. Each takes a few milliseconds.
 HANDSHAKE_THREADS = 4
 MONITOR_THREADS = 2
+
+#: Permission classes of REST framework that are asked about messages at the same time.
+PERMISSION_THREADS = 4
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,6 +101,7 @@ def _with_threads(name: str, threads: int) -> Any:
 
 in_handshake_thread = _with_threads("handshake", HANDSHAKE_THREADS)
 in_monitor_thread = _with_threads("monitor", MONITOR_THREADS)
+in_permission_thread = _with_threads("permission", PERMISSION_THREADS)
 
 
 def _call(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

@@ -123,6 +123,11 @@ class ScriptedConnection:
             self.task.result()  # raises what the application has failed with
         return self.sent
 
+    async def news(self) -> None:
+        """Wait until the application has sent one more event or message, or is over."""
+        self._news.clear()
+        await self._news.wait()
+
     async def end(self, code: int = 1000) -> list[dict[str, Any]]:
         """Disconnect, wait for the application, and return what it sent."""
         self.give("websocket.disconnect", code=code, reason="")
@@ -135,6 +140,7 @@ class ScriptedConnection:
 
     def _send_nowait(self, message: SharedMessage) -> None:
         self.shared.append(message)
+        self._news.set()
 
 
 @pytest.fixture

@@ -1,0 +1,185 @@
+"""The two forms of a message: JSON in text, msgpack in binary. Each writes a struct with its tag and a ``ref``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from realtime.engine.typed.wire import REF, TAG, wire_type
+
+__all__ = ["DECODE_ERRORS", "JSON", "MAX_REF", "MSGPACK", "Format", "Head"]
+
+#: Characters of a ``ref``. A UUID has 36; this leaves room for a client's prefix. Longer ones only cost echo.
+MAX_REF = 128
+
+#: What msgspec raises for bytes that are no message: also for the depth of it, and for text that is no UTF-8.
+DECODE_ERRORS = (msgspec.MsgspecError, RecursionError, UnicodeError)
+
+#: Characters of a text that is no JSON in which its ``type`` and ``ref`` are looked for.
+SCANNED = 1024
+
+#: A member of a JSON object whose value is no array and no object.
+_MEMBER = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*("(?:[^"\\]|\\.)*"|[-+.\w]+)\s*(?:,|\}|$)')
+
+#: The largest number of members that fits into the first byte of a msgpack map, and the byte for up to 65,535.
+_FIXMAP, _FIXMAP_SIZE, _MAP16 = 0x80, 15, 0xDE
+
+
+class Head(msgspec.Struct, gc=False):
+    """What of a message is read before the rest: which struct it is, and the client's reference."""
+
+    type: str
+    ref: Annotated[str, msgspec.Meta(max_length=MAX_REF)] | None = None
+
+
+class LooseHead(msgspec.Struct, gc=False):
+    """What can be read of the head of a message that is wrong in another way."""
+
+    type: Any = None
+    ref: Any = None
+
+
+class Format(Protocol):
+    """One form of messages."""
+
+    name: str
+    decode_head: Callable[[Any], Head]
+
+    def decoder(self, struct: Any) -> Callable[[Any], Any]:
+        """Return what decodes messages of one struct type."""
+
+    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[Any], Any]:
+        """Return what decodes messages of one struct type that accepts no field ``names``."""
+
+    def read_head(self, payload: Any) -> LooseHead:
+        """Return what can be read of the head of a payload that is no message."""
+
+    def encode(self, message: msgspec.Struct, ref: str | None = None) -> str | bytes:
+        """Return a message with its tag, and with ``ref`` unless it is None."""
+
+
+class _JSON:
+    """JSON, in text messages."""
+
+    name = "JSON"
+
+    def __init__(self) -> None:
+        self.decode_head = msgspec.json.Decoder(Head).decode
+        self._loose = msgspec.json.Decoder(LooseHead).decode
+        self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        self._encode = msgspec.json.Encoder().encode
+
+    def decoder(self, struct: Any) -> Callable[[str], Any]:
+        return msgspec.json.Decoder(struct).decode
+
+    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[str], Any]:
+        decode = msgspec.json.Decoder(struct).decode
+
+        def decode_rest(payload: str) -> Any:
+            fields = self._fields(payload)
+            return decode(self._encode({name: value for name, value in fields.items() if name not in names}))
+
+        return decode_rest
+
+    def read_head(self, payload: str) -> LooseHead:
+        """Also of a text that is no JSON, from what stands before the first array or object in it."""
+        try:
+            return self._loose(payload)
+        except DECODE_ERRORS:
+            return self._scan(payload[:SCANNED])
+
+    def encode(self, message: msgspec.Struct, ref: str | None = None) -> str:
+        wire = wire_type(type(message))
+        if ref is not None and wire.ref_field:
+            message, ref = replace(message, **{wire.ref_field: ref}), None
+        text = self._encode(message).decode()
+        if wire.is_tagged:
+            if ref is None:
+                return text
+            head = self._head(wire.tag)
+            return f"{head},{self._ref(ref)}{text[len(head) :]}"
+        head = self._head(wire.tag) if ref is None else f"{self._head(wire.tag)},{self._ref(ref)}"
+        return f"{head}}}" if text == "{}" else f"{head},{text[1:]}"
+
+    def _head(self, tag: str) -> str:
+        return f'{{"{TAG}":{self._encode(tag).decode()}'
+
+    def _ref(self, ref: str) -> str:
+        return f'"{REF}":{self._encode(ref).decode()}'
+
+    def _scan(self, text: str) -> LooseHead:
+        head = LooseHead()
+        position = len(text) - len(text.lstrip())
+        if not text.startswith("{", position):
+            return head
+        position += 1
+        while (member := _MEMBER.match(text, position)) is not None:
+            position = member.end()
+            try:
+                name, value = (msgspec.json.decode(part) for part in member.groups())
+            except DECODE_ERRORS:
+                break
+            if name in (TAG, REF):
+                setattr(head, name, value)
+        return head
+
+
+class _MsgPack:
+    """msgpack, in binary messages."""
+
+    name = "MessagePack"
+
+    def __init__(self) -> None:
+        self.decode_head = msgspec.msgpack.Decoder(Head).decode
+        self._loose = msgspec.msgpack.Decoder(LooseHead).decode
+        self._fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def decoder(self, struct: Any) -> Callable[[bytes], Any]:
+        return msgspec.msgpack.Decoder(struct).decode
+
+    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[bytes], Any]:
+        decode = msgspec.msgpack.Decoder(struct).decode
+
+        def decode_rest(payload: bytes) -> Any:
+            fields = self._fields(payload)
+            return decode(self._encode({name: value for name, value in fields.items() if name not in names}))
+
+        return decode_rest
+
+    def read_head(self, payload: bytes) -> LooseHead:
+        try:
+            return self._loose(payload)
+        except DECODE_ERRORS:
+            return LooseHead()
+
+    def encode(self, message: msgspec.Struct, ref: str | None = None) -> bytes:
+        wire = wire_type(type(message))
+        if ref is not None and wire.ref_field:
+            message, ref = replace(message, **{wire.ref_field: ref}), None
+        data = self._encode(message)
+        added = b"" if wire.is_tagged else self._encode(TAG) + self._encode(wire.tag)
+        count = 0 if wire.is_tagged else 1
+        if ref is not None:
+            added += self._encode(REF) + self._encode(ref)
+            count += 1
+        return _with_members(data, count, added) if count else data
+
+
+def _with_members(data: bytes, count: int, added: bytes) -> bytes:
+    """Return a msgpack map with ``count`` encoded members in front of its own."""
+    if data[0] == _MAP16:
+        size, start = int.from_bytes(data[1:3], "big"), 3
+    else:
+        size, start = data[0] - _FIXMAP, 1
+    size += count
+    head = bytes([_FIXMAP + size]) if size <= _FIXMAP_SIZE else bytes([_MAP16]) + size.to_bytes(2, "big")
+    return head + added + data[start:]
+
+
+JSON = _JSON()
+MSGPACK = _MsgPack()
