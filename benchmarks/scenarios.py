@@ -56,9 +56,9 @@ SCENARIOS: Sequence[Scenario] = (
     ),
     Scenario(
         "echo-typed",
-        "Typed echo: 50 connections, 100 bytes of JSON, 32 in flight on each",
+        "Typed echo: 50 connections, 100 bytes of JSON, one message in flight on each",
         "messages/s",
-        functools.partial(load.typed_echo, in_flight=32),
+        load.typed_echo,
         only_ours=True,
     ),
     Scenario("broadcast-100", "One message to 100 others", "deliveries/s", _broadcast(100)),

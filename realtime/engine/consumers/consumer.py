@@ -20,7 +20,7 @@ from realtime.engine.connections.records import Connection, rights_of
 from realtime.engine.connections.reporter import reporter
 from realtime.engine.connections.slots import Place
 from realtime.engine.consumers.rates import MessageRate
-from realtime.engine.consumers.typed import TypedConsumer, check_handlers, receive_typed
+from realtime.engine.consumers.typed import MSGPACK_SUBPROTOCOL, TypedConsumer, check_handlers, receive_typed
 from realtime.engine.handshake.addresses import client_address, network_of
 from realtime.engine.handshake.denial import deny, is_outage, unavailable
 from realtime.engine.handshake.origin import check_host, check_origin
@@ -297,6 +297,7 @@ class PolicyConsumer(TypedConsumer):
             self.query = parse_query(scope, self.query_type)
         identity = await self._identify()
         self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(scope))
+        self._speaks_msgpack = self.subprotocol == MSGPACK_SUBPROTOCOL
         # After every other check, because the place has to be given back.
         self._place = Place(scope)
         self._login_session = identity.session

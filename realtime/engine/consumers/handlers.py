@@ -39,6 +39,7 @@ class Handler:
         permission: what is asked first.
         rate: how many of its messages a connection may send.
         timeout: seconds after which it is cancelled.
+        is_plain: whether nothing is asked before it runs, and nothing ends it.
     """
 
     name: str
@@ -48,11 +49,7 @@ class Handler:
     permission: Permission | None = None
     rate: Rate | None = None
     timeout: float | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing is asked before it runs, and nothing ends it."""
-        return self.permission is None and self.rate is None and self.timeout is None
+    is_plain: bool = True
 
 
 @overload
@@ -201,6 +198,7 @@ def _read(method: Any, local_names: dict[str, Any], *, permission: Any, rate: An
         permission=None if permission is None else Permission(permission),
         rate=None if rate is None else Rate.parse(rate),
         timeout=timeout,
+        is_plain=permission is None and rate is None and timeout is None,
     )
 
 

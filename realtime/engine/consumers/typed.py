@@ -35,6 +35,9 @@ class TypedConsumer(ServedConsumer):
 
     subprotocol: str | None = None
 
+    #: Whether messages are msgpack in binary, because that is the subprotocol.
+    _speaks_msgpack = False
+
     #: Whether a subclass has overridden one of the three hooks: the plain way does not call them.
     _has_hooks: ClassVar[bool] = False
 
@@ -123,10 +126,6 @@ class TypedConsumer(ServedConsumer):
             self._handler_rates[handler.name] = handler.rate.bucket(now)
         return self._handler_rates[handler.name].allows(now)
 
-    @property
-    def _speaks_msgpack(self) -> bool:
-        return self.subprotocol == MSGPACK_SUBPROTOCOL
-
 
 _HOOKS = ("before_message", "after_message", "on_message_error")
 
@@ -161,7 +160,10 @@ async def receive_typed(consumer: TypedConsumer, table: HandlerTable, payload: s
         await _fail(consumer, message, error, head.ref)
         return
     if reply is not None:
-        await _send(consumer, reply, head.ref)
+        if is_msgpack:
+            await _send(consumer, reply, head.ref)
+        else:  # without one more coroutine
+            await consumer.base_send({"type": "websocket.send", "text": JSON.encode(reply, head.ref)})
     elif head.ref is not None:
         await _send(consumer, MessageAck(head.ref))
     if consumer._has_hooks:

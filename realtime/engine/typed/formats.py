@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Protocol
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from realtime.engine.typed.wire import REF, TAG, wire_type
+from realtime.engine.typed.wire import KEPT_TYPES, REF, TAG, wire_type
 
 __all__ = ["DECODE_ERRORS", "JSON", "MAX_REF", "MSGPACK", "Format", "Head"]
 
@@ -62,6 +63,14 @@ class Format(Protocol):
         """Return a message with its tag, and with ``ref`` unless it is None."""
 
 
+@functools.lru_cache(maxsize=KEPT_TYPES)
+def _json_form(struct: type[msgspec.Struct]) -> tuple[bytes, int, str]:
+    """Return the beginning of each message of a type, its length if msgspec writes it, and the field of its ref."""
+    wire = wire_type(struct)
+    head = b'{"type":' + msgspec.json.encode(wire.tag)
+    return head, len(head) if wire.is_tagged else 0, wire.ref_field
+
+
 class _JSON:
     """JSON, in text messages."""
 
@@ -93,23 +102,17 @@ class _JSON:
             return self._scan(payload[:SCANNED])
 
     def encode(self, message: msgspec.Struct, ref: str | None = None) -> str:
-        wire = wire_type(type(message))
-        if ref is not None and wire.ref_field:
-            message, ref = replace(message, **{wire.ref_field: ref}), None
-        text = self._encode(message).decode()
-        if wire.is_tagged:
-            if ref is None:
-                return text
-            head = self._head(wire.tag)
-            return f"{head},{self._ref(ref)}{text[len(head) :]}"
-        head = self._head(wire.tag) if ref is None else f"{self._head(wire.tag)},{self._ref(ref)}"
-        return f"{head}}}" if text == "{}" else f"{head},{text[1:]}"
-
-    def _head(self, tag: str) -> str:
-        return f'{{"{TAG}":{self._encode(tag).decode()}'
-
-    def _ref(self, ref: str) -> str:
-        return f'"{REF}":{self._encode(ref).decode()}'
+        head, start, ref_field = _json_form(type(message))
+        if ref is not None:
+            if ref_field:
+                message, ref = replace(message, **{ref_field: ref}), None
+            else:
+                head = b'%b,"ref":%b' % (head, self._encode(ref))
+        data = self._encode(message)
+        if start and ref is None:
+            return data.decode()
+        rest = data[start:] if start else b"," + data[1:] if len(data) > len(b"{}") else b"}"
+        return (head + rest).decode()
 
     def _scan(self, text: str) -> LooseHead:
         head = LooseHead()

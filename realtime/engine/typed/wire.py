@@ -12,7 +12,7 @@ import msgspec
 
 from realtime.engine.protocol.errors import DeclarationError
 
-__all__ = ["REF", "TAG", "MessageAck", "MessageError", "WireType", "tag_of", "union_members", "wire_type"]
+__all__ = ["KEPT_TYPES", "REF", "TAG", "MessageAck", "MessageError", "WireType", "tag_of", "union_members", "wire_type"]
 
 #: The field with the name of a message's type.
 TAG = "type"
