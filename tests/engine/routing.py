@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import msgspec
@@ -17,6 +18,7 @@ from realtime.engine import (
     Message,
     PolicyConsumer,
     SocketPolicy,
+    on_message,
 )
 from realtime.engine.auth.authentication import verify_access_token
 
@@ -109,6 +111,43 @@ class AnyProtocolConsumer(EchoConsumer):
     policy = SocketPolicy(accept_any_subprotocol=True, max_message_size=1 * MIB, max_frame_size=1 * MIB)
 
 
+class Vote(msgspec.Struct):
+    choice: str
+
+
+class Tally(msgspec.Struct):
+    votes: dict[str, int]
+
+
+class Slow(msgspec.Struct):
+    pass
+
+
+class PollConsumer(PolicyConsumer):
+    """Counts the votes of one connection, and shows them to its group."""
+
+    policy = SocketPolicy(max_message_size=4 * KIB, subprotocols=("json", "msgpack"))
+    authentication = Authentication.OPTIONAL
+    groups = ["poll"]
+    server_messages = Tally
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.votes: dict[str, int] = {}
+
+    @on_message
+    async def vote(self, message: Vote) -> Tally:
+        if message.choice == "boom":
+            raise LookupError("on purpose")
+        self.votes[message.choice] = self.votes.get(message.choice, 0) + 1
+        await self.broadcast_typed("poll", Tally(self.votes))
+        return Tally(self.votes)
+
+    @on_message(rate="1/min", timeout=5, permission=lambda consumer, message: consumer.user.is_authenticated)
+    async def slow(self, message: Slow) -> None:
+        await asyncio.Event().wait()
+
+
 class FailingConsumer(PolicyConsumer):
     policy = SocketPolicy(max_message_size=64 * KIB, max_frame_size=64 * KIB)
 
@@ -127,5 +166,7 @@ websocket_urlpatterns = [
     path("ws/heartbeat", HeartbeatConsumer.as_asgi()),
     path("ws/policy", LimitedConsumer.as_asgi()),
     path("ws/any-protocol", AnyProtocolConsumer.as_asgi()),
+    path("ws/poll", PollConsumer.as_asgi()),
+    path("ws/poll/<slug:name>", PollConsumer.as_asgi()),
     path("ws/failing", FailingConsumer.as_asgi()),
 ]

@@ -198,7 +198,7 @@ async def _fail(consumer: TypedConsumer, message: Any, error: Exception, ref: st
             error = other
     if not isinstance(error, MessageRefused):
         raise error
-    await _send(consumer, MessageError(error.code, error.detail, ref))
+    await _send(consumer, MessageError(error.code, error.detail), ref)
 
 
 async def _send(consumer: TypedConsumer, message: msgspec.Struct, ref: str | None = None) -> None:

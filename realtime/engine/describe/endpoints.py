@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from django.contrib.admindocs.views import simplify_regex
 from django.urls import URLPattern
 from django.utils.text import slugify
 
-from realtime.engine.describe.schemas import Field, MessageType, describe_messages
+from realtime.engine.describe.schemas import Field, MessageType, describe_messages, members_of
+from realtime.engine.describe.wire import Names
 from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.policy import KIB, MIB, SocketPolicy
+from realtime.engine.typed.wire import MessageAck, MessageError
 
 __all__ = ["Endpoint", "PolicyFact", "describe_endpoints", "policy_facts", "policy_fields", "policy_values"]
 
@@ -119,13 +121,20 @@ def describe_endpoints(routes: Iterable[URLPattern] | None = None) -> list[Endpo
     Args:
         routes: the project's by default; a route whose application is no consumer is left out.
     """
-    endpoints: dict[tuple[str, type], Endpoint] = {}
+    found: dict[tuple[str, type], None] = {}
     for route in websocket_urlpatterns() if routes is None else routes:
         consumer = getattr(route.callback, "consumer_class", None)
         if consumer is not None:
             path = "/" + _CONVERTER.sub(r"{\1}", simplify_regex(str(route.pattern))).strip("/")
-            endpoints.setdefault((path, consumer), _describe(path, consumer))
-    return list(endpoints.values())
+            found.setdefault((path, consumer))
+    names = Names()
+    for _, consumer in found:
+        received, sent = _structs(consumer)
+        if getattr(consumer, "message_handlers", None) is None:
+            names.reserve((*received, *sent))
+        else:
+            names.reserve_within((*received, *sent))
+    return [_describe(path, consumer, names) for path, consumer in found]
 
 
 def policy_facts(policy: SocketPolicy) -> list[PolicyFact]:
@@ -150,9 +159,10 @@ def policy_fields() -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", text).replace("``", "") for name, text in fields}
 
 
-def _describe(path: str, consumer: type) -> Endpoint:
+def _describe(path: str, consumer: type, names: Names) -> Endpoint:
     queries = describe_messages(getattr(consumer, "query_type", None))
     summary, _, details = inspect.cleandoc(consumer.__doc__ or "").partition("\n")
+    client_messages, server_messages = _messages(consumer, names)
     return Endpoint(
         slug=slugify(path.replace("/", " ")),
         path=path,
@@ -162,9 +172,28 @@ def _describe(path: str, consumer: type) -> Endpoint:
         policy=getattr(consumer, "policy", None) or SocketPolicy(),
         authentication=getattr(consumer, "authentication", "none"),
         query=queries[0].fields if queries else (),
-        client_messages=getattr(consumer, "client_messages", None),
-        server_messages=getattr(consumer, "server_messages", None),
+        client_messages=client_messages,
+        server_messages=server_messages,
     )
+
+
+def _structs(consumer: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return the structs that clients and the server send: as the class states them, or by its handlers."""
+    stated = members_of(getattr(consumer, "server_messages", None))
+    table = getattr(consumer, "message_handlers", None)
+    if table is None:
+        return members_of(getattr(consumer, "client_messages", None)), stated
+    # What the class states itself comes last: of two structs with one tag it is the one that is sent.
+    return table.messages, [MessageError, *([MessageAck] if table.acknowledges else []), *table.replies, *stated]
+
+
+def _messages(consumer: Any, names: Names) -> tuple[Any, Any]:
+    """Return the unions of what clients and the server send."""
+    if getattr(consumer, "message_handlers", None) is None:
+        return getattr(consumer, "client_messages", None), getattr(consumer, "server_messages", None)
+    received, sent = _structs(consumer)
+    endpoint = consumer.__name__.removesuffix("Consumer")
+    return names.union_of(received, endpoint), names.union_of(sent, endpoint)
 
 
 def _readable(field: str, value: Any) -> str:

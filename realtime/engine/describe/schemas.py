@@ -29,7 +29,7 @@ _EXAMPLES_BY_NAME: Mapping[str, Any] = {
     "token": "eyJhbGciOi...",
     "user": "ann",
 }
-_EXAMPLES_BY_TYPE: Mapping[str, Any] = {"boolean": True, "integer": 41, "number": 41}
+_EXAMPLES_BY_TYPE: Mapping[str, Any] = {"boolean": True, "integer": 41, "number": 41, "object": {}}
 
 #: Optional fields that an example shows all the same, since most clients send them.
 _USUALLY_SENT = frozenset({"room", "ref"})
@@ -212,6 +212,8 @@ def _value(name: str, schema: Mapping[str, Any], components: Mapping[str, Any]) 
             return _value("", first, components)
         case {"items": item}:
             return [_value("", item, components)]
+        case {"type": "object", "additionalProperties": dict() as item}:
+            return {"name": _value("", item, components)}
     return _EXAMPLES_BY_TYPE.get(schema.get("type", ""), "text")
 
 
@@ -243,4 +245,6 @@ def _type_name(schema: Mapping[str, Any], components: Mapping[str, Any]) -> str:
         case {"type": "array"}:
             item = _type_name(schema.get("items", {}), components)
             return f"({item})[]" if " " in item else f"{item}[]"
+        case {"type": "object", "additionalProperties": dict() as item}:
+            return f"Record<string, {_type_name(item, components)}>"
     return _TYPESCRIPT.get(schema.get("type", ""), "unknown")

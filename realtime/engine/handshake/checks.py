@@ -11,6 +11,7 @@ from django.urls import URLPattern
 from django.urls.exceptions import Resolver404
 
 from realtime.engine.handshake.router import websocket_urlpatterns
+from realtime.engine.protocol.errors import DeclarationError
 from realtime.engine.protocol.policy import SocketPolicy
 
 #: A value that each of Django's path converters matches, to try one route's path on another.
@@ -35,6 +36,36 @@ def check_policies(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
         )
         for _, consumer, _ in _routes()
         if hasattr(consumer, "policy") and not isinstance(consumer.policy, SocketPolicy)
+    ]
+
+
+@checks.register("realtime")
+def check_messages(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """The handlers of every endpoint are declared so that they work."""
+    try:
+        websocket_urlpatterns()
+    except DeclarationError as error:
+        hint = "The text names the class and the method; docs/typed-messages.md shows what a handler looks like."
+        return [checks.Error(str(error), hint=hint, id="realtime.E004")]
+    return []
+
+
+@checks.register("realtime")
+def check_msgpack(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+    """The channel layer can carry what ``broadcast_typed`` sends to members that speak msgpack."""
+    return [
+        checks.Error(
+            f"{consumer.__name__} ({path}) lists the subprotocol 'msgpack', and the channel layer "
+            f"{consumer.channel_layer_alias!r} writes JSON, which cannot hold bytes: broadcast_typed() would fail.",
+            hint="Leave 'serializer_format' out of the layer's CONFIG, or 'msgpack' out of the policy's subprotocols.",
+            obj=consumer,
+            id="realtime.E005",
+        )
+        for path, consumer, _ in _routes()
+        if getattr(consumer, "message_handlers", None) is not None
+        and isinstance(consumer.policy, SocketPolicy)
+        and "msgpack" in consumer.policy.subprotocols
+        and _serializer(consumer.channel_layer_alias) == "json"
     ]
 
 
@@ -92,9 +123,18 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessag
 
 def _routes() -> Iterator[tuple[str, Any, URLPattern]]:
     """Yield path, consumer class (or application) and pattern of every WebSocket route."""
-    for pattern in websocket_urlpatterns():
+    try:
+        patterns = websocket_urlpatterns()
+    except DeclarationError:
+        return  # check_messages reports it
+    for pattern in patterns:
         application = pattern.callback
         yield str(pattern.pattern), getattr(application, "consumer_class", application), pattern
+
+
+def _serializer(alias: str) -> Any:
+    """Return the format in which a channel layer of the settings writes messages; None for its default."""
+    return settings.CHANNEL_LAYERS.get(alias, {}).get("CONFIG", {}).get("serializer_format")
 
 
 def _sample_path(pattern: URLPattern) -> str | None:

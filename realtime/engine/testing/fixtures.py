@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
@@ -21,12 +22,16 @@ from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.testing.client import Client, open_socket
 from realtime.engine.testing.processes import PostgresProcess, RedisProcess, ServerProcess
 
+if TYPE_CHECKING:
+    from realtime.engine.testing.typed import TypedSocket
+
 __all__ = [
     "ScriptedConnection",
     "channel_layer",
     "connect",
     "database_copy",
     "fresh_state",
+    "live_connect",
     "postgresql_server",
     "redis_server",
     "socket",
@@ -51,6 +56,14 @@ async def socket(server: ServerProcess) -> AsyncIterator[Callable[..., Awaitable
             return await clients.enter_async_context(await open_socket(server.ws(path), **options))
 
         yield open_path
+
+
+@pytest.fixture
+def live_connect(server: ServerProcess) -> Callable[..., contextlib.AbstractAsyncContextManager[TypedSocket]]:
+    """Opens a typed socket on the shared server: ``async with live_connect(PollConsumer) as socket``."""
+    from realtime.engine.testing.typed import connect_to  # needs the app registry, and not every test does
+
+    return functools.partial(connect_to, server)
 
 
 @pytest.fixture

@@ -26,11 +26,11 @@ def explain(error: Exception, payload: str | bytes, *, format_name: str, tags: s
     Args:
         error: what msgspec has raised.
         payload: the message.
-        format_name: ``JSON`` or ``msgpack``.
+        format_name: ``JSON`` or ``MessagePack``.
         tags: the tags that there are, for people.
     """
     if isinstance(error, msgspec.ValidationError):
-        return _explain_value(str(error), tags)
+        return _explain_value(str(error), "JSON object" if format_name == "JSON" else "map", tags)
     if isinstance(error, RecursionError):
         return f"The {format_name} is nested too deeply."
     if isinstance(error, UnicodeError):
@@ -50,12 +50,12 @@ def shorten(problem: str) -> str:
     return f"{problem[: MAX_DETAIL // 2]} ... {problem[-MAX_DETAIL // 2 :]}"
 
 
-def _explain_value(problem: str, tags: str) -> str:
+def _explain_value(problem: str, form: str, tags: str) -> str:
     problem = shorten(problem)
     found = _PROBLEM.fullmatch(problem)
     path = ".".join(filter(None, (found["path"], found["missing"], found["unknown"]))) if found else ""
     if found is None or not path:
-        return f"{problem}; a message is a JSON object with a 'type', one of {tags}."
+        return f"{problem}; a message is a {form} with a 'type', one of {tags}."
     if found["missing"]:
         return f"{path}: this field is required."
     if found["unknown"]:

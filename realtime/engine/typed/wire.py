@@ -6,7 +6,7 @@ import functools
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,24 +25,20 @@ KEPT_TYPES = 4096
 
 
 class MessageAck(msgspec.Struct, tag_field=TAG, tag="Ack", frozen=True):
-    """A message with a ``ref`` was handled, and its handler returns nothing."""
+    """A message with a ref was handled, and there is nothing to return."""
 
     ref: str
 
 
-class MessageError(msgspec.Struct, tag_field=TAG, tag="Error", frozen=True, omit_defaults=True):
-    """A message had no effect; the connection and all other messages are not touched.
+class MessageError(msgspec.Struct, tag_field=TAG, tag="Error", frozen=True):
+    """A message had no effect; the connection and all other messages are not touched."""
 
-    Args:
-        code: for a client's program: ``invalid_message``, ``forbidden``, ``rate_limited``, ``timeout``, or one of the
-            endpoint's own.
-        detail: what was wrong, for the developer of the client.
-        ref: that of the message, where it had one that could be read.
-    """
-
-    code: str
-    detail: str
-    ref: str | None = None
+    #: For a client's program: ``invalid_message``, ``forbidden``, ``rate_limited``, ``timeout``, or an endpoint's own.
+    code: Annotated[str, msgspec.Meta(examples=["invalid_message"])]
+    #: What was wrong, for the developer of the client.
+    detail: Annotated[str, msgspec.Meta(examples=["choice: this field is required."])]
+    #: That of the message, where it had one that could be read.
+    ref: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,9 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path, re_path
 from msgspec import Meta
 
+from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.consumers.handlers import on_message
+from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints, policy_facts, policy_fields, policy_values
 from realtime.engine.protocol.policy import MIB, SocketPolicy
 
@@ -124,3 +128,71 @@ def test_the_values_of_a_policy_can_be_written_as_json():
     values = policy_values(SocketPolicy(allowed_origins=our_partners, subprotocols=("a",)))
     assert json.loads(json.dumps(values))["allowed_origins"] == "our_partners"
     assert values["max_message_size"] == 64 * MIB
+
+
+class Vote(msgspec.Struct):
+    """Choose an option."""
+
+    choice: str
+
+
+class Tally(msgspec.Struct, tag="tally"):
+    """How many have chosen what."""
+
+    votes: dict[str, int]
+    last: Vote | None = None
+
+
+class News(msgspec.Struct):
+    text: str
+
+
+class TypedConsumer(PolicyConsumer):
+    server_messages = News
+
+    @on_message
+    async def vote(self, message: Vote) -> Tally | None: ...
+
+
+class OtherVote(msgspec.Struct, tag="Vote"):
+    number: int
+
+
+OtherVote.__name__ = "Vote"
+
+
+class OtherConsumer(PolicyConsumer):
+    @on_message
+    async def vote(self, message: OtherVote) -> News: ...
+
+
+def test_the_messages_of_an_endpoint_are_those_of_its_handlers():
+    [endpoint] = describe_endpoints([path("ws", TypedConsumer.as_asgi())])
+    assert {message.tag: message.example for message in endpoint.received} == {
+        "Vote": {"type": "Vote", "choice": "text", "ref": "1"}
+    }
+    sent = {message.tag: message.example for message in endpoint.sent}
+    assert sent["tally"] == {"type": "tally", "votes": {"name": 41}, "ref": "1"}
+    assert sent["News"] == {"type": "News", "text": "text", "ref": "1"}
+    assert sent["Ack"] == {"type": "Ack", "ref": "1"}
+    assert (sent["Error"]["type"], sent["Error"]["code"]) == ("Error", "invalid_message")
+    assert endpoint.received[0].summary == "Choose an option."
+
+
+def test_messages_of_one_name_have_a_schema_each():
+    endpoints = describe_endpoints(
+        [
+            path("ws", TypedConsumer.as_asgi()),
+            path("other", OtherConsumer.as_asgi()),
+            path("again", TypedConsumer.as_asgi()),
+        ]
+    )
+    document = asyncapi_document(endpoints, host="testserver", protocol="ws")
+    schemas, messages = document["components"]["schemas"], document["components"]["messages"]
+    # A vote within a tally is no message.
+    assert set(schemas["Vote"]["properties"]) == {"choice"}
+    assert set(schemas["TypedVote"]["properties"]) == {"type", "choice", "ref"}
+    assert set(schemas["OtherVote"]["properties"]) == {"type", "number", "ref"}
+    assert [messages[name]["name"] for name in ("TypedVote", "OtherVote")] == ["Vote", "Vote"]
+    for reference in re.findall(r"#/components/(\w+)/(\w+)", json.dumps(document)):
+        assert reference[1] in document["components"][reference[0]]

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from django.core.management import call_command
 from django.urls import path, re_path
 
 from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.consumers.handlers import on_message
 from realtime.engine.handshake import checks
 from realtime.engine.protocol.policy import KIB, SocketPolicy
 from realtime.engine.testing import PROJECT_ROOT
@@ -49,6 +51,50 @@ def test_a_policy_that_is_none_is_an_error_that_names_the_consumer(routes) -> No
     [error] = checks.check_policies(None)
     assert error.id == "realtime.E001"
     assert "Wrong.policy is a dict" in error.msg
+
+
+BROKEN = """
+import msgspec
+from realtime.engine import PolicyConsumer, on_message
+
+class Vote(msgspec.Struct):
+    choice: str
+
+class BrokenConsumer(PolicyConsumer):
+    @on_message
+    async def vote(self, message: Vote): ...
+"""
+
+
+def test_a_declaration_that_cannot_work_is_an_error_that_names_the_method(tmp_path, monkeypatch, settings) -> None:
+    (tmp_path / "broken_routes_of_a_test.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings.REALTIME_ROUTING = "broken_routes_of_a_test"
+    [error] = checks.check_messages(None)
+    assert error.id == "realtime.E004"
+    assert "BrokenConsumer.vote: it has no return annotation" in error.msg
+    assert checks.check_policies(None) == checks.check_routes(None) == []
+
+
+class Ping(msgspec.Struct):
+    pass
+
+
+class Packed(PolicyConsumer):
+    policy = SocketPolicy(max_message_size=KIB, subprotocols=("msgpack",))
+
+    @on_message
+    async def ping(self, message: Ping) -> Ping:
+        return message
+
+
+@pytest.mark.parametrize(("serializer", "expected"), [("json", ["realtime.E005"]), ("msgpack", []), (None, [])])
+def test_a_layer_that_writes_json_cannot_carry_msgpack(routes, settings, serializer, expected) -> None:
+    routes(path("ws", Packed.as_asgi()), path("other", Sized.as_asgi()))
+    config = {} if serializer is None else {"serializer_format": serializer}
+    layer = {"BACKEND": "realtime.engine.layer.FanoutChannelLayer", "CONFIG": config}
+    settings.CHANNEL_LAYERS = {"default": layer}
+    assert ids(checks.check_msgpack(None)) == expected
 
 
 def test_an_application_without_a_consumer_class_needs_no_policy(routes) -> None:
