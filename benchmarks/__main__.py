@@ -23,7 +23,7 @@ import uvloop
 
 from benchmarks.contenders import BUILD, ROOT, SERVER_CORE, Contender, RunningServer, contenders
 from benchmarks.load import TIMEOUT, Measurement
-from benchmarks.report import sharing, write_page
+from benchmarks.report import beside_plain, sharing, write_page
 from benchmarks.scenarios import SCENARIOS, Scenario
 from realtime.engine.testing import RedisProcess, migrated_database
 
@@ -48,6 +48,8 @@ def main() -> None:
             report.add(scenario, runs)
             if scenario.name == "two-processes":
                 print(sharing({scenario.name: runs}))
+            if scenario.name == "echo-typed":
+                print(beside_plain({scenario.name: runs}))
     print(f"\nraw results: {report.path}")
     if options.page:
         print(f"tables and pictures: {PAGE}")

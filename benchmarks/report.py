@@ -129,6 +129,17 @@ def sharing(results: Results) -> str:
     return "\n".join(lines) if runs else ""
 
 
+def beside_plain(results: Results) -> str:
+    """Return a Markdown table of what a typed echo costs beside a plain one; empty where it was not measured."""
+    runs = results.get("echo-typed", {})
+    lines = ["| CPU µs for each message | plain | typed | more |", "|---|---:|---:|---:|"]
+    for name in runs:
+        plain = statistics.median(run["details"]["cpu_of_plain"] for run in runs[name])
+        typed = best(runs[name], "cpu") or 0.0
+        lines.append(f"| {name} | {_number(plain)} | {_number(typed)} | {typed / plain - 1:.0%} |")
+    return "\n".join(lines) if runs else ""
+
+
 def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str, str]], page: Path) -> None:
     """Replace the measured part of the performance page, and write its pictures beside it."""
     images = page.parent / "images"
@@ -143,6 +154,8 @@ def write_page(results: Results, machine: str, versions: Mapping[str, tuple[str,
         parts += [table(scenario, results), ""]
         if scenario.name == "two-processes":
             parts += [sharing(results), ""]
+        if scenario.name == "echo-typed":
+            parts += [beside_plain(results), ""]
     parts += ["### Who took part", ""]
     for name, (shown, command) in versions.items():
         parts += [f"**{name}**: {shown}", "", "```sh", _wrapped(command), "```", ""]

@@ -65,6 +65,12 @@ def test_two_processes_are_compared_with_one_of_half_and_of_all_members():
     assert report.sharing({}) == ""
 
 
+def test_a_typed_echo_is_compared_with_a_plain_one():
+    runs = [{"value": 1.0, "cpu": 11.0, "details": {"cpu_of_plain": 10.0}}]
+    assert report.beside_plain({"echo-typed": {"ours": runs}}).splitlines()[-1] == "| ours | 10.0 | 11.0 | 10% |"
+    assert report.beside_plain({}) == ""
+
+
 def test_the_page_keeps_what_was_written_around_the_figures(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")

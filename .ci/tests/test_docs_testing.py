@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from realtime.engine.testing import PROJECT_ROOT, Refused, ServerProcess, open_socket
+from realtime.engine import MessageRefused
+from realtime.engine.describe.scaffold import consumer_source
+from realtime.engine.testing import PROJECT_ROOT, Refused, ServerProcess, connect, open_socket
 from tests import conftest
 
 TEXT = (PROJECT_ROOT / "docs" / "testing.md").read_text()
@@ -16,9 +18,19 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def printed_test(name: str):
     """The test of this name as it is printed, as a function."""
     [source] = [block for block in BLOCKS if f"def {name}(" in block]
-    namespace = {"pytest": pytest, "Refused": Refused}
+    namespace = {"pytest": pytest, "Refused": Refused, "MessageRefused": MessageRefused, "connect": connect}
+    exec(compile(consumer_source("stock_ticker").text, "endpoint", "exec", dont_inherit=True), namespace)
     exec(source, namespace)  # our own document
     return namespace[name]
+
+
+@pytest.mark.parametrize("name", ["test_a_text_is_answered_in_upper_case", "test_wrong_messages_are_refused"])
+async def test_the_tests_without_a_server_pass(name):
+    await printed_test(name)()
+
+
+async def test_the_test_on_a_server_passes(socket):
+    await printed_test("test_text_comes_back")(socket)
 
 
 async def test_the_test_of_a_refusal_passes(socket):

@@ -135,6 +135,7 @@ def test_the_poll_works_as_it_is_printed(project: Path) -> None:
 
 
 def test_the_shell_snippet_runs(project: Path) -> None:
+    start(project)
     run(project, "manage.py", "shell", "-c", files(POLL)["in the shell"])
 
 

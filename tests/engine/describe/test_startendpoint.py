@@ -6,11 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.urls import path
 
+from realtime.engine.describe import scaffold
+from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.describe.scaffold import add_route, check_name, consumer_source
 from realtime.engine.testing import PROJECT_ROOT
 
@@ -51,7 +55,7 @@ def test_the_new_endpoint_passes_its_tests_and_the_linters_as_it_is(copy):
     assert made.returncode == 0, made.stderr
     tested = run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_stock_ticker.py")
     assert tested.returncode == 0, tested.stdout[-3000:]
-    assert "3 passed" in tested.stdout
+    assert "1 passed" in tested.stdout
     files = ["realtime/endpoints/stock_ticker.py", "realtime/routing.py", "tests/test_stock_ticker.py"]
     for check in (["check"], ["format", "--check"]):
         linted = run(copy, "-m", "ruff", *check, *files)
@@ -83,6 +87,26 @@ def test_the_command_writes_the_consumer_its_route_and_its_tests(project, capsys
     assert (project / "realtime/endpoints/stock_ticker.py").read_text() == consumer_source("stock_ticker").text
     assert "StockTickerConsumer" in (project / "tests/test_stock_ticker.py").read_text()
     assert (project / "realtime/routing.py").read_text() == add_route(ROUTING, "stock_ticker")
+
+
+def test_an_endpoint_with_its_messages_and_tests_is_under_forty_lines():
+    sources = [source("stock_ticker").text for source in (consumer_source, scaffold.tests_source)]
+    lines = [line for source in sources for line in source.splitlines()]
+    assert len(lines) < 40
+    assert max(map(len, lines)) <= 100
+
+
+def test_two_new_endpoints_are_described_each_with_its_messages():
+    """Both have a ``Say``; in the console the first message that is tried is the example of its field."""
+    routes = []
+    for name in ("stock_ticker", "shout"):
+        module = types.ModuleType(f"endpoint_{name}")
+        exec(compile(consumer_source(name).text, name, "exec", dont_inherit=True), vars(module))
+        consumer = next(value for key, value in vars(module).items() if key.endswith("Consumer") and key[0] != "P")
+        routes.append(path(f"ws/{name}", consumer.as_asgi()))
+    first, second = describe_endpoints(routes)
+    assert first.received[0].text == second.received[0].text == '{"type": "Say", "text": "hello", "ref": "1"}'
+    assert [message.name for message in second.received + second.sent] == ["ShoutSay", "MessageError", "ShoutSaid"]
 
 
 @pytest.mark.parametrize("name", ["shout", "stock_ticker", "v2"])
