@@ -11,8 +11,7 @@ import pytest
 from django.core.exceptions import ObjectDoesNotExist
 
 from realtime.engine import MessageRefused
-from realtime.engine.testing import connect
-from realtime.engine.testing.server import PROJECT_ROOT
+from realtime.engine.testing import PROJECT_ROOT, connect
 
 TEXT = (PROJECT_ROOT / "docs" / "typed-messages.md").read_text()
 

@@ -27,7 +27,7 @@ from realtime.engine.protocol.errors import InvalidMessage, MessageRefused
 from realtime.engine.testing.client import TIMEOUT, Closed, open_socket
 from realtime.engine.testing.clock import ManualClock
 from realtime.engine.testing.in_process import InProcessTransport
-from realtime.engine.testing.server import ServerProcess
+from realtime.engine.testing.processes import ServerProcess
 from realtime.engine.typed.decoder import MessageDecoder
 from realtime.engine.typed.formats import JSON, MSGPACK
 from realtime.engine.typed.wire import MessageAck, MessageError, tag_of, union_members
