@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import sys
@@ -156,7 +157,7 @@ def _handlers(consumer: type) -> Iterator[Handler]:
             if (handler := handler_of(value)) is not None:
                 _check_tags(klass, handler, name, own)
                 found.pop(name, None)
-                found[name] = handler
+                found[name] = handler if handler.name == name else dataclasses.replace(handler, name=name)
             elif value is None:
                 found.pop(name, None)
     yield from found.values()

@@ -27,7 +27,7 @@ class MessageDecoder:
         DeclarationError: for a type that cannot be a message, or two with one tag.
     """
 
-    def __init__(self, types: Any, form: Format = JSON) -> None:
+    def __init__(self, types: Any, form: Format[Any] = JSON) -> None:
         members = types if isinstance(types, (list, tuple)) else union_members(types)
         self._form = form
         self._decode_head = form.decode_head
@@ -76,7 +76,7 @@ class MessageDecoder:
         return explain(error, payload, format_name=self._form.name, tags=self._tags)
 
 
-def _decoder(struct: Any, form: Format) -> Callable[[Any], Any]:
+def _decoder(struct: Any, form: Format[Any]) -> Callable[[Any], Any]:
     wire = wire_type(struct)
     if not wire.forbids_unknown:
         return form.decoder(struct)

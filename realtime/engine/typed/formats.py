@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -30,6 +30,10 @@ _MEMBER = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:\s*("(?:[^"\\]|\\.)*"|[-+.\w]+)
 _FIXMAP, _FIXMAP_SIZE, _MAP16 = 0x80, 15, 0xDE
 
 
+#: A text or bytes.
+Payload = TypeVar("Payload", str, bytes)
+
+
 class Head(msgspec.Struct, gc=False):
     """What of a message is read before the rest: which struct it is, and the client's reference."""
 
@@ -44,62 +48,63 @@ class LooseHead(msgspec.Struct, gc=False):
     ref: Any = None
 
 
-class Format(Protocol):
-    """One form of messages."""
+class Format(Generic[Payload]):
+    """One form of messages.
+
+    Args:
+        codec: the module of msgspec that reads and writes it.
+
+    Attributes:
+        name: as people know it.
+        decode_head: returns the head of a message, or raises one of ``DECODE_ERRORS``.
+    """
 
     name: str
-    decode_head: Callable[[Any], Head]
 
-    def decoder(self, struct: Any) -> Callable[[Any], Any]:
+    def __init__(self, codec: Any) -> None:
+        self._codec = codec
+        self._encode: Callable[[Any], bytes] = codec.Encoder().encode
+        self.decode_head: Callable[[Payload], Head] = codec.Decoder(Head).decode
+        self._loose: Callable[[Payload], LooseHead] = codec.Decoder(LooseHead).decode
+        self._fields: Callable[[Payload], dict[str, msgspec.Raw]] = codec.Decoder(dict[str, msgspec.Raw]).decode
+
+    def decoder(self, struct: Any) -> Callable[[Payload], Any]:
         """Return what decodes messages of one struct type."""
+        return self._codec.Decoder(struct).decode
 
-    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[Any], Any]:
+    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[Payload], Any]:
         """Return what decodes messages of one struct type that accepts no field ``names``."""
+        decode = self._codec.Decoder(struct).decode
 
-    def read_head(self, payload: Any) -> LooseHead:
-        """Return what can be read of the head of a payload that is no message."""
-
-    def encode(self, message: msgspec.Struct, ref: str | None = None) -> str | bytes:
-        """Return a message with its tag, and with ``ref`` unless it is None."""
-
-
-@functools.lru_cache(maxsize=KEPT_TYPES)
-def _json_form(struct: type[msgspec.Struct]) -> tuple[bytes, int, str]:
-    """Return the beginning of each message of a type, its length if msgspec writes it, and the field of its ref."""
-    wire = wire_type(struct)
-    head = b'{"type":' + msgspec.json.encode(wire.tag)
-    return head, len(head) if wire.is_tagged else 0, wire.ref_field
-
-
-class _JSON:
-    """JSON, in text messages."""
-
-    name = "JSON"
-
-    def __init__(self) -> None:
-        self.decode_head = msgspec.json.Decoder(Head).decode
-        self._loose = msgspec.json.Decoder(LooseHead).decode
-        self._fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-        self._encode = msgspec.json.Encoder().encode
-
-    def decoder(self, struct: Any) -> Callable[[str], Any]:
-        return msgspec.json.Decoder(struct).decode
-
-    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[str], Any]:
-        decode = msgspec.json.Decoder(struct).decode
-
-        def decode_rest(payload: str) -> Any:
+        def decode_rest(payload: Payload) -> Any:
             fields = self._fields(payload)
             return decode(self._encode({name: value for name, value in fields.items() if name not in names}))
 
         return decode_rest
+
+    def read_head(self, payload: Payload) -> LooseHead:
+        """Return what can be read of the head of a payload that is no message."""
+        try:
+            return self._loose(payload)
+        except DECODE_ERRORS:
+            return LooseHead()
+
+    def encode(self, message: msgspec.Struct, ref: str | None = None) -> Payload:
+        """Return a message with its tag, and with ``ref`` unless it is None."""
+        raise NotImplementedError
+
+
+class _JSON(Format[str]):
+    """JSON, in text messages."""
+
+    name = "JSON"
 
     def read_head(self, payload: str) -> LooseHead:
         """Also of a text that is no JSON, from what stands before the first array or object in it."""
         try:
             return self._loose(payload)
         except DECODE_ERRORS:
-            return self._scan(payload[:SCANNED])
+            return _scan(payload[:SCANNED])
 
     def encode(self, message: msgspec.Struct, ref: str | None = None) -> str:
         head, start, ref_field = _json_form(type(message))
@@ -114,51 +119,11 @@ class _JSON:
         rest = data[start:] if start else b"," + data[1:] if len(data) > len(b"{}") else b"}"
         return (head + rest).decode()
 
-    def _scan(self, text: str) -> LooseHead:
-        head = LooseHead()
-        position = len(text) - len(text.lstrip())
-        if not text.startswith("{", position):
-            return head
-        position += 1
-        while (member := _MEMBER.match(text, position)) is not None:
-            position = member.end()
-            try:
-                name, value = (msgspec.json.decode(part) for part in member.groups())
-            except DECODE_ERRORS:
-                break
-            if name in (TAG, REF):
-                setattr(head, name, value)
-        return head
 
-
-class _MsgPack:
+class _MsgPack(Format[bytes]):
     """msgpack, in binary messages."""
 
     name = "MessagePack"
-
-    def __init__(self) -> None:
-        self.decode_head = msgspec.msgpack.Decoder(Head).decode
-        self._loose = msgspec.msgpack.Decoder(LooseHead).decode
-        self._fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
-        self._encode = msgspec.msgpack.Encoder().encode
-
-    def decoder(self, struct: Any) -> Callable[[bytes], Any]:
-        return msgspec.msgpack.Decoder(struct).decode
-
-    def decoder_without(self, names: frozenset[str], struct: Any) -> Callable[[bytes], Any]:
-        decode = msgspec.msgpack.Decoder(struct).decode
-
-        def decode_rest(payload: bytes) -> Any:
-            fields = self._fields(payload)
-            return decode(self._encode({name: value for name, value in fields.items() if name not in names}))
-
-        return decode_rest
-
-    def read_head(self, payload: bytes) -> LooseHead:
-        try:
-            return self._loose(payload)
-        except DECODE_ERRORS:
-            return LooseHead()
 
     def encode(self, message: msgspec.Struct, ref: str | None = None) -> bytes:
         wire = wire_type(type(message))
@@ -173,6 +138,32 @@ class _MsgPack:
         return _with_members(data, count, added) if count else data
 
 
+@functools.lru_cache(maxsize=KEPT_TYPES)
+def _json_form(struct: type[msgspec.Struct]) -> tuple[bytes, int, str]:
+    """Return the beginning of each message of a type, its length if msgspec writes it, and the field of its ref."""
+    wire = wire_type(struct)
+    head = b'{"type":' + msgspec.json.encode(wire.tag)
+    return head, len(head) if wire.is_tagged else 0, wire.ref_field
+
+
+def _scan(text: str) -> LooseHead:
+    """Return the type and the ref of a text that is no JSON, if they stand before the first array or object in it."""
+    head = LooseHead()
+    position = len(text) - len(text.lstrip())
+    if not text.startswith("{", position):
+        return head
+    position += 1
+    while (member := _MEMBER.match(text, position)) is not None:
+        position = member.end()
+        try:
+            name, value = (msgspec.json.decode(part) for part in member.groups())
+        except DECODE_ERRORS:
+            break
+        if name in (TAG, REF):
+            setattr(head, name, value)
+    return head
+
+
 def _with_members(data: bytes, count: int, added: bytes) -> bytes:
     """Return a msgpack map with ``count`` encoded members in front of its own."""
     if data[0] == _MAP16:
@@ -184,5 +175,5 @@ def _with_members(data: bytes, count: int, added: bytes) -> bytes:
     return head + added + data[start:]
 
 
-JSON = _JSON()
-MSGPACK = _MsgPack()
+JSON = _JSON(msgspec.json)
+MSGPACK = _MsgPack(msgspec.msgpack)

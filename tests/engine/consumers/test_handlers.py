@@ -204,6 +204,10 @@ def test_a_method_that_overrides_a_handler_without_the_decorator_stays_one() -> 
     assert names(Derived)["Vote"] == "vote"
 
 
+def test_a_handler_is_found_by_the_name_that_the_class_gives_it() -> None:
+    assert names(type("Poll", (PolicyConsumer,), {"vote": on_message(good)})) == {"Vote": "vote"}
+
+
 def test_none_removes_an_inherited_handler() -> None:
     class Derived(Base):
         page = None

@@ -136,3 +136,12 @@ def test_what_is_no_message_is_refused(body):
 def test_a_message_encrypted_with_another_key_is_refused():
     data = Codec(HERE, "msgpack", ["one"]).encode(Kind.GROUP, "group", {})
     assert Codec(THERE, "msgpack", ["two"]).decode(data) is None
+
+
+def test_a_message_has_a_second_form_for_connections_that_speak_msgpack():
+    event = {"type": "websocket.send", "text": "{}", "msgpack": b"\x80", "exclude": "one"}
+    message = GroupMessage(event)
+    assert message.shared is not None
+    assert message.shared.packed is not None
+    assert (message.shared.text, message.shared.packed.data) == ("{}", b"\x80")
+    assert message.copy() == {"type": "websocket.send", "text": "{}", "msgpack": b"\x80"}
