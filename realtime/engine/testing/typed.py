@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from realtime.engine.auth.authentication import Authentication
 from realtime.engine.auth.sessions import Identity
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.consumers.typed import MSGPACK_SUBPROTOCOL
@@ -192,15 +193,11 @@ async def connect(
 
     Raises:
         Refused: if the handshake is refused, with its status and problem.
+        ValueError: for a user of an endpoint whose ``authentication`` is ``"none"``, which looks nobody up.
     """
     endpoint = consumer()
     if user is not None and user.is_authenticated:
-        identity = Identity(user)
-
-        async def identify() -> Identity:
-            return identity
-
-        endpoint._identify = identify  # type: ignore[method-assign]
+        _authenticate(endpoint, user)
     given = {**(headers or {}), **({} if origin is None else {"origin": origin})}
     lines = [(b"host", b"testserver"), *((name.lower().encode(), value.encode()) for name, value in given.items())]
     if subprotocols:
@@ -247,6 +244,18 @@ async def connect_to(
     client = await open_socket(address, token=token, subprotocols=subprotocols, origin=origin, headers=headers)
     async with client:
         yield TypedSocket(client, consumer)
+
+
+def _authenticate(endpoint: PolicyConsumer, user: Any) -> None:
+    """Have the handshake find a user, in place of a credential."""
+    if endpoint.authentication == Authentication.NONE:
+        name = type(endpoint).__qualname__
+        raise ValueError(f"{name} asks for no user: set authentication = 'optional' or 'required' in the class")
+
+    async def identify() -> Identity:
+        return Identity(user)
+
+    endpoint._identify = identify  # type: ignore[method-assign]
 
 
 def _server_messages(consumer: type[PolicyConsumer]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 import msgspec
 import pytest
@@ -107,6 +108,21 @@ async def test_a_user_needs_no_token_and_no_database() -> None:
         assert socket.consumer.user is user
         await socket.send('{"a": 1}')
         assert await socket.receive() == {"a": 1}
+
+
+async def test_an_endpoint_that_looks_nobody_up_has_no_user() -> None:
+    with pytest.raises(ValueError, match="EchoConsumer asks for no user"):
+        async with connect(EchoConsumer, user=get_user_model()(pk=7)):
+            pass
+
+
+async def test_a_token_that_expires_closes_the_connection() -> None:
+    async with connect(PollConsumer) as socket:
+        socket.consumer.expire_at(time.time() + 60)
+        await socket.advance(59)
+        await socket.request(Vote("tea"))
+        await socket.advance(2)
+        assert (await socket.closed()).code == 3000
 
 
 async def test_parameters_come_from_the_route() -> None:
