@@ -41,16 +41,14 @@ class TypedConsumer(ServedConsumer):
     #: Whether a subclass has overridden one of the three hooks: the plain way does not call them.
     _has_hooks: ClassVar[bool] = False
 
+    #: The rate of each handler that has one, from its first message on.
+    _handler_rates: dict[str, MessageRate] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         table = HandlerTable(cls)
         cls.message_handlers = table if table.handlers else None
         cls._has_hooks = any(getattr(cls, name) is not getattr(TypedConsumer, name) for name in _HOOKS)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        #: The rate of each handler that has one, from its first message on.
-        self._handler_rates: dict[str, MessageRate] | None = None
 
     # What an endpoint overrides
 

@@ -71,14 +71,7 @@ def wire_struct(struct: Any, name: str) -> type[msgspec.Struct]:
     if wire.is_tagged and wire.ref_field and name == struct.__name__:
         return typing.cast("type[msgspec.Struct]", struct)
     plain = typing.get_origin(struct) or struct
-    stated: list[Any] = [
-        (
-            field.name,
-            field.type,
-            msgspec.field(name=field.encode_name, **({} if field.required else {"default": _default(field)})),
-        )
-        for field in fields(struct)
-    ]
+    stated: list[Any] = [(field.name, field.type, _field(field)) for field in fields(struct)]
     if not wire.ref_field:
         stated.append((REF, Ref | msgspec.UnsetType, msgspec.UNSET))
     config = plain.__struct_config__
@@ -95,5 +88,10 @@ def wire_struct(struct: Any, name: str) -> type[msgspec.Struct]:
     )
 
 
-def _default(field: Any) -> Any:
-    return field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+def _field(field: Any) -> Any:
+    """Return the definition of a field that is like another one."""
+    if field.default is not msgspec.NODEFAULT:
+        return msgspec.field(name=field.encode_name, default=field.default)
+    if field.default_factory is not msgspec.NODEFAULT:
+        return msgspec.field(name=field.encode_name, default_factory=field.default_factory)
+    return msgspec.field(name=field.encode_name)

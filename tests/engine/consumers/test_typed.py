@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import json
 from typing import Any, Generic, Literal, TypeVar
 
@@ -10,13 +10,14 @@ import msgspec
 import pytest
 from channels.exceptions import StopConsumer
 from channels.layers import get_channel_layer
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.consumers.handlers import on_message
 from realtime.engine.protocol.errors import InvalidMessage, MessageRefused
 from realtime.engine.protocol.policy import SocketPolicy
+from realtime.engine.testing import connect as connect_typed
 
 DEEP = 100_000
 
@@ -281,21 +282,27 @@ _MESSAGES = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("form", ["json", "msgpack"])
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_no_bytes_end_a_connection(form, data) -> None:
-    """Whatever a client sends is a message, or explained by ``InvalidMessage``."""
-    table = PollConsumer.message_handlers
-    assert table is not None
-    decoder = getattr(table, form)
+def _payloads(form: str) -> st.SearchStrategy[Any]:
     encoded = _MESSAGES.map(json.dumps if form == "json" else msgspec.msgpack.encode)
     noise = st.text() if form == "json" else st.binary()
     cut = st.builds(lambda whole, at, more: whole[:at] + more, encoded, st.integers(0, 60), noise)
-    payload = data.draw(encoded | noise | cut)
-    with contextlib.suppress(InvalidMessage):
-        head, message = decoder.decode(payload)
-        assert type(message).__name__.lower() == head.type.lower()
+    return encoded | noise | cut
+
+
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_no_bytes_end_a_connection(form, data) -> None:
+    """Whatever a client sends is handled or explained, and the next message is handled."""
+    payloads = data.draw(st.lists(_payloads(form), max_size=10))
+
+    async def send_all() -> None:
+        async with connect_typed(PollConsumer, subprotocols=[form]) as socket:
+            for payload in payloads:
+                await socket.send(payload)
+            assert await socket.request(Vote("end")) == Tally("end", 1)
+
+    asyncio.run(send_all())
 
 
 # msgpack

@@ -143,8 +143,9 @@ class Tally(msgspec.Struct, tag="tally"):
     last: Vote | None = None
 
 
-class News(msgspec.Struct):
-    text: str
+class News(msgspec.Struct, rename="camel"):
+    news_text: str
+    tags: list[str] = msgspec.field(default_factory=lambda: ["new"])
 
 
 class TypedConsumer(PolicyConsumer):
@@ -173,7 +174,7 @@ def test_the_messages_of_an_endpoint_are_those_of_its_handlers():
     }
     sent = {message.tag: message.example for message in endpoint.sent}
     assert sent["tally"] == {"type": "tally", "votes": {"name": 41}, "ref": "1"}
-    assert sent["News"] == {"type": "News", "text": "text", "ref": "1"}
+    assert sent["News"] == {"type": "News", "newsText": "text", "ref": "1"}
     assert sent["Ack"] == {"type": "Ack", "ref": "1"}
     assert (sent["Error"]["type"], sent["Error"]["code"]) == ("Error", "invalid_message")
     assert endpoint.received[0].summary == "Choose an option."
