@@ -83,6 +83,14 @@ class PolicyConsumer(TypedConsumer):
 
     # What an endpoint overrides
 
+    async def identify(self) -> Identity:
+        """Return the user of the handshake, by its credential and ``authentication``.
+
+        Raises:
+            HandshakeRejected: 401 without a valid credential where one is needed.
+        """
+        return await identify(self.scope, Authentication(self.authentication))
+
     async def handshake(self) -> None:
         """Decide about the request before it is upgraded; ``self.scope``, ``query`` and ``user`` are set.
 
@@ -195,7 +203,7 @@ class PolicyConsumer(TypedConsumer):
             self._expiry.cancel()
             self._expiry = None
         if when is not None:
-            self._expiry = self._clock.call_later(
+            self._expiry = self.clock.call_later(
                 when - time.time(),
                 lambda: self._spawn(self.close(CloseCode.UNAUTHORIZED, "the access token has expired")),
             )
@@ -213,7 +221,7 @@ class PolicyConsumer(TypedConsumer):
             event["policy"] = self.policy.for_wire()
         await self.base_send(event)
         self._accepted = True
-        if (write := self._write) is not None and self._speaks_msgpack:
+        if (write := self._write) is not None and self.speaks_msgpack:
             self._write = lambda message: write(self._in_form(message))
         self._mailbox.open(self._write)
         self._note_connection()
@@ -243,7 +251,7 @@ class PolicyConsumer(TypedConsumer):
         """Hand a client's message to what handles messages here, within the policy."""
         text = message.get("text")
         payload = message["bytes"] if text is None else text
-        if self._rate is not None and not self._rate.allows(self._clock.now()):
+        if self._rate is not None and not self._rate.allows(self.clock.now()):
             await self.close(CloseCode.POLICY_VIOLATION, f"over {self._rate.per_second:g} messages per second")
         elif self._write is None and self.policy.is_too_big(payload):
             await self.close(CloseCode.MESSAGE_TOO_BIG, f"over {self.policy.max_message_size} bytes")
@@ -285,7 +293,7 @@ class PolicyConsumer(TypedConsumer):
         super()._start(scope, send)
         rate = self.policy.max_messages_per_second
         if rate is not None:
-            self._rate = MessageRate(rate, self._clock.now())
+            self._rate = MessageRate(rate, self.clock.now())
 
     async def _admit(self) -> None:
         """Make the checks of the handshake in their order, the cheap ones first."""
@@ -295,18 +303,15 @@ class PolicyConsumer(TypedConsumer):
         check_origin(scope, self.policy)
         if self.query_type is not None:
             self.query = parse_query(scope, self.query_type)
-        identity = await self._identify()
+        identity = await self.identify()
         self.subprotocol = self.policy.select_subprotocol(offered_subprotocols(scope))
-        self._speaks_msgpack = self.subprotocol == MSGPACK_SUBPROTOCOL
+        self.speaks_msgpack = self.subprotocol == MSGPACK_SUBPROTOCOL
         # After every other check, because the place has to be given back.
         self._place = Place(scope)
         self._login_session = identity.session
         await self.sign_in(identity.user, identity.generation)
         self.expire_at(identity.expires_at)
         await self.handshake()
-
-    async def _identify(self) -> Identity:
-        return await identify(self.scope, Authentication(self.authentication))
 
     def _note_connection(self) -> None:
         if self.channel_layer is None:

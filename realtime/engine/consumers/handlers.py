@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,7 +81,8 @@ def on_message(
         DeclarationError: names the method, what is wrong with it and what to do.
     """
     # The body of the class, and the function that it stands in, know names that the module does not.
-    frame = sys._getframe(1)
+    here = inspect.currentframe()
+    frame = None if here is None else here.f_back
 
     def declare(method: Any) -> Any:
         name = getattr(method, "__qualname__", repr(method))
@@ -101,15 +101,18 @@ class HandlerTable:
 
     Args:
         consumer: the class.
+        has_hooks: whether the class overrides a hook around its handlers.
 
     Attributes:
         handlers: by the tag of their messages.
+        json: what decodes text messages.
 
     Raises:
         DeclarationError: if two methods of one class handle the same tag.
     """
 
-    def __init__(self, consumer: type) -> None:
+    def __init__(self, consumer: type, *, has_hooks: bool) -> None:
+        self.has_hooks = has_hooks
         self.handlers: dict[str, Handler] = {}
         types: dict[str, Any] = {}
         for handler in _handlers(consumer):
@@ -229,7 +232,7 @@ def _hints(method: Any, local_names: dict[str, Any]) -> dict[str, Any]:
         ) from None
 
 
-def _local_names(frame: FrameType) -> dict[str, Any]:
+def _local_names(frame: FrameType | None) -> dict[str, Any]:
     """Return the names of the class's body and of the functions around it."""
     scopes: list[dict[str, Any]] = []
     scope: FrameType | None = frame

@@ -77,7 +77,8 @@ class ServedConsumer(AsyncWebsocketConsumer):
     def _start(self, scope: dict[str, Any], send: Any) -> None:
         self.scope = scope
         self.base_send = send
-        self._clock: Clock = scope.get("clock", CLOCK)
+        #: The connection's time: rates, timeouts and the expiry follow it. That of a test stands until it is moved.
+        self.clock: Clock = scope.get("clock", CLOCK)
         extension = scope.get("extensions", {}).get(POLICY_EXTENSION, {})
         #: None on a server that does not enforce policies.
         self._write: Callable[[SharedMessage], None] | None = extension.get("send_nowait")

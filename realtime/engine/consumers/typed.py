@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 from channels.exceptions import StopConsumer
 
+from realtime.engine.consumers.guards import Rate
 from realtime.engine.consumers.handlers import Handler, HandlerTable
 from realtime.engine.consumers.rates import MessageRate
 from realtime.engine.consumers.serving import ServedConsumer
@@ -28,6 +29,8 @@ class TypedConsumer(ServedConsumer):
     Attributes:
         server_messages: a union of the structs that the endpoint sends beside its replies, for its description.
         message_handlers: the table of its ``@on_message`` methods; None without any.
+        speaks_msgpack: whether messages are msgpack in binary, because that is the subprotocol.
+        handler_rates: the rate of each handler that has one, from its first message on.
     """
 
     server_messages: ClassVar[Any] = None
@@ -35,20 +38,15 @@ class TypedConsumer(ServedConsumer):
 
     subprotocol: str | None = None
 
-    #: Whether messages are msgpack in binary, because that is the subprotocol.
-    _speaks_msgpack = False
-
-    #: Whether a subclass has overridden one of the three hooks: the plain way does not call them.
-    _has_hooks: ClassVar[bool] = False
-
-    #: The rate of each handler that has one, from its first message on.
-    _handler_rates: dict[str, MessageRate] | None = None
+    speaks_msgpack = False
+    handler_rates: dict[str, MessageRate] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        table = HandlerTable(cls)
+        # The plain way calls no hook, unless one is overridden.
+        has_hooks = any(getattr(cls, name) is not getattr(TypedConsumer, name) for name in _HOOKS)
+        table = HandlerTable(cls, has_hooks=has_hooks)
         cls.message_handlers = table if table.handlers else None
-        cls._has_hooks = any(getattr(cls, name) is not getattr(TypedConsumer, name) for name in _HOOKS)
 
     # What an endpoint overrides
 
@@ -104,7 +102,7 @@ class TypedConsumer(ServedConsumer):
 
     async def websocket_send(self, message: dict[str, Any]) -> None:
         """Send a group's ``websocket.send`` message that came by the mailbox, in the form that is spoken here."""
-        if self._speaks_msgpack and message.get("msgpack") is not None:
+        if self.speaks_msgpack and message.get("msgpack") is not None:
             message = {**message, "text": None, "bytes": message["msgpack"]}
         await super().websocket_send(message)
 
@@ -112,17 +110,7 @@ class TypedConsumer(ServedConsumer):
 
     def _in_form(self, message: SharedMessage) -> SharedMessage:
         """Return the form of a message for many sockets that is spoken here."""
-        return message.packed if self._speaks_msgpack and message.packed is not None else message
-
-    def _allows(self, handler: Handler) -> bool:
-        """Count a message for the rate of its handler, and return whether it is within it."""
-        assert handler.rate is not None
-        now = self._clock.now()
-        if self._handler_rates is None:
-            self._handler_rates = {}
-        if handler.name not in self._handler_rates:
-            self._handler_rates[handler.name] = handler.rate.bucket(now)
-        return self._handler_rates[handler.name].allows(now)
+        return message.packed if self.speaks_msgpack and message.packed is not None else message
 
 
 _HOOKS = ("before_message", "after_message", "on_message_error")
@@ -136,7 +124,7 @@ async def receive_typed(consumer: TypedConsumer, table: HandlerTable, payload: s
         table: its handlers.
         payload: of a text or a binary message.
     """
-    is_msgpack = consumer._speaks_msgpack
+    is_msgpack = consumer.speaks_msgpack
     if isinstance(payload, str) is is_msgpack:
         reason = "text message where msgpack is spoken" if is_msgpack else "binary message on a JSON endpoint"
         await consumer.close(CloseCode.UNSUPPORTED_DATA, reason)
@@ -144,18 +132,18 @@ async def receive_typed(consumer: TypedConsumer, table: HandlerTable, payload: s
     try:
         head, message = (table.msgpack if is_msgpack else table.json).decode(payload)
     except MessageRefused as refusal:
-        await _fail(consumer, None, refusal, refusal.ref)
+        await _fail(consumer, None, refusal, refusal.ref, has_hooks=table.has_hooks)
         return
     handler = table.handlers[head.type]
     try:
-        if handler.is_plain and not consumer._has_hooks:
+        if handler.is_plain and not table.has_hooks:
             reply = await getattr(consumer, handler.name)(message)
         else:
             reply = await _call(consumer, handler, message)
     except StopConsumer:
         raise
     except Exception as error:  # noqa: BLE001  what is no refusal is raised again
-        await _fail(consumer, message, error, head.ref)
+        await _fail(consumer, message, error, head.ref, has_hooks=table.has_hooks)
         return
     if reply is not None:
         if is_msgpack:
@@ -164,13 +152,13 @@ async def receive_typed(consumer: TypedConsumer, table: HandlerTable, payload: s
             await consumer.base_send({"type": "websocket.send", "text": JSON.encode(reply, head.ref)})
     elif head.ref is not None:
         await _send(consumer, MessageAck(head.ref))
-    if consumer._has_hooks:
+    if table.has_hooks:
         await consumer.after_message(message, reply)
 
 
 async def _call(consumer: TypedConsumer, handler: Handler, message: Any) -> Any:
-    if handler.rate is not None and not consumer._allows(handler):
-        raise handler.rate.refusal
+    if handler.rate is not None:
+        _check_rate(consumer, handler.name, handler.rate)
     if handler.permission is not None:
         await handler.permission.check(consumer, message, handler.name)
     await consumer.before_message(message)
@@ -179,7 +167,7 @@ async def _call(consumer: TypedConsumer, handler: Handler, message: Any) -> Any:
         return await method(message)
     scope = None
     try:
-        async with consumer._clock.timeout(handler.timeout) as scope:
+        async with consumer.clock.timeout(handler.timeout) as scope:
             return await method(message)
     except TimeoutError:
         if scope is None or not scope.expired():
@@ -187,9 +175,19 @@ async def _call(consumer: TypedConsumer, handler: Handler, message: Any) -> Any:
     raise MessageRefused("timeout", f"This took longer than {handler.timeout:g} s, and was given up.")
 
 
-async def _fail(consumer: TypedConsumer, message: Any, error: Exception, ref: str | None) -> None:
+def _check_rate(consumer: TypedConsumer, name: str, rate: Rate) -> None:
+    now = consumer.clock.now()
+    if consumer.handler_rates is None:
+        consumer.handler_rates = {}
+    if name not in consumer.handler_rates:
+        consumer.handler_rates[name] = rate.bucket(now)
+    if not consumer.handler_rates[name].allows(now):
+        raise rate.refusal
+
+
+async def _fail(consumer: TypedConsumer, message: Any, error: Exception, ref: str | None, *, has_hooks: bool) -> None:
     """Answer a refusal; raise every other exception."""
-    if consumer._has_hooks:
+    if has_hooks:
         try:
             await consumer.on_message_error(message, error)
         except MessageRefused as other:
@@ -200,7 +198,7 @@ async def _fail(consumer: TypedConsumer, message: Any, error: Exception, ref: st
 
 
 async def _send(consumer: TypedConsumer, message: msgspec.Struct, ref: str | None = None) -> None:
-    if consumer._speaks_msgpack:
+    if consumer.speaks_msgpack:
         await consumer.base_send({"type": "websocket.send", "bytes": MSGPACK.encode(message, ref)})
     else:
         await consumer.base_send({"type": "websocket.send", "text": JSON.encode(message, ref)})

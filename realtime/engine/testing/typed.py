@@ -255,7 +255,7 @@ def _authenticate(endpoint: PolicyConsumer, user: Any) -> None:
     async def identify() -> Identity:
         return Identity(user)
 
-    endpoint._identify = identify  # type: ignore[method-assign]
+    endpoint.identify = identify  # type: ignore[method-assign]
 
 
 def _server_messages(consumer: type[PolicyConsumer]) -> list[Any]:
