@@ -54,8 +54,10 @@ def _explain_value(problem: str, form: str, tags: str) -> str:
     problem = shorten(problem)
     found = _PROBLEM.fullmatch(problem)
     path = ".".join(filter(None, (found["path"], found["missing"], found["unknown"]))) if found else ""
-    if found is None or not path:
+    if problem.startswith("Expected") and " - at `" not in problem:
         return f"{problem}; a message is a {form} with a 'type', one of {tags}."
+    if found is None or not path:  # of the struct's own __post_init__(), or of a key
+        return f"{problem.removesuffix('.')}."
     if found["missing"]:
         return f"{path}: this field is required."
     if found["unknown"]:

@@ -60,6 +60,18 @@ class Wipe(msgspec.Struct):
     pass
 
 
+class Range(msgspec.Struct):
+    """Checks more than types."""
+
+    first: int
+    last: int
+    names: dict[Literal["a"], int] = {}
+
+    def __post_init__(self) -> None:
+        if self.first > self.last:
+            raise ValueError("first: it is after last.")
+
+
 class Tally(msgspec.Struct):
     choice: str
     votes: int | msgspec.UnsetType = msgspec.UNSET
@@ -99,6 +111,10 @@ class PollConsumer(PolicyConsumer):
     async def page(self, message: Page[int]) -> Counted | None:
         self.seen.append(message)
         return Counted(sum(message.items)) if message.items else None
+
+    @on_message
+    async def range(self, message: Range) -> None:
+        self.seen.append(message)
 
     @on_message
     async def draw(self, message: Draw | Wipe) -> Counted:
@@ -215,6 +231,9 @@ INVALID: list[tuple[str, str, str, str | None]] = [
     ("a wrong value", '{"type":"Draw","ref":"r1","shape":"box"}', "shape: invalid enum value 'box'", "r1"),
     ("an unknown field", '{"type":"Strict","ref":"r1","choice":"a","x":1}', "x: there is no such field", "r1"),
     ("an unknown field of a tagged one", '{"type":"strict","ref":"r1","choice":"a","x":1}', "x: there is no", "r1"),
+    ("what the struct checks", '{"type":"Range","ref":"r1","first":2,"last":1}', "first: it is after last.", "r1"),
+    ("a wrong key", '{"type":"Range","ref":"r1","first":1,"last":2,"names":{"b":1}}', "at `key` in `$.names`.", "r1"),
+    ("a ref of a million digits", '{"type":"Close","ref":' + "9" * 1_000_000 + "}", "ref: ", None),
     ("a wrong item of a generic", '{"type":"Page","ref":"r1","items":["a"]}', "items[0]: expected `int`", "r1"),
     ("a ref that is a number", '{"type":"Close","ref":5}', "ref: expected `str | null`, got `int`", None),
     ("a ref that is an object", '{"type":"Close","ref":{"a":1}}', "ref: expected `str | null`, got `object`", None),
