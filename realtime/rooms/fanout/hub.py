@@ -24,8 +24,8 @@ from realtime.engine import ConsumerMailbox, DatabaseThreads
 from realtime.engine.connections.lease import RENEWAL, current_lease
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
+from realtime.engine.topics.batcher import Batcher
 from realtime.rooms.fanout import events
-from realtime.rooms.fanout.batcher import Batcher
 from realtime.rooms.fanout.room import Member, RoomFanout
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
@@ -74,11 +74,12 @@ class Hub:
         self._storing = DatabaseThreads("rooms-write", WRITING_THREADS)
         self._lease = current_lease()
         self._origin = self._lease.process.hex
+        bounds = {"size": limits().batch, "capacity": limits().queue}
         self._writes: Batcher[Write, Outcome] = Batcher(
-            "store room messages", self._store_writes, failed=lambda _: NOT_STORED
+            "store room messages", self._store_writes, failed=lambda _: NOT_STORED, **bounds
         )
         self._changes: Batcher[Change, None] = Batcher(
-            "store room presence", self._store_changes, failed=self._doubt_presence
+            "store room presence", self._store_changes, failed=self._doubt_presence, **bounds
         )
         self.fanouts: dict[int, RoomFanout] = {}
         self._doubts = 0

@@ -1,7 +1,6 @@
 """Gathers what many connections want to store into few transactions.
 
-While one batch is being stored, the next one fills. A single item is stored at once. ``limits()`` says how many items
-are in one batch, and how many may wait.
+While one batch is being stored, the next one fills. A single item is stored at once.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from realtime.engine.monitoring.tracing import Carrier, batch_span, current_trace
-from realtime.rooms.limits import limits
 
-logger = logging.getLogger("realtime.rooms")
+logger = logging.getLogger("realtime.topics")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,6 +31,8 @@ class Batcher(Generic[Item, Result]):
         name: of the spans of its batches.
         store: stores a batch and returns one result for each item, in the same order.
         failed: the result of an item whose batch could not be stored.
+        size: items in one batch, at most.
+        capacity: items that may wait, before ``submit()`` waits.
     """
 
     def __init__(
@@ -41,12 +41,14 @@ class Batcher(Generic[Item, Result]):
         store: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
         *,
         failed: Callable[[Item], Result],
+        size: int,
+        capacity: int,
     ) -> None:
         self._name = name
         self._store = store
         self._failed = failed
-        self._size = limits().batch
-        self._capacity = limits().queue
+        self._size = size
+        self._capacity = capacity
         self._waiting: collections.deque[Waiting[Item, Result]] = collections.deque()
         self._room = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None

@@ -7,9 +7,8 @@ import logging
 from collections.abc import Callable, Sequence
 
 import pytest
-from django.test import override_settings
 
-from realtime.rooms.fanout.batcher import Batcher
+from realtime.engine.topics.batcher import Batcher
 
 
 class Store:
@@ -37,11 +36,14 @@ class Store:
         return [f"stored {item}" for item in items]
 
 
-def gather(store: Store, **limits: int) -> tuple[Batcher[int, str], list[str], Callable[[str], None]]:
+def gather(
+    store: Store, *, size: int = 500, capacity: int = 5000
+) -> tuple[Batcher[int, str], list[str], Callable[[str], None]]:
     """Return a batcher, its outcomes, and where it puts them."""
     outcomes: list[str] = []
-    with override_settings(REALTIME_ROOMS=limits):
-        batcher: Batcher[int, str] = Batcher("batch", store, failed=lambda item: f"failed {item}")
+    batcher: Batcher[int, str] = Batcher(
+        "batch", store, failed=lambda item: f"failed {item}", size=size, capacity=capacity
+    )
     return batcher, outcomes, outcomes.append
 
 
@@ -63,7 +65,7 @@ async def test_what_comes_while_a_batch_is_stored_is_the_next_batch() -> None:
 
 async def test_a_batch_has_a_largest_size() -> None:
     store = Store()
-    batcher, outcomes, done = gather(store, batch=2)
+    batcher, outcomes, done = gather(store, size=2)
     for item in range(4):
         await batcher.submit(item, done)
     await batcher.perform(4)
@@ -86,7 +88,7 @@ async def test_a_batch_that_fails_answers_each_of_its_items_and_the_next_goes_on
 
 async def test_a_full_queue_makes_its_sender_wait() -> None:
     store = Store()
-    batcher, outcomes, done = gather(store, queue=2)
+    batcher, outcomes, done = gather(store, capacity=2)
     store.hold()
     await batcher.submit(0, done)
     await asyncio.sleep(0)
