@@ -77,7 +77,7 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from django.contrib.auth.models import AnonymousUser
     from django.test import override_settings
 
-    from realtime.rooms.fanout.hub import Hub
+    from realtime.engine.topics.hub import Hub
     from realtime.rooms.models import Room
     from realtime.rooms.permissions import Person, Standing
     from realtime.rooms.store.message_store import Stored, Write

@@ -28,10 +28,10 @@ from realtime.engine import (
     anonymous_identity,
     verify_access_token,
 )
+from realtime.engine.topics.events import members_group
+from realtime.engine.topics.fanout import Member
+from realtime.engine.topics.hub import Hub, current_hub
 from realtime.rooms import protocol
-from realtime.rooms.fanout.events import members_group
-from realtime.rooms.fanout.hub import Hub, current_hub
-from realtime.rooms.fanout.room import Member
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Refusal, Standing, unknown_room

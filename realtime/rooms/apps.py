@@ -22,7 +22,7 @@ class RoomsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signal, and register the checks."""
-        from realtime.rooms.fanout.events import publish_change  # models are loaded only now
+        from realtime.engine.topics.events import publish_change  # models are loaded only now
         from realtime.rooms.models import room_changed
 
         room_changed.connect(publish_change, dispatch_uid="realtime.rooms.fanout")

@@ -17,8 +17,8 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from realtime.engine.topics.events import messages, notice, publish_on_commit
 from realtime.rooms import protocol
-from realtime.rooms.fanout.events import messages, notice, publish_on_commit
 from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import (
     Action,

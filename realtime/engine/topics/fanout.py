@@ -20,11 +20,11 @@ from django.db import DatabaseError, InterfaceError
 
 from realtime.engine import DatabaseThreads, SharedMessage
 from realtime.engine.services.reorder_buffer import ReorderBuffer
+from realtime.engine.topics.presence import JOINED, LEFT, Transition, read_presence
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Action, Person, Standing, decide
 from realtime.rooms.protocol import Access, Presence, encode
-from realtime.rooms.store.presence import JOINED, LEFT, Transition, read_presence
 from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
 
 logger = logging.getLogger("realtime.rooms")

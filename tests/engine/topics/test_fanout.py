@@ -15,10 +15,10 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from realtime.engine import SharedMessage
-from realtime.rooms.fanout.room import Member, RoomFanout
+from realtime.engine.topics.fanout import Member, RoomFanout
+from realtime.engine.topics.presence import Transition, read_presence
 from realtime.rooms.models import Room
 from realtime.rooms.permissions import Person, Standing, standing_from
-from realtime.rooms.store.presence import Transition, read_presence
 from realtime.rooms.store.selectors import Entry, Tail, read_access, read_between, read_tail
 
 User = get_user_model()

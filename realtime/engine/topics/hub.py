@@ -24,15 +24,10 @@ from realtime.engine import ConsumerMailbox, DatabaseThreads
 from realtime.engine.connections.lease import RENEWAL, current_lease
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
+from realtime.engine.topics import events
 from realtime.engine.topics.batcher import Batcher
-from realtime.rooms.fanout import events
-from realtime.rooms.fanout.room import Member, RoomFanout
-from realtime.rooms.limits import limits
-from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person
-from realtime.rooms.protocol import PresenceState
-from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
-from realtime.rooms.store.presence import (
+from realtime.engine.topics.fanout import Member, RoomFanout
+from realtime.engine.topics.presence import (
     JOINED,
     LEFT,
     Change,
@@ -41,6 +36,11 @@ from realtime.rooms.store.presence import (
     reconcile,
     store_changes,
 )
+from realtime.rooms.limits import limits
+from realtime.rooms.models import Room
+from realtime.rooms.permissions import Person
+from realtime.rooms.protocol import PresenceState
+from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
 from realtime.rooms.store.selectors import Entry
 
 logger = logging.getLogger("realtime.rooms")

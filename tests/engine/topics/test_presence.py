@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from realtime.engine.topics.presence import Change, Transition, processes_present, read_presence, reconcile
+from realtime.engine.topics.presence import store_changes as store
 from realtime.rooms.models import Attendance, Room
-from realtime.rooms.store.presence import Change, Transition, processes_present, read_presence, reconcile
-from realtime.rooms.store.presence import store_changes as store
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from channels.layers import get_channel_layer
 from django.db import transaction
 from redis.exceptions import RedisError
 
-from realtime.rooms.store.presence import Transition
+from realtime.engine.topics.presence import Transition
 from realtime.rooms.store.selectors import Entry
 
 logger = logging.getLogger("realtime.rooms")
