@@ -78,9 +78,10 @@ async def _stored_per_second(writers: int, batch: int) -> float:
     from django.test import override_settings
 
     from realtime.engine.topics.hub import Hub
+    from realtime.engine.topics.store import Stored
     from realtime.rooms.models import Room
     from realtime.rooms.permissions import Person, Standing
-    from realtime.rooms.store.message_store import Stored, Write
+    from realtime.rooms.store import ROOM_STORE, Write
 
     room, _ = await sync_to_async(Room.objects.get_or_create)(slug="bench", anonymous_may_post=True)
     stored = 0
@@ -92,11 +93,11 @@ async def _stored_per_second(writers: int, batch: int) -> float:
         while time.perf_counter() < until:
             outcome = loop.create_future()
             write = Write(room.pk, room.slug, person, "x" * 100, None, person.key[:32], Standing.ANONYMOUS, 0)
-            await hub.write(write, outcome.set_result)
+            await hub.submit(ROOM_STORE, write, outcome.set_result)
             assert isinstance(await outcome, Stored)
             stored += 1
 
-    with override_settings(REALTIME_ROOMS={"batch": batch}):
+    with override_settings(REALTIME_TOPICS={"batch": batch}):
         hub = Hub()
         begin = time.perf_counter()
         await asyncio.gather(*(writer(number, hub, begin + SECONDS) for number in range(writers)))

@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "realtime.engine",
     "realtime.engine.auth",
     "realtime.engine.connections",
+    "realtime.engine.topics",
     "realtime.accounts",
     "realtime.rooms",
     "realtime.console",

@@ -130,8 +130,8 @@ def overview() -> Overview:
 
 
 def _rooms() -> list[RoomNow]:
-    rooms: Any = Room.objects.annotate(total=Count("attendances")).order_by("-total", "-last_seq")
-    return [RoomNow(*row) for row in rooms.values_list("slug", "total", "last_seq")[:MAX_ROOMS]]
+    rooms: Any = Room.objects.with_presence().order_by("-connections", "-last_seq")
+    return [RoomNow(*row) for row in rooms.values_list("slug", "connections", "last_seq")[:MAX_ROOMS]]
 
 
 def announce(user: Any, slug: str, content: str) -> Done | Refused:

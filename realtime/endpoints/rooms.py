@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import functools
 import logging
 import time
-import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
+from prometheus_client import Gauge
 from redis.exceptions import RedisError
 
 from realtime.engine import (
@@ -21,39 +22,52 @@ from realtime.engine import (
     InvalidMessage,
     Message,
     MessageRate,
-    PolicyConsumer,
+    Position,
     SharedMessage,
     SocketPolicy,
     TokenRejected,
-    anonymous_identity,
+    TopicConsumer,
+    TopicGone,
+    TopicRefused,
     verify_access_token,
 )
-from realtime.engine.topics.events import members_group
-from realtime.engine.topics.fanout import Member
-from realtime.engine.topics.hub import Hub, current_hub
+from realtime.engine.monitoring.metrics import REGISTRY
+from realtime.engine.topics.consumer import Admission
+from realtime.engine.topics.fanout import Subscriber, TopicFanout
+from realtime.engine.topics.hub import active_fanouts, current_hub
+from realtime.engine.topics.messages import raw
+from realtime.engine.topics.presence import Transition
+from realtime.engine.topics.store import Stored
+from realtime.engine.topics.subscriptions import Subscription
 from realtime.rooms import protocol
 from realtime.rooms.limits import limits
-from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person, Refusal, Standing, unknown_room
-from realtime.rooms.protocol import Position
+from realtime.rooms.models import SLUG, Room, topic_of
+from realtime.rooms.permissions import Action, Person, Refusal, Standing, decide, unknown_room
 from realtime.rooms.services import admit
-from realtime.rooms.store.message_store import NOT_STORED_YET, Outcome, Stored, Write, check_content
-from realtime.rooms.store.selectors import read_before, read_snapshot
+from realtime.rooms.store import ROOM_STORE, Outcome, Write, check_content, head_of, read_access
 
 __all__ = ["RoomsConsumer"]
 
 logger = logging.getLogger("realtime.rooms")
 
+Gauge("rooms_active", "Rooms with members in this process.", registry=REGISTRY).set_function(
+    lambda: len(active_fanouts(topic_of("")))
+)
+Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(
+    lambda: sum(len(fanout.subscribers) for fanout in active_fanouts(topic_of("")))
+)
 
-class Refused(Exception):
-    """A client's message has no effect; the client gets the reason as an ``Error``."""
 
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.detail)
-        self.refusal = refusal
+@dataclass(frozen=True, slots=True)
+class Membership(Admission):
+    """What a member was to its room when that was last read."""
+
+    room: Room
+    person: Person
+    standing: Standing
 
 
-class RoomsConsumer(PolicyConsumer):
+class RoomsConsumer(TopicConsumer):
     """Lets a client join rooms, talk there, and come back without missing anything."""
 
     policy = SocketPolicy(
@@ -70,26 +84,17 @@ class RoomsConsumer(PolicyConsumer):
     client_messages = protocol.ClientMessage
     server_messages = protocol.ServerMessage
 
-    _hub: Hub
+    topic_store = ROOM_STORE
+
     _person: Person
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._connection = uuid.uuid4().hex
-        #: Who an anonymous user is: a browser by its cookie, another client for as long as it is connected.
-        self._anonymous = self._connection
-        #: The connection in each of its rooms, by the room's name.
-        self._members: dict[str, Member] = {}
-        self._pending = asyncio.Semaphore(limits().pending_writes)
-        #: Nonces of messages that wait for the database, and whose author has got an error.
-        self._late: set[str] = set()
         self._commands = MessageRate(limits().messages_per_second, time.monotonic(), burst=limits().burst)
 
     async def connect(self) -> None:
         """Accept, and join the room that the address names."""
-        self._hub = current_hub()
-        self._anonymous = anonymous_identity(self.scope) or self._connection
-        self._person = Person.of(self.user, self._anonymous)
+        self._person = Person.of(self.user, self.anonymous_identity)
         await self.accept()
         room = self.scope["url_route"]["kwargs"].get("room")
         if room is not None:
@@ -114,16 +119,12 @@ class RoomsConsumer(PolicyConsumer):
 
     async def access_changed(self) -> None:
         """Leave the rooms that the user may no longer be in."""
-        self._person = Person.of(self.user, self._anonymous)
+        self._person = Person.of(self.user, self.anonymous_identity)
         await self._check_rooms()
-
-    async def disconnect(self, code: int) -> None:
-        """Leave every room; the connection is in no group any more."""
-        members, self._members = self._members, {}
-        await asyncio.gather(*(self._hub.leave(member) for member in members.values()))
 
     async def _perform(self, command: protocol.ClientMessage) -> None:
         """Do what a message says. This is the one place where a failure becomes an ``Error``."""
+        code: Any
         try:
             match command:
                 case protocol.Post():
@@ -131,99 +132,86 @@ class RoomsConsumer(PolicyConsumer):
                 case protocol.Join():
                     await self._join_room(command.room, command.since)
                 case protocol.Leave():
-                    await self._leave_room(self._member(command.room))
+                    await self.topics.unsubscribe(self._member(command.room).fanout.name)
                 case protocol.History():
                     await self._history(command)
                 case protocol.Authenticate():
                     await self._authenticate(command.token)
                 case protocol.Ping():
                     await self._send(protocol.Pong())
-        except Refused as refused:
-            refusal = refused.refusal
+        except TopicRefused as refused:
+            code, detail = refused.code, refused.detail
         except (DatabaseError, InterfaceError, RedisError, OSError):
             logger.exception("a message of a client could not be handled")
-            refusal = Refusal("internal", "The server could not do that. Try again later.")
+            code, detail = "internal", "The server could not do that. Try again later."
         else:
             return
-        await self._send(protocol.Error(code=refusal.code, detail=refusal.detail, ref=command.ref))
+        await self._send(protocol.Error(code=code, detail=detail, ref=command.ref))
 
     # Join and leave
 
     async def _join_room(self, slug: str, since: Position | None) -> None:
-        if slug not in self._members and len(self._members) >= limits().rooms_per_connection:
-            detail = f"One connection may be in {limits().rooms_per_connection} rooms."
-            raise Refused(Refusal("forbidden", detail))
-        room, standing = await self._admitted(slug)
-        member = Member(self._connection, self._person, standing, room.access_version, self.send_nowait, self._expelled)
-        await self._hub.enter(room, member)
-        former = self._members.get(slug)
-        if former is not None:
-            former.fanout.leave(former)
-        self._members[slug] = member
+        topic = topic_of(slug)
+        if topic not in self.topics and len(self.topics) >= limits().rooms_per_connection:
+            raise TopicRefused("forbidden", f"One connection may be in {limits().rooms_per_connection} rooms.")
+        if SLUG.fullmatch(slug) is None:
+            raise _refused(unknown_room(slug))
         try:
-            await self.join(members_group(slug))
-            await self._hub.attend(member)
-            await self._welcome(member, since)
-        except BaseException:
-            if self._is_in(member):
-                del self._members[slug]
-            raise
-        finally:
-            # One that was expelled meanwhile may have been put on the list of those present since.
-            if not self._is_in(member):
-                await self._depart(member)
+            await self.topics.subscribe(topic, since=since, presence={"name": self._person.name})
+        except TopicGone:
+            raise _refused(unknown_room(slug)) from None
 
-    async def _admitted(self, slug: str) -> tuple[Room, Standing]:
-        admitted = await self._hub.reader.run(admit, self._person.user, slug, self.client_network)
+    @property
+    def topic_key(self) -> str:
+        return self._person.key
+
+    async def open_topic(self, topic: str) -> Membership:
+        """Let the person into a room, and return what they are to it."""
+        person, slug = self._person, topic.removeprefix(topic_of(""))
+        admitted = await current_hub().read(ROOM_STORE, admit, person.user, slug, self.client_network)
         if isinstance(admitted, Refusal):
-            raise Refused(admitted)
-        return admitted
+            raise _refused(admitted)
+        room, standing = admitted
+        return Membership(head_of(room), room, person, standing)
 
-    async def _welcome(self, member: Member, since: Position | None) -> None:
-        try:
-            snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
-            while snapshot.room.access_version > member.access_version:
-                # Something has changed since this person was admitted: what was said after it may not be for them.
-                await self._admit_again(member)
-                snapshot = await self._hub.reader.run(read_snapshot, member.room.pk, since)
-            names = await member.fanout.names_for(member)
-        except Room.DoesNotExist:
-            raise Refused(unknown_room(member.room.slug)) from None
-        if not self._is_in(member):
-            return  # expelled while joining; the client has got its Left
+    async def on_subscribed(self, subscription: Subscription) -> None:
+        """Send ``Joined``."""
         joined = protocol.Joined(
-            room=member.room.slug,
-            epoch=str(snapshot.room.epoch),
-            seq=snapshot.room.last_seq,
-            members=names,
-            recovered=snapshot.recovered,
-            messages=snapshot.messages,
+            room=subscription.subscriber.grant.room.slug,
+            epoch=subscription.head.epoch,
+            seq=subscription.head.seq,
+            members=sorted({user.metadata["name"] for user in subscription.present}),
+            recovered=subscription.recovered,
+            messages=raw(subscription.entries),
         )
         await self._send(joined)
-        await member.fanout.settle(member, joined.seq)
 
-    async def _admit_again(self, member: Member) -> None:
-        room, member.standing = await self._admitted(member.room.slug)
-        member.access_version = room.access_version
+    def on_unsubscribed(self, topic: str) -> None:
+        """Send ``Left``."""
+        self._queue(protocol.Left(room=topic.removeprefix(topic_of(""))))
 
-    async def _leave_room(self, member: Member) -> None:
-        del self._members[member.room.slug]
-        await self._depart(member)
-        await self._send(protocol.Left(room=member.room.slug))
+    @classmethod
+    def encode_presence(cls, transition: Transition) -> str | None:
+        """Return the ``Presence`` of somebody who came or went."""
+        if transition.state == "updated":
+            return None
+        room, name = transition.topic.removeprefix(topic_of("")), transition.metadata["name"]
+        return protocol.encode(protocol.Presence(room=room, user=name, state=transition.state))
 
-    def _expelled(self, member: Member) -> None:
-        """The fan-out has removed this connection from a room."""
-        if self._is_in(member):
-            del self._members[member.room.slug]
-            self._queue(protocol.Left(room=member.room.slug))
-            self._hub.spawn(self._depart(member))
-
-    async def _depart(self, member: Member) -> None:
-        await self._hub.leave(member)
-        await self.leave(members_group(member.room.slug))
-
-    def _is_in(self, member: Member) -> bool:
-        return self._members.get(member.room.slug) is member
+    @classmethod
+    async def authorize_subscribers(cls, fanout: TopicFanout, subscribers: Sequence[Subscriber]) -> int:
+        """Expel who may not be in a room any more, by two queries, and send ``Access`` to the others if it changed."""
+        people = {member.grant.person for member in subscribers}
+        slug = fanout.name.removeprefix(topic_of(""))
+        room, standings = await current_hub().read(ROOM_STORE, read_access, slug, people)
+        for member in subscribers:
+            # Not one who has been admitted or has signed in meanwhile.
+            if fanout.has(member) and member.access < room.access_version and member.grant.person in people:
+                before = member.grant
+                after = Membership(head_of(room), room, before.person, standings[before.person])
+                member.grant, member.access = after, room.access_version
+                _check(member, before, after)
+        return int(room.access_version)
 
     # Chat
 
@@ -231,45 +219,19 @@ class RoomsConsumer(PolicyConsumer):
         member = self._member(command.room)
         problem = check_content(command.content)
         if problem is not None:
-            raise Refused(problem)
-        room = member.room
+            raise _refused(problem)
+        room = member.grant.room
         write = Write(
             room_id=room.pk,
             slug=room.slug,
             person=self._person,
             content=command.content,
             ref=command.ref,
-            connection=self._connection,
-            standing=member.standing,
-            access_version=member.access_version,
+            sender=self.connection,
+            standing=member.grant.standing,
+            access_version=member.access,
         )
-        loop = asyncio.get_running_loop()
-        try:
-            # While earlier messages are late, another one does not wait.
-            async with asyncio.timeout(0 if self._late else limits().write_timeout):
-                await self._pending.acquire()
-                timer = loop.call_later(limits().write_timeout, self._report_late, write)
-                try:
-                    await self._hub.write(write, functools.partial(self._written, write, timer))
-                except BaseException:
-                    timer.cancel()
-                    self._pending.release()
-                    raise
-        except TimeoutError:
-            raise Refused(NOT_STORED_YET) from None
-
-    def _report_late(self, write: Write) -> None:
-        """Answer a message that is not stored in time. Sent again, it gets the Ack of what was stored meanwhile."""
-        self._late.add(write.nonce)
-        self._answer(write, NOT_STORED_YET)
-
-    def _written(self, write: Write, timer: asyncio.TimerHandle, outcome: Outcome) -> None:
-        self._pending.release()
-        timer.cancel()
-        if write.nonce in self._late:  # each message has one answer
-            self._late.remove(write.nonce)
-        else:
-            self._answer(write, outcome)
+        await self.topics.submit(write, functools.partial(self._answer, write))
 
     def _answer(self, write: Write, outcome: Outcome) -> None:
         if isinstance(outcome, Stored):
@@ -280,26 +242,26 @@ class RoomsConsumer(PolicyConsumer):
     # History, Authenticate
 
     async def _history(self, command: protocol.History) -> None:
-        room = self._member(command.room).room
-        messages = await self._hub.reader.run(read_before, room.pk, room.slug, command.before, command.limit)
-        await self._send(protocol.Page(room=room.slug, messages=messages))
+        member = self._member(command.room)
+        entries = await self.topics.history(member.fanout.name, before=command.before, limit=command.limit)
+        await self._send(protocol.Page(room=member.grant.room.slug, messages=raw(entries)))
 
     async def _authenticate(self, token: str) -> None:
         try:
             verified = await verify_access_token(token)
         except TokenRejected as rejection:
-            raise Refused(Refusal("unauthorized", rejection.detail)) from None
+            raise TopicRefused("unauthorized", rejection.detail) from None
         if self._person.user_id not in (None, verified.user.pk):
             detail = "The token belongs to another user; open a connection of its own."
-            raise Refused(Refusal("unauthorized", detail))
+            raise TopicRefused("unauthorized", detail)
         was_anonymous = self._person.user_id is None
         if was_anonymous:
             try:
                 await self.sign_in(verified.user, verified.generation)
             except HandshakeRejected as rejection:
-                raise Refused(Refusal("rate_limited", rejection.detail)) from None
+                raise TopicRefused("rate_limited", rejection.detail) from None
         self.expire_at(verified.expires_at)
-        self._person = Person.of(verified.user, self._anonymous)
+        self._person = Person.of(verified.user, self.anonymous_identity)
         assert verified.expires_at is not None  # every token has an expiry
         expires_at = datetime.datetime.fromtimestamp(verified.expires_at, datetime.UTC)
         await self._send(protocol.Authenticated(user=self._person.name, expires_at=expires_at))
@@ -311,24 +273,17 @@ class RoomsConsumer(PolicyConsumer):
 
         Where an anonymous user has signed in, the others see the anonymous one go and the user come.
         """
-        for member in list(self._members.values()):
-            try:
-                await self._admit_again(member)
-            except Refused:
-                if self._is_in(member):
-                    await self._leave_room(member)
-            else:
-                if self._is_in(member):
-                    await self._hub.change_person(member, self._person)
+        await self.topics.recheck()
+        for topic in list(self.topics):
+            await self.topics.update_presence(topic, {"name": self._person.name})
 
-    def _member(self, slug: str | None) -> Member:
-        if slug is None and len(self._members) > 1:
-            detail = f"room: needed, you are in {', '.join(sorted(self._members))}."
-            raise Refused(Refusal("invalid_message", detail))
-        member = next(iter(self._members.values()), None) if slug is None else self._members.get(slug)
+    def _member(self, slug: str | None) -> Subscriber:
+        if slug is None and len(self.topics) > 1:
+            rooms = sorted(member.grant.room.slug for member in self.topics.values())
+            raise TopicRefused("invalid_message", f"room: needed, you are in {', '.join(rooms)}.")
+        member = next(iter(self.topics.values()), None) if slug is None else self.topics.get(topic_of(slug))
         if member is None:
-            detail = "Join a room first." if slug is None else f"You are not in {slug[:80]!r}."
-            raise Refused(Refusal("not_joined", detail))
+            raise TopicRefused("not_joined", "Join a room first." if slug is None else f"You are not in {slug[:80]!r}.")
         return member
 
     async def _send(self, event: protocol.Event) -> None:
@@ -337,3 +292,19 @@ class RoomsConsumer(PolicyConsumer):
     def _queue(self, event: protocol.Event) -> None:
         """Send an event from code that cannot wait."""
         self.send_nowait(SharedMessage(text=protocol.encode(event)))
+
+
+def _refused(refusal: Refusal) -> TopicRefused:
+    return TopicRefused(refusal.code, refusal.detail)
+
+
+def _check(member: Subscriber, before: Membership, after: Membership) -> None:
+    was_removed = after.standing is Standing.OUTSIDER and before.standing is not Standing.OUTSIDER
+    was_closed = after.room.closings > before.room.closings
+    if was_removed or was_closed or decide(after.standing, after.room, Action.READ) is not None:
+        member.fanout.end(member)
+        return
+    might_post, may_post = (decide(then.standing, then.room, Action.POST) is None for then in (before, after))
+    if may_post is not might_post:
+        access = protocol.Access(room=after.room.slug, may_post=may_post)
+        member.notify(SharedMessage(text=protocol.encode(access)))

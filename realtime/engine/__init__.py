@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from realtime.engine.services.cache import limit_cache as limit_cache
     from realtime.engine.services.database import DatabaseThreads as DatabaseThreads
     from realtime.engine.services.database import in_monitor_thread as in_monitor_thread
+    from realtime.engine.topics.consumer import TopicConsumer as TopicConsumer
+    from realtime.engine.topics.publishing import publish as publish
+    from realtime.engine.topics.publishing import recheck_topic as recheck_topic
+    from realtime.engine.topics.store import Position as Position
+    from realtime.engine.topics.store import TopicGone as TopicGone
+    from realtime.engine.topics.store import TopicRefused as TopicRefused
     from realtime.engine.typed.decoder import MessageDecoder as MessageDecoder
 
 __version__ = "0.4.0"
@@ -69,6 +75,9 @@ _NAMES = {
     "protocol.policy": ["KIB", "MIB", "SocketPolicy"],
     "services.cache": ["limit_cache"],
     "services.database": ["DatabaseThreads", "in_monitor_thread"],
+    "topics.consumer": ["TopicConsumer"],
+    "topics.publishing": ["publish", "recheck_topic"],
+    "topics.store": ["Position", "TopicGone", "TopicRefused"],
     "typed.decoder": ["MessageDecoder"],
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,7 +19,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.engine.topics.presence import read_presence
+from realtime.rooms.models import Membership, Room, RoomMessage, topic_of
 from realtime.rooms.permissions import Refusal
 from realtime.rooms.services import close_room, post_message, set_hidden
 
@@ -55,7 +56,7 @@ class RoomAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Room]:
         """Count who is online, each user once."""
-        return super().get_queryset(request).annotate(_online=Count("attendances__key", distinct=True))
+        return Room.objects.with_presence().order_by(*self.get_ordering(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Room | None = None) -> Any:
         """Keep the name of a room that exists: clients use it. A new one has nothing else to show."""
@@ -79,13 +80,14 @@ class RoomAdmin(admin.ModelAdmin):
         address = reverse("admin:rooms_roommessage_changelist")
         return format_html('<a href="{}?room__id__exact={}">{}</a>', address, room.pk, room.last_seq)
 
-    @admin.display(description=_("online"), ordering="_online")
+    @admin.display(description=_("online"), ordering="users")
     def online(self, room: Any) -> int:
-        return int(room._online)
+        return int(room.users)
 
     @admin.display(description=_("online now"))
     def who_is_online(self, room: Room) -> str:
-        return ", ".join(sorted(set(room.attendances.values_list("name", flat=True)))) or gettext("nobody")
+        _, present = read_presence(topic_of(room.slug))
+        return ", ".join(sorted({user.metadata["name"] for user in present.values()})) or gettext("nobody")
 
     @admin.action(description=_("Archive: nobody may write any more"), permissions=["change"])
     def archive(self, request: HttpRequest, rooms: QuerySet[Room]) -> None:

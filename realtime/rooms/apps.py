@@ -22,10 +22,10 @@ class RoomsConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the signal, and register the checks."""
-        from realtime.engine.topics.events import publish_change  # models are loaded only now
-        from realtime.rooms.models import room_changed
+        from realtime.rooms.models import room_changed  # models are loaded only now
+        from realtime.rooms.services import recheck_room
 
-        room_changed.connect(publish_change, dispatch_uid="realtime.rooms.fanout")
+        room_changed.connect(recheck_room, dispatch_uid="realtime.rooms.services")
         checks.register(check_settings, "rooms")
 
     def create_demo_data(self) -> None:

@@ -1,4 +1,4 @@
-"""Rooms, their memberships and messages, and the connections in them."""
+"""Rooms, their memberships and messages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models, transaction
-from django.db.models import F
+from django.db.models import Count, F, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce, Concat
 from django.db.models.signals import post_delete
 from django.dispatch import Signal, receiver
 from django.utils.translation import gettext_lazy as _
 
+from realtime.engine.topics.models import PresentConnection
 from realtime.rooms.limits import MAX_NAME, MAX_SLUG
 
-__all__ = ["SLUG", "Attendance", "Membership", "Role", "Room", "RoomMessage", "raise_access_version", "room_changed"]
+__all__ = ["SLUG", "Membership", "Role", "Room", "RoomMessage", "raise_access_version", "room_changed", "topic_of"]
 
 #: What a room may be called: legal in a path, and after ``room.`` in a channel-layer group name.
 SLUG = re.compile(r"[-a-zA-Z0-9_]{1," + str(MAX_SLUG) + "}")
 
 
-#: Sent with ``room_id`` once a change of a room or its memberships is committed.
+def topic_of(slug: str) -> str:
+    """Return the topic of a room, which is also the channel-layer group of its members."""
+    return f"room.{slug}"
+
+
+#: Sent with ``slug`` once a change of a room or its memberships is committed.
 room_changed = Signal()
 
 
@@ -34,13 +41,13 @@ def raise_access_version(room_ids: Iterable[int]) -> None:
     Call it in the transaction of the change: no message that is stored later is passed on under the old rights.
     """
     # In an order that cannot deadlock with lock_rooms().
-    for room_id in sorted(room_ids):
-        if Room.objects.filter(pk=room_id).update(access_version=F("access_version") + 1):
-            _announce(room_id)
+    for room_id, slug in Room.objects.filter(pk__in=room_ids).order_by("pk").values_list("pk", "slug"):
+        Room.objects.filter(pk=room_id).update(access_version=F("access_version") + 1)
+        _announce(slug)
 
 
-def _announce(room_id: int) -> None:
-    transaction.on_commit(functools.partial(room_changed.send, Room, room_id=room_id))
+def _announce(slug: str) -> None:
+    transaction.on_commit(functools.partial(room_changed.send, Room, slug=slug))
 
 
 class RoomQuerySet(models.QuerySet["Room"]):
@@ -53,9 +60,18 @@ class RoomQuerySet(models.QuerySet["Room"]):
         if self.RIGHTS.isdisjoint(values):
             return super().update(**values)
         with transaction.atomic(using=self.db):
-            for room_id in self.order_by().values_list("pk", flat=True):
-                _announce(room_id)
+            for slug in self.order_by().values_list("slug", flat=True):
+                _announce(slug)
             return super().update(access_version=F("access_version") + 1, **values)
+
+    def with_presence(self) -> Any:
+        """Annotate each room with how many ``users`` and ``connections`` are there."""
+        topic = Concat(Value(topic_of("")), OuterRef("slug"))
+        there = PresentConnection.objects.filter(topic__name=topic).order_by().values("topic")
+        return self.annotate(
+            users=Coalesce(Subquery(there.values_list(Count("key", distinct=True))), 0),
+            connections=Coalesce(Subquery(there.values_list(Count("pk"))), 0),
+        )
 
 
 class Room(models.Model):
@@ -66,7 +82,7 @@ class Room(models.Model):
     """
 
     #: Fields that save() leaves alone: a form that was opened before the last message must not set last_seq back.
-    COUNTERS = ("last_seq", "access_version", "presence_version", "closings")
+    COUNTERS = ("last_seq", "access_version", "closings")
 
     slug = models.CharField(
         _("slug"),
@@ -109,7 +125,6 @@ class Room(models.Model):
 
     last_seq = models.BigIntegerField(_("messages"), default=0, editable=False)
     access_version = models.BigIntegerField(default=0, editable=False)
-    presence_version = models.BigIntegerField(default=0, editable=False)
     closings = models.BigIntegerField(default=0, editable=False)
 
     objects = RoomQuerySet.as_manager()
@@ -233,32 +248,9 @@ class RoomMessage(models.Model):
         return f"{self.room_id}/{self.seq} {self.name}"
 
 
-class Attendance(models.Model):
-    """One connection in one room. It counts while the process that holds the connection renews its lease."""
-
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="attendances")
-    process = models.UUIDField()
-    connection = models.CharField(max_length=100)
-    key = models.CharField(max_length=64, help_text="Identity: the same for all connections of a user.")
-    name = models.CharField(max_length=MAX_NAME)
-    since = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["room", "connection"], name="one_attendance_for_each_connection")
-        ]
-        indexes = [
-            models.Index(fields=["room", "key"], name="attendance_of_a_user"),
-            models.Index(fields=["process"], name="attendance_of_a_process"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} in {self.room_id}"
-
-
 @receiver(post_delete, sender=Room, dispatch_uid="realtime.rooms.room_deleted")
 def _room_deleted(instance: Room, **_: Any) -> None:
-    _announce(instance.pk)
+    _announce(instance.slug)
 
 
 @receiver(post_delete, sender=Membership, dispatch_uid="realtime.rooms.membership_deleted")

@@ -8,13 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from realtime.engine import MessageDecoder
+from realtime.engine import MessageDecoder, Position
+from realtime.engine.topics.limits import MAX_SEQ
 from realtime.rooms.limits import MAX_PAGE, MAX_REF
 
-#: No database of this project counts further (BIGINT).
-MAX_SEQ = 2**63 - 1
-
-Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Ref = Annotated[str, Meta(max_length=MAX_REF)]
 PresenceState = Literal["joined", "left"]
 
@@ -38,13 +35,6 @@ class Command(Struct, tag_field="type", kw_only=True, frozen=True):
     """What every message of a client may carry: a reference that its answer repeats."""
 
     ref: Ref | None = None
-
-
-class Position(Struct, frozen=True):
-    """How far a client has read: the numbering, and the last number seen in it."""
-
-    epoch: str
-    seq: Seq
 
 
 class Join(Command, tag="Join", frozen=True):

@@ -17,9 +17,9 @@ from django.db.models import F, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from realtime.engine.topics.events import messages, notice, publish_on_commit
+from realtime.engine.topics.publishing import publish_text, recheck_topic, store_and_publish
 from realtime.rooms import protocol
-from realtime.rooms.models import SLUG, Membership, Role, Room, RoomMessage
+from realtime.rooms.models import Membership, Role, Room, RoomMessage, topic_of
 from realtime.rooms.permissions import (
     Action,
     AnyUser,
@@ -31,8 +31,7 @@ from realtime.rooms.permissions import (
     standing_of,
     unknown_room,
 )
-from realtime.rooms.store.message_store import Outcome, Stored, Write, check_content, lock_rooms, store_writes
-from realtime.rooms.store.selectors import Entry
+from realtime.rooms.store import ROOM_STORE, Outcome, Write, check_content, lock_rooms
 
 __all__ = [
     "PRUNE_BATCH",
@@ -42,6 +41,7 @@ __all__ = [
     "oldest_kept",
     "post_message",
     "prune_room",
+    "recheck_room",
     "set_hidden",
 ]
 
@@ -60,11 +60,9 @@ def admit(user: AnyUser, slug: str, address: str) -> tuple[Room, Standing] | Ref
 
     Args:
         user: a user, or ``AnonymousUser``.
-        slug: the room's name, as the client wrote it.
+        slug: the room's name, of the characters that a name may have.
         address: the client's, as limits count it.
     """
-    if SLUG.fullmatch(slug) is None:
-        return unknown_room(slug)
     room = Room.objects.filter(slug=slug).first()
     if room is None:
         if not may_create(user):
@@ -150,10 +148,7 @@ def post_message(room: Room, user: AnyUser, content: str, ref: str | None = None
         return problem
     person = Person.of(user, uuid.uuid4().hex)
     write = Write(room.pk, room.slug, person, content, ref, "", standing_of(user, room), room.access_version)
-    outcome = store_writes([write])[0]
-    if isinstance(outcome, Stored) and not outcome.is_repeat:
-        entry = Entry(outcome.seq, outcome.text, "")
-        publish_on_commit(room.pk, messages(room.pk, outcome.access_version, [entry]))
+    outcome: Outcome = store_and_publish(ROOM_STORE, write)
     return outcome
 
 
@@ -164,8 +159,13 @@ def set_hidden(rows: QuerySet[RoomMessage], hidden: bool) -> int:
     if hidden:
         for row in changed:
             text = protocol.encode(protocol.Hidden(room=row.room.slug, seq=row.seq))
-            publish_on_commit(row.room_id, [notice(row.room_id, text)])
+            publish_text(topic_of(row.room.slug), text)
     return len(changed)
+
+
+def recheck_room(slug: str, **_: Any) -> None:
+    """Have the processes with members in a room read its settings and memberships again."""
+    recheck_topic(topic_of(slug))
 
 
 def close_room(room: Room) -> None:

@@ -17,9 +17,12 @@ NEED_APPS = {
     "LiveConnection",
     "LiveUserMixin",
     "PolicyConsumer",
+    "TopicConsumer",
     "TooManyAttempts",
     "limit_requests",
     "log_out_everywhere",
+    "publish",
+    "recheck_topic",
     "verify_access_token",
 }
 

@@ -25,13 +25,12 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from realtime.engine import Position
 from realtime.engine.testing import create_user
-from realtime.rooms.models import Room
+from realtime.rooms.models import Room, topic_of
 from realtime.rooms.permissions import Person, Standing
-from realtime.rooms.protocol import Position
 from realtime.rooms.services import oldest_kept, prune_room
-from realtime.rooms.store import selectors
-from realtime.rooms.store.message_store import Write, store_writes
+from realtime.rooms.store import ROOM_STORE, Write, store_writes
 
 ROOMS = 10
 FILL = """
@@ -59,13 +58,14 @@ def actions(room: Room) -> Iterator[tuple[str, Callable[[], Any]]]:
     person = Person.of(user, "connection")
     write = Write(room.pk, room.slug, person, "hello", "ref-1", "connection", Standing.MEMBER, room.access_version)
     middle = room.last_seq // 2
+    topic = topic_of(room.slug)
     yield "store", lambda: store_writes([write])
     yield "store again", lambda: store_writes([write])
-    yield "join", lambda: selectors.read_snapshot(room.pk, None)
-    yield "resume", lambda: selectors.read_snapshot(room.pk, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
-    yield "page of history", lambda: selectors.read_before(room.pk, room.slug, middle, 50)
-    yield "repair a gap", lambda: selectors.read_between(room.pk, room.slug, middle, middle + 20)
-    yield "compare counters", lambda: Room.objects.in_bulk([room.pk])
+    yield "join", lambda: ROOM_STORE.recover(topic, None)
+    yield "resume", lambda: ROOM_STORE.recover(topic, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
+    yield "page of history", lambda: ROOM_STORE.read_before(topic, middle, 50)
+    yield "repair a gap", lambda: ROOM_STORE.read_between(topic, middle, middle + 20)
+    yield "compare counters", lambda: ROOM_STORE.heads([topic])
     yield "find the age", lambda: oldest_kept(room, timezone.now(), 10)
     yield "prune", lambda: prune_room(room, 200, batch=100)
 

@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from realtime.engine.connections.models import LiveConnection, Process
 from realtime.engine.testing import create_user, login_name
-from realtime.rooms.models import Attendance, Membership, Role, Room, RoomMessage
+from realtime.engine.topics.presence import Change, store_changes
+from realtime.rooms.models import Membership, Role, Room, RoomMessage, topic_of
 
 User = get_user_model()
 
@@ -47,10 +48,15 @@ def fill(count: int) -> None:
         user = create_user(uuid.uuid4().hex)
         room = Room.objects.create(slug=uuid.uuid4().hex)
         add_message(room, "hello")
-        Attendance.objects.create(room=room, process=process.pk, connection="c", key="k", name=user.get_username())
+        enter(room, process.pk, user.get_username())
         LiveConnection.objects.create(
             channel=uuid.uuid4().hex, process=process.pk, user=user, endpoint="/ws", since=timezone.now()
         )
+
+
+def enter(room: Room, process: uuid.UUID, name: str) -> None:
+    """Let somebody be in a room."""
+    store_changes([Change(topic_of(room.slug), process, "c", "k", {"name": name})])
 
 
 def add_message(room: Room, content: str) -> RoomMessage:
@@ -154,7 +160,7 @@ def test_a_room_is_made_and_shown_and_keeps_its_name(staff: Client) -> None:
     inline = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
     staff.post(path, {"slug": "room", "title": "Ours", **inline})
     room = Room.objects.get(slug="room")
-    Attendance.objects.create(room=room, process=uuid.uuid4(), connection="c", key="k", name="bob")
+    enter(room, uuid.uuid4(), "bob")
     path = f"{LISTS['rooms']}{room.pk}/change/"
     page = staff.get(path).content.decode()
     assert all(shown in page for shown in (str(room.epoch), "bob", f"room__id__exact={room.pk}"))

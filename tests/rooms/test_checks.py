@@ -24,11 +24,11 @@ ANONYMOUS, USER, STAFF = AnonymousUser(), User(), User(is_staff=True)
         ("REALTIME_ROOM_CREATION", "authenticated", []),
         ("REALTIME_ROOM_CREATION", "staff", []),
         ("REALTIME_ROOM_CREATION", "everyone", ["rooms.E001"]),
-        ("REALTIME_ROOMS", {"newest": 10}, []),
-        ("REALTIME_ROOMS", {"newst": 10}, ["rooms.E002"]),
-        ("REALTIME_ROOMS", {"newest": 0}, ["rooms.E002"]),
-        ("REALTIME_ROOMS", {"newest": "10"}, ["rooms.E002"]),
-        ("REALTIME_ROOMS", {"newest": True}, ["rooms.E002"]),
+        ("REALTIME_ROOMS", {"burst": 10}, []),
+        ("REALTIME_ROOMS", {"brust": 10}, ["rooms.E002"]),
+        ("REALTIME_ROOMS", {"burst": 0}, ["rooms.E002"]),
+        ("REALTIME_ROOMS", {"burst": "10"}, ["rooms.E002"]),
+        ("REALTIME_ROOMS", {"burst": True}, ["rooms.E002"]),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_an_error(name: str, value: Any, ids: list[str]) -> None:

@@ -7,10 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from realtime.rooms.models import Room, RoomMessage
-from realtime.rooms.protocol import Position
+from realtime.engine import Position
+from realtime.rooms.models import Room, RoomMessage, topic_of
 from realtime.rooms.services import oldest_kept, prune_room
-from realtime.rooms.store.selectors import read_before, read_snapshot
+from realtime.rooms.store import ROOM_STORE
 
 pytestmark = pytest.mark.django_db
 
@@ -100,10 +100,13 @@ def test_the_next_message_gets_the_next_number(room: Room) -> None:
 def test_a_position_before_the_beginning_is_not_recovered(room: Room) -> None:
     prune_room(room, 21)
     epoch = str(room.epoch)
-    lost = read_snapshot(room.pk, Position(epoch=epoch, seq=15))
-    assert (lost.recovered, [chat.seq for chat in lost.messages]) == (False, list(range(21, 31)))
-    at_the_edge = read_snapshot(room.pk, Position(epoch=epoch, seq=20))
-    assert (at_the_edge.recovered, [chat.seq for chat in at_the_edge.messages]) == (True, list(range(21, 31)))
-    up_to_date = read_snapshot(room.pk, Position(epoch=epoch, seq=30))
-    assert (up_to_date.recovered, up_to_date.messages) == (True, [])
-    assert [chat.seq for chat in read_before(room.pk, "old", 25, 50)] == [21, 22, 23, 24]
+    topic = topic_of(room.slug)
+
+    def recover(seq: int) -> tuple[bool, list[int]]:
+        recovery = ROOM_STORE.recover(topic, Position(epoch=epoch, seq=seq))
+        return recovery.recovered, [entry.seq for entry in recovery.entries]
+
+    assert recover(15) == (False, list(range(21, 31)))
+    assert recover(20) == (True, list(range(21, 31)))
+    assert recover(30) == (True, [])
+    assert [entry.seq for entry in ROOM_STORE.read_before(topic, 25, 50)] == [21, 22, 23, 24]

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from realtime.engine.testing import ServerProcess, login_name
-from realtime.rooms.limits import limits
+from realtime.engine.topics.limits import limits
 
 #: Messages that one connection may have on the way to the database, and more than that.
 PENDING = limits().pending_writes

@@ -6,4 +6,4 @@ import os
 _tests = importlib.import_module(os.environ["PROJECT_SETTINGS_MODULE"])
 globals().update({name: value for name, value in vars(_tests).items() if name.isupper()})
 
-REALTIME_ROOMS = {"write_timeout": 1}
+REALTIME_TOPICS = {"write_timeout": 1}

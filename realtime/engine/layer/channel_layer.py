@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from channels.exceptions import ChannelFull
-from channels.layers import BaseChannelLayer
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
 from realtime.engine.layer.group_message import GroupMessage, Kind
 from realtime.engine.layer.local import LocalMembers
@@ -62,7 +62,7 @@ class FanoutChannelLayer(BaseChannelLayer):
             expiry=expiry, capacity=capacity, channel_capacity=self.compile_capacities(channel_capacity or {})
         )
         self.group_expiry = group_expiry
-        self._hosts = hosts
+        self.hosts = hosts
         self._encoding = serializer_format, symmetric_encryption_keys
         self._new_options = functools.partial(
             LayerOptions,
@@ -83,8 +83,8 @@ class FanoutChannelLayer(BaseChannelLayer):
         self._process = options.process
         self._numbers: dict[str, itertools.count[int]] = {}
         self._broker: RedisBroker | None = None
-        if self._hosts is not None:
-            self._broker = RedisBroker(self._hosts, options, self.local, *self._encoding)
+        if self.hosts is not None:
+            self._broker = RedisBroker(self.hosts, options, self.local, *self._encoding)
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         """Return the name of a new channel of this process.
@@ -259,6 +259,13 @@ class FanoutChannelLayer(BaseChannelLayer):
         """Return the id of the process that a channel belongs to; None for a named channel."""
         before, mark, _ = channel.partition("!")
         return before[-PROCESS_ID_LENGTH:] if mark else None
+
+
+def spans_processes(layer: Any) -> bool:
+    """Return whether the groups of a channel layer reach other processes."""
+    if isinstance(layer, FanoutChannelLayer):
+        return layer.hosts is not None
+    return not isinstance(layer, InMemoryChannelLayer)
 
 
 _UNTRACED: contextlib.AbstractContextManager[None] = contextlib.nullcontext()

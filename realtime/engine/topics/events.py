@@ -1,8 +1,8 @@
-"""The events that processes send each other about rooms, over the channel layer.
+"""The events that processes send each other about topics, over the channel layer.
 
-A room has two groups. ``room.<slug>`` holds the channel of every member; anything in Django may send a
-``websocket.send`` to it. ``room-fanout.<id>`` holds one channel for each process with members, and carries the events
-below. They may be lost, repeated and reordered: the database decides.
+A topic has two groups. Its own name is the group of the channels of its subscribers; anything in Django may send a
+``websocket.send`` to it. ``topic-fanout.<name>`` holds one channel for each process with subscribers, and carries the
+events below. They may be lost, repeated and reordered: the store decides.
 """
 
 from __future__ import annotations
@@ -18,41 +18,38 @@ from django.db import transaction
 from redis.exceptions import RedisError
 
 from realtime.engine.topics.presence import Transition
-from realtime.rooms.store.selectors import Entry
+from realtime.engine.topics.store import Entry
 
-logger = logging.getLogger("realtime.rooms")
+logger = logging.getLogger("realtime.topics")
 
-#: Messages in one event: at the longest they stay under two megabytes.
+#: Messages in one event: of rooms, they stay under two megabytes at the longest.
 MESSAGES_PER_EVENT = 100
 
 Event = dict[str, Any]
 
 
-def members_group(slug: str) -> str:
-    """Return the group of the channels of a room's members."""
-    return f"room.{slug}"
+def fanout_group(topic: str) -> str:
+    """Return the group of the processes that have subscribers of a topic."""
+    return f"topic-fanout.{topic}"
 
 
-def fanout_group(room_id: int) -> str:
-    """Return the group of the processes that have members in a room."""
-    return f"room-fanout.{room_id}"
-
-
-def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin: str = "") -> list[Event]:
+def messages(topic: str, epoch: str, access: int, entries: Sequence[Entry], origin: str = "") -> list[Event]:
     """Return the events that publish stored messages.
 
     Args:
-        room_id: the room's primary key.
-        access_version: the room's when the messages were stored.
+        topic: name of the topic.
+        epoch: the numbering of the topic.
+        access: version of the rights when the messages were stored.
         entries: the messages.
-        origin: the process that has stored them, and has passed them to its own members.
+        origin: the process that has stored them, and has passed them to its own subscribers.
     """
     return [
         {
-            "type": "room.messages",
-            "room": room_id,
+            "type": "topic.messages",
+            "topic": topic,
             "origin": origin,
-            "access_version": access_version,
+            "epoch": epoch,
+            "access": access,
             "entries": [list(entry) for entry in entries[start : start + MESSAGES_PER_EVENT]],
         }
         for start in range(0, len(entries), MESSAGES_PER_EVENT)
@@ -60,35 +57,36 @@ def messages(room_id: int, access_version: int, entries: Sequence[Entry], origin
 
 
 def presence(transition: Transition, origin: str) -> Event:
-    """Return the event that publishes that a user has come or gone."""
-    return {
-        "type": "room.presence",
-        "room": transition.room_id,
-        "origin": origin,
-        "transition": list(transition),
-    }
+    """Return the event that publishes a transition."""
+    return {"type": "topic.presence", "topic": transition.topic, "origin": origin, "transition": list(transition)}
 
 
-def notice(room_id: int, text: str) -> Event:
-    """Return the event that passes an encoded message to every member; it is not stored, and may be lost."""
-    return {"type": "room.notice", "room": room_id, "text": text}
+def notice(topic: str, text: str, sender: str = "") -> Event:
+    """Return the event that passes an encoded message to every subscriber; it is not stored, and may be lost.
+
+    Args:
+        topic: name of the topic.
+        text: the encoded message.
+        sender: the connection that gets no copy; empty for none.
+    """
+    return {"type": "topic.notice", "topic": topic, "text": text, "sender": sender}
 
 
-async def publish(room_id: int, events: Iterable[Event]) -> None:
-    """Send events to a room's fan-outs. When this fails, nothing stored is lost: they notice and read it."""
+def changed(topic: str) -> Event:
+    """Return the event that has every process authorize its subscribers of a topic again."""
+    return {"type": "topic.changed", "topic": topic}
+
+
+async def send(topic: str, events: Iterable[Event]) -> None:
+    """Send events to a topic's fan-outs. When this fails, nothing stored is lost: they notice and read it."""
     layer: Any = get_channel_layer()
     try:
         for event in events:
-            await layer.group_send(fanout_group(room_id), event)
+            await layer.group_send(fanout_group(topic), event)
     except (RedisError, OSError, ChannelFull) as error:
-        logger.warning("an event of room %d could not be published, its members get it later: %s", room_id, error)
+        logger.warning("an event of topic %s could not be published, its subscribers get it later: %s", topic, error)
 
 
-def publish_on_commit(room_id: int, events: Iterable[Event]) -> None:
+def send_on_commit(topic: str, events: Iterable[Event]) -> None:
     """Send events from synchronous code, once what they are about is committed."""
-    transaction.on_commit(lambda: async_to_sync(publish)(room_id, events))
-
-
-def publish_change(room_id: int, **_: Any) -> None:
-    """Have the processes with members in a room read its settings and memberships again."""
-    publish_on_commit(room_id, [{"type": "room.changed", "room": room_id}])
+    transaction.on_commit(lambda: async_to_sync(send)(topic, events))

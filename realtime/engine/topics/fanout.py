@@ -1,10 +1,10 @@
-"""The fan-out of one room in one process: every stored message, once, in order, to every member.
+"""The fan-out of one topic in one process: every stored message, once, in order, to every subscriber.
 
 Events of the channel layer may be lost, repeated or reordered. The fan-out orders them, drops repeats, and reads what
-is missing from the database: shortly after a later message has arrived, and when the room's counters show it.
+is missing from the store: shortly after a later message has arrived, and when the topic's head shows it.
 
-A message carries the ``access_version`` under which it was stored. When that is newer than the fan-out's, memberships
-are read again before the message is passed on.
+A message carries the version of the rights under which it was stored. When that is newer than the fan-out's,
+subscribers are authorized again before the message is passed on.
 """
 
 from __future__ import annotations
@@ -13,150 +13,192 @@ import asyncio
 import contextvars
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from django.db import DatabaseError, InterfaceError
 
-from realtime.engine import DatabaseThreads, SharedMessage
+from realtime.engine.protocol.messages import SharedMessage
 from realtime.engine.services.reorder_buffer import ReorderBuffer
-from realtime.engine.topics.presence import JOINED, LEFT, Transition, read_presence
-from realtime.rooms.limits import limits
-from realtime.rooms.models import Room
-from realtime.rooms.permissions import Action, Person, Standing, decide
-from realtime.rooms.protocol import Access, Presence, encode
-from realtime.rooms.store.selectors import Entry, read_access, read_between, read_tail
+from realtime.engine.topics.limits import limits
+from realtime.engine.topics.presence import Presence, Transition
+from realtime.engine.topics.store import Entry, Head, TopicGone, TopicStore
 
-logger = logging.getLogger("realtime.rooms")
+logger = logging.getLogger("realtime.topics")
 
-#: Messages handed to members before the event loop gets a turn: a few milliseconds.
+#: Messages handed to subscribers before the event loop gets a turn: a few milliseconds.
 SENDS_PER_TURN = 1000
 
 #: Before every version: what has to be read first.
 UNREAD = -1
 
+#: Runs a method of the store, in a thread if it waits for something.
+Reader = Callable[..., Awaitable[Any]]
+
+#: Reads who is present, and the version of that; None when nobody is.
+PresenceReader = Callable[[str], Awaitable[tuple[int | None, dict[str, Presence]]]]
+
+
+class Endpoint(Protocol):
+    """What a fan-out asks the class of its subscribers' consumers."""
+
+    async def authorize_subscribers(self, fanout: TopicFanout, subscribers: Sequence[Subscriber]) -> int:
+        """End what may not be here any longer; return the version of the rights that were read."""
+
+    def encode_presence(self, transition: Transition) -> str | None:
+        """Return what subscribers get of a transition, None for nothing."""
+
 
 @dataclass(slots=True, eq=False)
-class Member:
-    """One connection in one room.
+class Subscriber:
+    """One connection in one topic.
 
     Args:
         connection: identity of the connection.
-        person: who it is.
-        standing: what the person is to the room.
-        access_version: the room's when the standing was looked up.
+        endpoint: the class of the connection's consumer.
+        access: version of the rights under which it was authorized.
         send: queues a message for the connection, without waiting.
-        expelled: called with the member when the person may not be here any longer.
+        ended: called with the subscriber when its fan-out has ended it.
+        grant: what the endpoint keeps about the subscription.
+        consumer: the connection's consumer.
+        key: identity in presence; None for a subscriber that is not listed there.
+        metadata: what the others see of it in presence.
     """
 
     connection: str
-    person: Person
-    standing: Standing
-    access_version: int
+    endpoint: Endpoint
+    access: int
     send: Callable[[SharedMessage], None]
-    expelled: Callable[[Member], None]
-    #: Set by ``RoomFanout.enter()``.
-    fanout: RoomFanout = field(init=False)
-    #: Every message after this number is for the member; none is while it joins.
+    ended: Callable[[Subscriber], None]
+    grant: Any = None
+    consumer: Any = None
+    key: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    #: Since when it is present, a POSIX time in seconds.
+    since: float = 0.0
+    #: Set by ``TopicFanout.enter()``.
+    fanout: TopicFanout = field(init=False)
+    #: Every message after this number is for the subscriber; none is while it comes.
     position: float = math.inf
-    #: What has no number, and waits until the member has joined.
+    #: What has no number, and waits until the subscriber has come.
     held: list[SharedMessage] = field(default_factory=list)
 
-    @property
-    def room(self) -> Room:
-        """The room, as of the fan-out's last look at its memberships."""
-        return self.fanout.room
-
     def notify(self, shared: SharedMessage) -> None:
-        """Send something that has no number; a member that reads its ``Joined`` too slowly misses it."""
+        """Send something that has no number; a subscriber that comes too slowly misses it."""
         if self.position < math.inf:
             self.send(shared)
         elif len(self.held) < limits().held:
             self.held.append(shared)
 
 
-class RoomFanout:
-    """Passes on what happens in a room, from the moment at which ``room`` was read.
+class TopicFanout:
+    """Passes on what happens in a topic, from the moment at which ``head`` was read.
 
     Args:
-        room: the room. When its counter of closings goes up, every member is expelled.
-        reader: where database reads run.
+        name: name of the topic.
+        head: where the topic stands.
+        store: the messages of the topic; None for a topic with live messages only.
+        reader: runs methods of the store.
+        read_presence: reads who is present.
 
     Attributes:
-        room: the room as of the last look at its memberships.
+        name: name of the topic.
+        epoch: the numbering of the topic. With another one, every subscriber is ended.
+        store: the messages of the topic.
     """
 
-    def __init__(self, room: Room, reader: DatabaseThreads) -> None:
-        self.room = room
-        self._reader = reader
+    def __init__(
+        self, name: str, head: Head, store: TopicStore[Any] | None, reader: Reader, read_presence: PresenceReader
+    ) -> None:
+        self.name = name
+        self.epoch = head.epoch
+        self.store = store
+        self._read = reader
+        self._presence_reader = read_presence
         self._loop = asyncio.get_running_loop()
-        self._members: dict[str, Member] = {}
-        self._messages: ReorderBuffer[Entry] = ReorderBuffer(room.last_seq, limits().held)
+        self._subscribers: dict[str, Subscriber] = {}
+        self._messages: ReorderBuffer[Entry] = ReorderBuffer(head.seq, limits().held)
         #: Every message up to this number has been passed on.
-        self._passed = room.last_seq
+        self._passed = head.seq
         self._passing_later: asyncio.Handle | None = None
         self._acknowledgements: dict[int, list[Callable[[], None]]] = {}
-        #: Who is in the room, in every process: names by key.
-        self._names: dict[str, str] = {}
+        #: Who is present, in every process, by key.
+        self._present: dict[str, Presence] = {}
         self._transitions: ReorderBuffer[Transition] = ReorderBuffer(UNREAD, limits().held)
-        #: Nothing is passed on until memberships were read that are as new as what is needed.
-        self._access_read = self._access_needed = room.access_version
+        self._presence_in_doubt = False
+        #: Nothing is passed on until rights were read that are as new as what is needed.
+        self._access_read = self._access_needed = head.access
         self._mending: asyncio.Task[None] | None = None
 
-    # Members
+    # Subscribers
 
     @property
-    def members(self) -> list[Member]:
-        """Everybody whom this process has in the room."""
-        return list(self._members.values())
+    def subscribers(self) -> list[Subscriber]:
+        """Every subscriber in this process."""
+        return list(self._subscribers.values())
 
-    def enter(self, member: Member) -> None:
-        """Let a member in. It gets nothing before ``settle()``."""
-        member.fanout = self
-        self._members[member.connection] = member
-        self._access_read = min(self._access_read, member.access_version)
-        self._access_needed = max(self._access_needed, member.access_version)
+    def has(self, subscriber: Subscriber) -> bool:
+        """Return whether a subscriber is in the fan-out."""
+        return self._subscribers.get(subscriber.connection) is subscriber
+
+    def enter(self, subscriber: Subscriber) -> None:
+        """Let a subscriber in. It gets nothing before ``settle()``."""
+        subscriber.fanout = self
+        self._subscribers[subscriber.connection] = subscriber
+        self._access_read = min(self._access_read, subscriber.access)
+        self._access_needed = max(self._access_needed, subscriber.access)
         self._mend_if_behind()
 
-    async def names_for(self, member: Member) -> list[str]:
-        """Return the names of everybody in the room, in any process; changes from now on are news for the member.
-
-        Raises:
-            Room.DoesNotExist: if the room is gone.
-        """
+    async def present_for(self, subscriber: Subscriber) -> list[Presence]:
+        """Return who is present, in any process; changes from now on are news for the subscriber."""
         if self._transitions.last == UNREAD:
             await self._read_presence()
-        member.held.clear()
-        return sorted({*self._names.values(), member.person.name})
+        subscriber.held.clear()
+        present = dict(self._present)
+        if subscriber.key is not None:
+            present.setdefault(subscriber.key, Presence(subscriber.key, subscriber.since, subscriber.metadata))
+        return list(present.values())
 
-    async def settle(self, member: Member, position: int) -> None:
-        """Send a member what was passed on since its ``Joined``, and let it take part from then on.
+    async def settle(self, subscriber: Subscriber, position: int) -> None:
+        """Send a subscriber what was passed on since it was welcomed, and let it take part from then on.
 
         Args:
-            member: the member, whose ``Joined`` has been sent.
-            position: everything up to this number was in its ``Joined``.
+            subscriber: the subscriber, which knows that it is here.
+            position: everything up to this number was in its welcome.
         """
-        while self._has(member) and position < self._passed:
+        while self.has(subscriber) and position < self._passed:
+            assert self.store is not None
             try:
-                tail = await self._reader.run(read_between, self.room.pk, self.room.slug, position, self._passed)
+                tail = await self._read(self.store.read_between, self.name, position, self._passed)
             except (DatabaseError, InterfaceError) as error:
-                await self._wait_for_database(error)
+                await self._wait_for_store(error)
                 continue
-            if self._has(member):  # not expelled while reading
+            if self.has(subscriber):  # not ended while reading
                 for entry in tail.entries:
-                    if entry.connection != member.connection:
-                        member.send(SharedMessage(text=entry.text))
+                    if entry.sender != subscriber.connection:
+                        subscriber.send(SharedMessage(text=entry.text))
                 position = tail.upto
-        if self._has(member):
-            member.position = position
-            held, member.held = member.held, []
+        if self.has(subscriber):
+            subscriber.position = position
+            held, subscriber.held = subscriber.held, []
             for shared in held:
-                member.send(shared)
+                subscriber.send(shared)
 
-    def leave(self, member: Member) -> None:
-        """Stop passing anything to a member."""
-        if self._has(member):
-            del self._members[member.connection]
+    def leave(self, subscriber: Subscriber) -> None:
+        """Stop passing anything to a subscriber."""
+        if self.has(subscriber):
+            del self._subscribers[subscriber.connection]
+
+    def end(self, subscriber: Subscriber) -> None:
+        """End a subscriber that may not be here any longer."""
+        self.leave(subscriber)
+        subscriber.ended(subscriber)
+
+    def end_all(self) -> None:
+        """End every subscriber: the topic is gone."""
+        for subscriber in self.subscribers:
+            self.end(subscriber)
 
     def close(self) -> None:
         """Stop for good. What waits for an acknowledgement is acknowledged."""
@@ -167,39 +209,49 @@ class RoomFanout:
 
     # News
 
-    def offer(self, entries: Iterable[Entry], access_version: int) -> None:
+    def offer(self, entries: Iterable[Entry], epoch: str, access: int) -> None:
         """Take messages that were stored; in any order, repeated or not."""
+        if epoch != self.epoch:
+            return  # the next look at the store ends this fan-out
         for entry in entries:
             self._messages.offer(entry.seq, entry)
-        self._access_needed = max(self._access_needed, access_version)
+        self._access_needed = max(self._access_needed, access)
         self._pass_on()
         self._mend_if_behind()
 
     def offer_transition(self, transition: Transition) -> None:
-        """Take the news that a user has come or gone; in any order, repeated or not."""
+        """Take the news that a user has come, gone or changed; in any order, repeated or not."""
         self._transitions.offer(transition.version, transition)
         self._pass_on_transitions()
         self._mend_if_behind()
 
-    def pass_notice(self, text: str) -> None:
-        """Pass an encoded message without a number to every member."""
+    def pass_notice(self, text: str, sender: str = "") -> None:
+        """Pass an encoded message without a number to every subscriber but ``sender``."""
         shared = SharedMessage(text=text)
-        for member in self._members.values():
-            member.notify(shared)
+        for subscriber in self._subscribers.values():
+            if subscriber.connection != sender:
+                subscriber.notify(shared)
 
     def recheck(self) -> None:
-        """Read settings and memberships again, and expel members who may not be here."""
+        """Authorize every subscriber again, and end those who may not be here."""
         self._access_read = UNREAD
         self._mend_if_behind()
 
-    def compare(self, room: Room | None) -> None:
-        """Compare with the room's counters, and read what was missed. None: the room is gone."""
-        if room is None:
-            self._expel_everybody()
+    def compare(self, head: Head | None) -> None:
+        """Compare with the topic's head, and read what was missed. None: the topic is gone."""
+        if head is None or head.epoch != self.epoch:
+            self.end_all()
             return
-        self._messages.expect(room.last_seq)
-        self._transitions.expect(room.presence_version)
-        self._access_needed = max(self._access_needed, room.access_version)
+        self._messages.expect(head.seq)
+        self._access_needed = max(self._access_needed, head.access)
+        self._mend_if_behind()
+
+    def compare_presence(self, version: int | None) -> None:
+        """Compare with the topic's presence version, and read what was missed. None: nobody is present."""
+        if version is None or version < self._transitions.last:
+            self._presence_in_doubt = bool(self._present)
+        else:
+            self._transitions.expect(version)
         self._mend_if_behind()
 
     def acknowledge(self, seq: int, acknowledge: Callable[[], None]) -> None:
@@ -224,11 +276,11 @@ class RoomFanout:
                 break
             entry = ready.popleft()
             shared = SharedMessage(text=entry.text)
-            for member in self._members.values():
-                if member.position < entry.seq and member.connection != entry.connection:
-                    member.send(shared)
+            for subscriber in self._subscribers.values():
+                if subscriber.position < entry.seq and subscriber.connection != entry.sender:
+                    subscriber.send(shared)
             self._passed = entry.seq
-            sends += 1 + len(self._members)
+            sends += 1 + len(self._subscribers)
         else:
             self._passed = self._messages.last
         if self._acknowledgements:
@@ -244,38 +296,37 @@ class RoomFanout:
                 acknowledge()
 
     def _pass_on_transitions(self) -> None:
-        """Send arrivals and departures to the other members."""
+        """Send transitions to the other subscribers, encoded once for each endpoint."""
         while self._transitions.ready:
             transition = self._transitions.ready.popleft()
-            has_come = transition.state == JOINED
-            if has_come == (transition.key in self._names):
-                continue
-            if has_come:
-                self._names[transition.key] = transition.name
+            known = self._present.pop(transition.key, None)
+            if transition.state == "left":
+                if known is None:
+                    continue
             else:
-                del self._names[transition.key]
-            event = Presence(room=self.room.slug, user=transition.name, state=transition.state)
-            shared = SharedMessage(text=encode(event))
-            for member in self._members.values():
-                if member.person.key != transition.key:
-                    member.notify(shared)
-
-    def _has(self, member: Member) -> bool:
-        return self._members.get(member.connection) is member
-
-    def _expel_everybody(self) -> None:
-        for member in self.members:
-            self._expel(member)
-
-    def _expel(self, member: Member) -> None:
-        self.leave(member)
-        member.expelled(member)
+                self._present[transition.key] = transition.presence
+                if known is not None and known.metadata == transition.metadata:
+                    continue
+            texts: dict[Endpoint, SharedMessage | None] = {}
+            for subscriber in self._subscribers.values():
+                if subscriber.key == transition.key:
+                    continue
+                if subscriber.endpoint not in texts:
+                    text = subscriber.endpoint.encode_presence(transition)
+                    texts[subscriber.endpoint] = None if text is None else SharedMessage(text=text)
+                shared = texts[subscriber.endpoint]
+                if shared is not None:
+                    subscriber.notify(shared)
 
     # Mending
 
     @property
     def _is_behind(self) -> bool:
-        return self._access_read < self._access_needed or self._messages.is_behind or self._transitions.is_behind
+        return self._access_read < self._access_needed or self._messages.is_behind or self._presence_is_behind
+
+    @property
+    def _presence_is_behind(self) -> bool:
+        return self._transitions.is_behind or self._presence_in_doubt
 
     def _mend_if_behind(self) -> None:
         if self._mending is None and self._is_behind:
@@ -289,63 +340,64 @@ class RoomFanout:
                 try:
                     await self._read_what_is_missing()
                 except (DatabaseError, InterfaceError) as error:
-                    await self._wait_for_database(error)
-        except Room.DoesNotExist:
-            self._expel_everybody()
+                    await self._wait_for_store(error)
+        except TopicGone:
+            self.end_all()
         finally:
             self._mending = None
 
-    async def _wait_for_database(self, error: Exception) -> None:
-        logger.warning("room %s cannot be read, its members wait: %s", self.room.slug, error)
+    async def _wait_for_store(self, error: Exception) -> None:
+        logger.warning("topic %s cannot be read, its subscribers wait: %s", self.name, error)
         await asyncio.sleep(limits().tail_check)
 
     async def _read_what_is_missing(self) -> None:
         if self._messages.is_behind:
-            tail = await self._reader.run(read_tail, self.room.pk, self.room.slug, self._messages.last)
+            assert self.store is not None
+            tail = await self._read(self.store.read_tail, self.name, self.epoch, self._messages.last)
             missing = [entry for entry in tail.entries if entry.seq > self._messages.last]
             self._messages.fill(missing, tail.upto)
-            self._messages.expect(tail.last_seq)
+            self._messages.expect(tail.seq)
             if missing:
-                # Memberships that are read after these messages are at least as new as each of them.
+                # Rights that are read after these messages are at least as new as each of them.
                 self._access_read = UNREAD
         if self._access_read < self._access_needed:
-            await self._read_access()
+            await self._authorize_again()
         self._pass_on()
-        if self._transitions.is_behind:
+        if self._presence_is_behind:
             await self._read_presence()
 
-    async def _read_access(self) -> None:
-        people = {member.person for member in self._members.values()}
-        room, standings = await self._reader.run(read_access, self.room.pk, people)
-        if room.closings > self.room.closings:
-            self._expel_everybody()
-        before, self.room = self.room, room
-        for member in self.members:
-            # Not one who has been admitted or has signed in meanwhile.
-            if member.access_version < room.access_version and member.person.key in standings:
-                self._check(member, standings[member.person.key], before)
-        self._access_needed = max(self._access_needed, room.access_version)
-        # A member who has come meanwhile may have been admitted before the change.
-        self._access_read = min([room.access_version, *(member.access_version for member in self.members)])
-
-    def _check(self, member: Member, standing: Standing, before: Room) -> None:
-        was_removed = standing is Standing.OUTSIDER and member.standing is not Standing.OUTSIDER
-        might_post = decide(member.standing, before, Action.POST) is None
-        member.standing, member.access_version = standing, self.room.access_version
-        if was_removed or decide(standing, self.room, Action.READ) is not None:
-            self._expel(member)
-            return
-        may_post = decide(standing, self.room, Action.POST) is None
-        if may_post is not might_post:
-            member.notify(SharedMessage(text=encode(Access(room=self.room.slug, may_post=may_post))))
+    async def _authorize_again(self) -> None:
+        by_endpoint: dict[Endpoint, list[Subscriber]] = {}
+        for subscriber in self.subscribers:
+            by_endpoint.setdefault(subscriber.endpoint, []).append(subscriber)
+        versions = [
+            await endpoint.authorize_subscribers(self, subscribers) for endpoint, subscribers in by_endpoint.items()
+        ]
+        read = min(versions, default=self._access_needed)
+        self._access_needed = max(self._access_needed, read)
+        # A subscriber who has come meanwhile may have been authorized before the change.
+        self._access_read = min([read, *(subscriber.access for subscriber in self.subscribers)])
 
     async def _read_presence(self) -> None:
-        version, names = await self._reader.run(read_presence, self.room.pk)
-        if self._transitions.last == UNREAD:
-            self._names = dict(names)
+        before = self._transitions.last
+        self._presence_in_doubt = False
+        version, present = await self._presence_reader(self.name)
+        if version is None:
+            version = before  # nobody is present
+        elif version < before:
+            # Nobody was present meanwhile, and the counter has begun again.
+            self._transitions = ReorderBuffer(version, limits().held)
+        if before == UNREAD:
+            self._present = dict(present)
         if version >= self._transitions.last:
-            gone = [(key, name) for key, name in self._names.items() if key not in names]
-            news = [Transition(self.room.pk, version, key, name, LEFT) for key, name in gone]
-            news += [Transition(self.room.pk, version, key, name, JOINED) for key, name in names.items()]
+            known = self._present
+            news = [self._transition(version, "left", user) for key, user in known.items() if key not in present]
+            news += [
+                self._transition(version, "updated" if key in known else "joined", user)
+                for key, user in present.items()
+            ]
             self._transitions.fill(news, version)
             self._pass_on_transitions()
+
+    def _transition(self, version: int, state: Any, user: Presence) -> Transition:
+        return Transition(self.name, version, state, user.key, user.since, user.metadata)

@@ -1,7 +1,7 @@
-"""What the rooms of one process share: the batches that are stored, the fan-outs, presence, the channel layer.
+"""What the topics of one process share: the batches that are stored, the fan-outs, presence, the channel layer.
 
-There is one hub for each event loop. Its tasks run while the process has a member in a room. Each runs in a context
-of its own: it works for all connections, and its log lines name none of them.
+There is one hub for each event loop. Its tasks run while the process has a subscriber. Each runs in a context of its
+own: it works for all connections, and its log lines name none of them.
 """
 
 from __future__ import annotations
@@ -20,30 +20,28 @@ from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import Gauge
 
-from realtime.engine import ConsumerMailbox, DatabaseThreads
 from realtime.engine.connections.lease import RENEWAL, current_lease
+from realtime.engine.consumers.mailbox import ConsumerMailbox
+from realtime.engine.layer import spans_processes
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
+from realtime.engine.services.database import DatabaseThreads
 from realtime.engine.topics import events
 from realtime.engine.topics.batcher import Batcher
-from realtime.engine.topics.fanout import Member, RoomFanout
+from realtime.engine.topics.fanout import Reader, Subscriber, TopicFanout
+from realtime.engine.topics.limits import limits
 from realtime.engine.topics.presence import (
-    JOINED,
-    LEFT,
     Change,
     Transition,
     processes_present,
+    read_presence,
+    read_versions,
     reconcile,
     store_changes,
 )
-from realtime.rooms.limits import limits
-from realtime.rooms.models import Room
-from realtime.rooms.permissions import Person
-from realtime.rooms.protocol import PresenceState
-from realtime.rooms.store.message_store import NOT_STORED, Outcome, Stored, Write, store_writes
-from realtime.rooms.store.selectors import Entry
+from realtime.engine.topics.store import Entry, Head, Stored, TopicStore
 
-logger = logging.getLogger("realtime.rooms")
+logger = logging.getLogger("realtime.topics")
 
 #: Reads wait for the database, not for the processor; on SQLite more would only queue up.
 READING_THREADS = 2
@@ -51,10 +49,10 @@ READING_THREADS = 2
 #: Messages and presence are stored side by side.
 WRITING_THREADS = 2
 
-#: Rooms whose counters one query reads.
-ROOMS_PER_QUERY = 500
+#: Topics whose heads one query reads.
+TOPICS_PER_QUERY = 500
 
-#: Presence in doubt is written anew, and once more: a member may have left during the first time.
+#: Presence in doubt is written anew, and once more: a subscriber may have left during the first time.
 RECONCILIATIONS = 2
 
 #: Processes compare their fan-outs at different moments.
@@ -62,29 +60,26 @@ JITTER = 0.25
 
 
 class Hub:
-    """The rooms of one process.
+    """The topics of one process.
 
     Attributes:
-        reader: database threads for reading.
-        fanouts: the fan-outs of the rooms in which this process has members, by the primary key of the room.
+        fanouts: the fan-outs of the topics that this process has subscribers of, by name.
     """
 
     def __init__(self) -> None:
-        self.reader = DatabaseThreads("rooms-read", READING_THREADS)
-        self._storing = DatabaseThreads("rooms-write", WRITING_THREADS)
+        self._reading = DatabaseThreads("topics-read", READING_THREADS)
+        self._storing = DatabaseThreads("topics-write", WRITING_THREADS)
         self._lease = current_lease()
         self._origin = self._lease.process.hex
-        bounds = {"size": limits().batch, "capacity": limits().queue}
-        self._writes: Batcher[Write, Outcome] = Batcher(
-            "store room messages", self._store_writes, failed=lambda _: NOT_STORED, **bounds
-        )
+        self._bounds = {"size": limits().batch, "capacity": limits().queue}
+        self._writes: weakref.WeakKeyDictionary[TopicStore[Any], Batcher[Any, Any]] = weakref.WeakKeyDictionary()
         self._changes: Batcher[Change, None] = Batcher(
-            "store room presence", self._store_changes, failed=self._doubt_presence, **bounds
+            "store topic presence", self._store_changes, failed=self._doubt_presence, **self._bounds
         )
-        self.fanouts: dict[int, RoomFanout] = {}
+        self.fanouts: dict[str, TopicFanout] = {}
         self._doubts = 0
-        #: When Redis hangs, the oldest are dropped: other processes read them from the database.
-        self._outgoing: collections.deque[tuple[int, Iterable[events.Event], Carrier | None]] = collections.deque(
+        #: When Redis hangs, the oldest are dropped: other processes read them from the store.
+        self._outgoing: collections.deque[tuple[str, Iterable[events.Event], Carrier | None]] = collections.deque(
             maxlen=limits().outgoing
         )
         self._publishing: asyncio.Task[None] | None = None
@@ -95,75 +90,129 @@ class Hub:
         self._watching: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
-    # Members
+    # Subscribers
 
-    async def enter(self, room: Room, member: Member) -> None:
-        """Let a member into the fan-out of a room."""
+    async def enter(self, topic: str, head: Head, store: TopicStore[Any] | None, subscriber: Subscriber) -> None:
+        """Let a subscriber into the fan-out of a topic.
+
+        Args:
+            topic: name of the topic.
+            head: where the topic stands, or stood shortly before.
+            store: the messages of the topic; None for a topic with live messages only.
+            subscriber: the subscriber; ``TopicFanout.settle()`` lets it take part.
+
+        Raises:
+            ValueError: if the topic has subscribers with another store.
+            RuntimeError: if the store belongs to one process, and the channel layer joins several.
+        """
         async with self._opening:
             await self._start()
-            fanout = self.fanouts.get(room.pk)
+            if store is not None and not store.is_shared and spans_processes(self._layer):
+                raise RuntimeError(
+                    f"{type(store).__name__} keeps messages in one process, and the channel layer joins several: "
+                    "use a store that they share, such as DatabaseStore."
+                )
+            fanout = self.fanouts.get(topic)
+            if fanout is not None and fanout.store is not store:
+                raise ValueError(f"topic {topic!r} has subscribers with another store")
+            if fanout is not None and fanout.epoch != head.epoch:
+                fanout.end_all()
+                fanout.close()
+                fanout = None
             if fanout is None:
-                await self._layer.group_add(events.fanout_group(room.pk), self._channel)
-                fanout = self.fanouts[room.pk] = RoomFanout(room, self.reader)
-            fanout.enter(member)
+                await self._layer.group_add(events.fanout_group(topic), self._channel)
+                fanout = self.fanouts[topic] = TopicFanout(topic, head, store, self._reader(store), self._read_presence)
+            fanout.enter(subscriber)
 
-    async def attend(self, member: Member) -> None:
-        """Store that a member is in its room. The others learn it if its user was not there before."""
-        await self._changes.perform(self._change(member, JOINED))
+    async def attend(self, subscriber: Subscriber) -> None:
+        """Store that a subscriber is present, with its key and metadata."""
+        await self._changes.perform(self._change(subscriber))
 
-    async def change_person(self, member: Member, person: Person) -> None:
-        """Let a member be ``person``. Where that is another one, the others see the one go and the other come."""
-        before = self._change(member, LEFT)
-        member.person = person
-        if before.key != person.key:
+    async def identify(self, subscriber: Subscriber, key: str, metadata: dict[str, Any]) -> None:
+        """Let a subscriber that is present be ``key``, with ``metadata``. Where the key is another one, the others
+        see the one go and the other come.
+        """
+        before = self._change(subscriber, leaves=True)
+        if (before.key, subscriber.metadata) == (key, metadata):
+            return
+        subscriber.key, subscriber.metadata = key, metadata
+        if before.key != key:
             await self._changes.perform(before)
-            await self.attend(member)
+        await self.attend(subscriber)
 
-    async def leave(self, member: Member) -> None:
-        """Stop passing anything to a member, and store that it has gone; a fan-out without members ends."""
-        fanout = member.fanout
-        fanout.leave(member)
-        await self._changes.perform(self._change(member, LEFT))
+    async def leave(self, subscriber: Subscriber) -> None:
+        """Stop passing anything to a subscriber, and store that it has gone; a fan-out without subscribers ends."""
+        fanout = subscriber.fanout
+        fanout.leave(subscriber)
+        if subscriber.key is not None:
+            await self._changes.perform(self._change(subscriber, leaves=True))
         async with self._opening:
-            if fanout.members or self.fanouts.get(fanout.room.pk) is not fanout:
+            if fanout.subscribers or self.fanouts.get(fanout.name) is not fanout:
                 return
-            del self.fanouts[fanout.room.pk]
+            del self.fanouts[fanout.name]
             fanout.close()
-            await self._layer.group_discard(events.fanout_group(fanout.room.pk), self._channel)
+            await self._layer.group_discard(events.fanout_group(fanout.name), self._channel)
             if not self.fanouts:
                 await self._stop()
 
-    def _change(self, member: Member, state: PresenceState) -> Change:
-        person = member.person
-        return Change(member.fanout.room.pk, self._lease.process, member.connection, person.key, person.name, state)
+    def _change(self, subscriber: Subscriber, *, leaves: bool = False) -> Change:
+        assert subscriber.key is not None
+        return Change(
+            topic=subscriber.fanout.name,
+            process=self._lease.process,
+            connection=subscriber.connection,
+            key=subscriber.key,
+            metadata=subscriber.metadata,
+            leaves=leaves,
+        )
 
-    # Writing
+    # Reading and writing
 
-    async def write(self, write: Write, done: Callable[[Outcome], None]) -> None:
-        """Store a message; ``done`` is called with the outcome once it is passed on to the members of this process."""
-        await self._writes.submit(write, functools.partial(self._written, write.room_id, done))
+    async def read(self, store: TopicStore[Any] | None, function: Callable[..., Any], *args: Any) -> Any:
+        """Call ``function``, in a thread if ``store`` waits for something; None: it waits for the database."""
+        if store is None or store.blocks:
+            return await self._reading.run(function, *args)
+        return function(*args)
 
-    def _written(self, room_id: int, done: Callable[[Outcome], None], outcome: Outcome) -> None:
-        fanout = self.fanouts.get(room_id)
-        if isinstance(outcome, Stored) and fanout is not None:
+    def _reader(self, store: TopicStore[Any] | None) -> Reader:
+        return functools.partial(self.read, store)
+
+    async def _read_presence(self, topic: str) -> Any:
+        return await self._reading.run(read_presence, topic)
+
+    async def submit(self, store: TopicStore[Any], write: Any, done: Callable[[Any], None]) -> None:
+        """Store a message; ``done`` is called with the outcome once it is passed on to this process' subscribers."""
+        if store not in self._writes:
+            self._writes[store] = Batcher(
+                "store topic messages",
+                functools.partial(self._store_writes, store),
+                failed=lambda _: store.not_stored,
+                **self._bounds,
+            )
+        await self._writes[store].submit(write, functools.partial(self._written, write.topic, done))
+
+    def _written(self, topic: str, done: Callable[[Any], None], outcome: Any) -> None:
+        fanout = self.fanouts.get(topic)
+        if isinstance(outcome, Stored) and fanout is not None and fanout.epoch == outcome.epoch:
             fanout.acknowledge(outcome.seq, functools.partial(done, outcome))
         else:
             done(outcome)
 
-    async def _store_writes(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        outcomes = await self._storing.run(store_writes, writes)
-        stored: dict[int, list[Entry]] = {}
-        versions: dict[int, int] = {}
+    async def _store_writes(self, store: TopicStore[Any], writes: Sequence[Any]) -> Sequence[Any]:
+        run = self._storing.run(store.append, writes) if store.blocks else None
+        outcomes = store.append(writes) if run is None else await run
+        stored: dict[tuple[str, str], list[Entry]] = {}
+        versions: dict[str, int] = {}
         for write, outcome in zip(writes, outcomes, strict=True):
             if isinstance(outcome, Stored) and not outcome.is_repeat:
-                entry = Entry(outcome.seq, outcome.text, write.connection)
-                stored.setdefault(write.room_id, []).append(entry)
-                versions[write.room_id] = outcome.access_version
-        for room_id, entries in stored.items():
-            fanout = self.fanouts.get(room_id)
+                entry = Entry(outcome.seq, outcome.text, write.sender)
+                stored.setdefault((write.topic, outcome.epoch), []).append(entry)
+                versions[write.topic] = outcome.access
+        for (topic, epoch), entries in stored.items():
+            fanout = self.fanouts.get(topic)
             if fanout is not None:
-                fanout.offer(entries, versions[room_id])
-            self._publish(room_id, events.messages(room_id, versions[room_id], entries, self._origin))
+                fanout.offer(entries, epoch, versions[topic])
+            self.publish(topic, events.messages(topic, epoch, versions[topic], entries, self._origin))
         return outcomes
 
     # Presence
@@ -176,31 +225,31 @@ class Hub:
         self._doubts = RECONCILIATIONS
 
     def _publish_transitions(self, transitions: Sequence[Transition | None]) -> None:
-        published: dict[int, list[events.Event]] = {}
+        published: dict[str, list[events.Event]] = {}
         for transition in transitions:
             if transition is None:
                 continue
-            fanout = self.fanouts.get(transition.room_id)
+            fanout = self.fanouts.get(transition.topic)
             if fanout is not None:
                 fanout.offer_transition(transition)
-            published.setdefault(transition.room_id, []).append(events.presence(transition, self._origin))
-        for room_id, news in published.items():
-            self._publish(room_id, news)
+            published.setdefault(transition.topic, []).append(events.presence(transition, self._origin))
+        for topic, news in published.items():
+            self.publish(topic, news)
 
     # To other processes
 
-    def _publish(self, room_id: int, news: Iterable[events.Event]) -> None:
+    def publish(self, topic: str, news: Iterable[events.Event]) -> None:
         """Queue events, which are sent one after the other."""
-        self._outgoing.append((room_id, news, current_trace()))
+        self._outgoing.append((topic, news, current_trace()))
         if self._publishing is None:
             self._publishing = asyncio.create_task(self._publish_all(), context=contextvars.Context())
 
     async def _publish_all(self) -> None:
         try:
             while self._outgoing:
-                room_id, news, trace = self._outgoing.popleft()
+                topic, news, trace = self._outgoing.popleft()
                 with continuing(trace):
-                    await events.publish(room_id, news)
+                    await events.send(topic, news)
         finally:
             self._publishing = None
 
@@ -210,21 +259,21 @@ class Hub:
         if event["type"] == "layer.resynchronise":
             await self._survive(self._compare())
             return
-        fanout = self.fanouts.get(event.get("room", 0))
+        fanout = self.fanouts.get(event.get("topic", ""))
         if fanout is None or event.get("origin") == self._origin:
             return
         match event["type"]:
-            case "room.messages":
-                fanout.offer((Entry(*fields) for fields in event["entries"]), event["access_version"])
-            case "room.presence":
+            case "topic.messages":
+                fanout.offer((Entry(*fields) for fields in event["entries"]), event["epoch"], event["access"])
+            case "topic.presence":
                 fanout.offer_transition(Transition(*event["transition"]))
-            case "room.changed":
+            case "topic.changed":
                 fanout.recheck()
-            case "room.notice":
-                fanout.pass_notice(event["text"])
+            case "topic.notice":
+                fanout.pass_notice(event["text"], event["sender"])
 
     def _handling_failed(self, error: BaseException) -> None:
-        logger.error("the rooms' channel has stopped; it is opened again", exc_info=error)
+        logger.error("the topics' channel has stopped; it is opened again", exc_info=error)
         self._delivery = None
         self.spawn(self._reopen())
 
@@ -238,8 +287,8 @@ class Hub:
                 trace_mail(self._handle), asyncio.Lock(), self._handling_failed, contextvars.Context()
             )
             self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
-            for room_id in self.fanouts:
-                await self._layer.group_add(events.fanout_group(room_id), self._channel)
+            for topic in self.fanouts:
+                await self._layer.group_add(events.fanout_group(topic), self._channel)
         if self._watching is None:
             await self._lease.acquire(self._doubt_presence)
             self._watching = asyncio.create_task(self._watch(), context=contextvars.Context())
@@ -261,7 +310,7 @@ class Hub:
         await self._survive(self._compare())
 
     async def _watch(self) -> None:
-        """Look for lost messages, for members of processes that have ended, and for rows that were not written."""
+        """Look for lost messages, for subscribers of processes that have ended, and for rows that were not written."""
         while True:
             await self._survive(self._reap())
             if self._doubts:
@@ -276,24 +325,36 @@ class Hub:
         try:
             await work
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("the rooms could not be compared with the database, the next round will: %s", error)
+            logger.warning("the topics could not be compared with the database, the next round will: %s", error)
 
     async def _compare(self) -> None:
-        ids = list(self.fanouts)
-        for start in range(0, len(ids), ROOMS_PER_QUERY):
-            chunk = ids[start : start + ROOMS_PER_QUERY]
-            rooms = await self.reader.run(Room.objects.in_bulk, chunk)
-            for room_id in self.fanouts.keys() & set(chunk):
-                self.fanouts[room_id].compare(rooms.get(room_id))
+        by_store: dict[TopicStore[Any], list[str]] = {}
+        for topic, fanout in self.fanouts.items():
+            if fanout.store is not None:
+                by_store.setdefault(fanout.store, []).append(topic)
+        for store, topics in by_store.items():
+            for chunk in _chunks(topics):
+                heads = await self.read(store, store.heads, chunk)
+                for topic in self.fanouts.keys() & set(chunk):
+                    self.fanouts[topic].compare(heads.get(topic))
+        for chunk in _chunks(list(self.fanouts)):
+            versions = await self._reading.run(read_versions, chunk)
+            for topic in self.fanouts.keys() & set(chunk):
+                self.fanouts[topic].compare_presence(versions.get(topic))
 
     async def _reap(self) -> None:
-        present = await self.reader.run(processes_present)
+        present = await self._reading.run(processes_present)
         for process in present - await self._lease.processes():
             self._publish_transitions(await self._storing.run(reconcile, process, []))
 
     async def _reconcile(self) -> None:
-        """Make the rows of this process equal to its members."""
-        present = [self._change(member, JOINED) for fanout in self.fanouts.values() for member in fanout.members]
+        """Make the rows of this process equal to its subscribers."""
+        present = [
+            self._change(subscriber)
+            for fanout in self.fanouts.values()
+            for subscriber in fanout.subscribers
+            if subscriber.key is not None
+        ]
         self._publish_transitions(await self._storing.run(reconcile, self._lease.process, present))
         self._doubts -= 1
 
@@ -304,16 +365,28 @@ class Hub:
         task.add_done_callback(self._background.discard)
 
 
+def _chunks(topics: list[str]) -> Iterable[list[str]]:
+    return (topics[start : start + TOPICS_PER_QUERY] for start in range(0, len(topics), TOPICS_PER_QUERY))
+
+
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
 
 
-def _fanouts() -> list[RoomFanout]:
-    return [fanout for hub in list(_hubs.values()) for fanout in list(hub.fanouts.values())]
+def active_fanouts(prefix: str = "") -> list[TopicFanout]:
+    """Return the fan-outs of this process of topics whose names begin with ``prefix``; for metrics."""
+    return [
+        fanout
+        for hub in list(_hubs.values())
+        for fanout in list(hub.fanouts.values())
+        if fanout.name.startswith(prefix)
+    ]
 
 
-Gauge("rooms_active", "Rooms with members in this process.", registry=REGISTRY).set_function(lambda: len(_fanouts()))
-Gauge("rooms_members", "Connections of this process in rooms.", registry=REGISTRY).set_function(
-    lambda: sum(len(fanout.members) for fanout in _fanouts())
+Gauge("topics_active", "Topics with subscribers in this process.", registry=REGISTRY).set_function(
+    lambda: len(active_fanouts())
+)
+Gauge("topics_subscribers", "Subscriptions of this process to topics.", registry=REGISTRY).set_function(
+    lambda: sum(len(fanout.subscribers) for fanout in active_fanouts())
 )
 
 

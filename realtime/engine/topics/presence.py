@@ -1,90 +1,134 @@
-"""Who is in a room, across processes: rows that count while their process renews its lease.
+"""Who is present in a topic, across processes: rows that count while their process renews its lease.
 
-A room's ``presence_version`` goes up by one with each *transition*: a user who comes with a first connection, or goes
-with the last one. Everything here is synchronous and runs in a database thread.
+A topic's presence version goes up by one with each *transition*: a user who comes with a first connection, goes with
+the last one, or has other metadata. Everything here is synchronous and runs in a database thread.
 """
 
 from __future__ import annotations
 
 import collections
 import uuid
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 from django.db import transaction
+from django.utils import timezone
 
-from realtime.rooms.models import Attendance, Room
-from realtime.rooms.protocol import PresenceState
-from realtime.rooms.store.message_store import lock_rooms
+from realtime.engine.topics.limits import MAX_METADATA
+from realtime.engine.topics.models import PresentConnection, PresentTopic
 
-JOINED: Final = "joined"
-LEFT: Final = "left"
+State = Literal["joined", "left", "updated"]
+
+
+class Presence(NamedTuple):
+    """One user in a topic.
+
+    Args:
+        key: identity: the same for all connections of a user.
+        since: when the user came, a POSIX time in seconds.
+        metadata: what the endpoint says about the user.
+    """
+
+    key: str
+    since: float
+    metadata: dict[str, Any]
+
+
+class Transition(NamedTuple):
+    """A user has come (``joined``), gone (``left``), or has other metadata (``updated``).
+
+    Args:
+        topic: name of the topic.
+        version: the topic's presence version with this transition.
+        state: what has happened.
+        key: identity of the user.
+        since: when the user came, a POSIX time in seconds.
+        metadata: what the endpoint says about the user.
+    """
+
+    topic: str
+    version: int
+    state: State
+    key: str
+    since: float
+    metadata: dict[str, Any]
+
+    @property
+    def presence(self) -> Presence:
+        """The user."""
+        return Presence(self.key, self.since, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A connection enters or leaves a room; ``key`` and ``name`` are those of its ``Person``."""
+    """A connection enters a topic, is there with other metadata, or leaves it."""
 
-    room_id: int
+    topic: str
     process: uuid.UUID
     connection: str
     key: str
-    name: str
-    state: PresenceState
+    metadata: dict[str, Any] = field(default_factory=dict)
+    leaves: bool = False
 
 
-class Transition(NamedTuple):
-    """A user's first connection has entered a room, or the last one has left it.
+def check_metadata(metadata: dict[str, Any]) -> None:
+    """Refuse metadata that every other subscriber would have to carry.
 
-    ``version`` is the room's ``presence_version`` with this transition.
+    Raises:
+        ValueError: over ``MAX_METADATA`` bytes of JSON.
+        TypeError: if it cannot be written as JSON.
     """
-
-    room_id: int
-    version: int
-    key: str
-    name: str
-    state: PresenceState
+    size = len(msgspec.json.encode(metadata))
+    if size > MAX_METADATA:
+        raise ValueError(f"presence metadata may take {MAX_METADATA} bytes of JSON, not {size}")
 
 
 def store_changes(changes: Sequence[Change]) -> list[Transition | None]:
     """Store changes in one transaction, and return the transition that each one is, None where it is none."""
     with transaction.atomic():
-        rooms = lock_rooms(change.room_id for change in changes)
-        stored = list(Attendance.objects.filter(room_id__in=rooms, key__in={change.key for change in changes}))
-        users: dict[tuple[int, str], dict[str, Attendance]] = collections.defaultdict(dict)
+        topics = _lock({change.topic for change in changes})
+        stored = list(
+            PresentConnection.objects.filter(topic__in=topics.values(), key__in={change.key for change in changes})
+        )
+        names = {topic.pk: name for name, topic in topics.items()}
+        users: dict[tuple[str, str], dict[str, PresentConnection]] = collections.defaultdict(dict)
         for row in stored:
-            users[row.room_id, row.key][row.connection] = row
-        transitions = [
-            _apply(change, rooms.get(change.room_id), users[change.room_id, change.key]) for change in changes
-        ]
+            users[names[row.topic_id], row.key][row.connection] = row
+        before = {row.pk: row.metadata for row in stored}
+        transitions = [_apply(change, topics[change.topic], users[change.topic, change.key]) for change in changes]
         present = [row for rows in users.values() for row in rows.values()]
-        gone = {row.pk for row in stored} - {row.pk for row in present}
-        Attendance.objects.filter(pk__in=gone).delete()
-        Attendance.objects.bulk_create([row for row in present if row.pk is None])
-        versions = {transition.room_id: transition.version for transition in transitions if transition is not None}
-        for room_id, version in versions.items():
-            Room.objects.filter(pk=room_id).update(presence_version=version)
+        PresentConnection.objects.filter(pk__in=before.keys() - {row.pk for row in present}).delete()
+        PresentConnection.objects.bulk_create([row for row in present if row.pk is None])
+        changed = [row for row in present if row.pk is not None and row.metadata != before.get(row.pk, row.metadata)]
+        PresentConnection.objects.bulk_update(changed, ["metadata"])
+        for name in {transition.topic for transition in transitions if transition is not None}:
+            PresentTopic.objects.filter(pk=topics[name].pk).update(version=topics[name].version)
+        # When it is present again, its version is above all that it had.
+        PresentTopic.objects.filter(pk__in=names, connections=None).delete()
     return transitions
 
 
-def read_presence(room_id: int) -> tuple[int, dict[str, str]]:
-    """Return a room's ``presence_version`` and who is there, names by key, as of one moment.
-
-    Raises:
-        Room.DoesNotExist: if there is no such room.
-    """
+def read_presence(topic: str) -> tuple[int | None, dict[str, Presence]]:
+    """Return a topic's presence version and who is there, by key, as of one moment; None when nobody is."""
     rows = list(
-        Room.objects.filter(pk=room_id).values_list("presence_version", "attendances__key", "attendances__name")
+        PresentTopic.objects.filter(name=topic)
+        .order_by("-connections__since")
+        .values_list("version", "connections__key", "connections__since", "connections__metadata")
     )
-    if not rows:
-        raise Room.DoesNotExist(f"room {room_id}")
-    return rows[0][0], {key: name for _, key, name in rows if key is not None}
+    present = {key: Presence(key, since.timestamp(), metadata) for _, key, since, metadata in rows if key is not None}
+    return (rows[0][0] if rows else None), present
+
+
+def read_versions(topics: Collection[str]) -> dict[str, int]:
+    """Return the presence versions of topics, without those in which nobody is."""
+    return dict(PresentTopic.objects.filter(name__in=topics).values_list("name", "version"))
 
 
 def processes_present() -> set[uuid.UUID]:
-    """Return the processes that hold connections in rooms, as the rows say."""
-    return set(Attendance.objects.values_list("process", flat=True).distinct())
+    """Return the processes that hold connections in topics, as the rows say."""
+    return set(PresentConnection.objects.values_list("process", flat=True).distinct())
 
 
 def reconcile(process: uuid.UUID, present: Iterable[Change]) -> list[Transition]:
@@ -94,31 +138,53 @@ def reconcile(process: uuid.UUID, present: Iterable[Change]) -> list[Transition]
 
     Args:
         process: identity of the process.
-        present: one ``"joined"`` change for each connection and room; none for a process that has ended.
+        present: one change for each connection and topic; none for a process that has ended.
     """
-    wanted = {(change.room_id, change.connection): change for change in present}
+    wanted = {(change.topic, change.connection): change for change in present}
+    rows = PresentConnection.objects.filter(process=process).select_related("topic")
     stored = {
-        (row.room_id, row.connection): Change(row.room_id, process, row.connection, row.key, row.name, LEFT)
-        for row in Attendance.objects.filter(process=process)
+        (row.topic.name, row.connection): Change(row.topic.name, process, row.connection, row.key, leaves=True)
+        for row in rows
     }
     changes = [change for place, change in stored.items() if place not in wanted]
     changes += [change for place, change in wanted.items() if place not in stored]
     return [transition for transition in store_changes(changes) if transition is not None]
 
 
-def _apply(change: Change, room: Room | None, present: dict[str, Attendance]) -> Transition | None:
-    """Apply a change to the rows of its user in its room, by connection."""
-    is_joining = change.state == JOINED
-    if room is None or is_joining == (change.connection in present):
-        return None
-    was_there = bool(present)
-    if is_joining:
-        present[change.connection] = Attendance(
-            room=room, process=change.process, connection=change.connection, key=change.key, name=change.name
-        )
+def _lock(names: Collection[str]) -> dict[str, PresentTopic]:
+    """Return the rows of topics by name, locked until the end of the transaction, in an order that cannot deadlock.
+
+    One statement makes a row and locks it, also while another transaction deletes it.
+    """
+    rows = [PresentTopic(name=name) for name in sorted(names)]
+    PresentTopic.objects.bulk_create(rows, update_conflicts=True, unique_fields=["name"], update_fields=["name"])
+    return {row.name: row for row in PresentTopic.objects.filter(name__in=names)}
+
+
+def _apply(change: Change, topic: PresentTopic, present: dict[str, PresentConnection]) -> Transition | None:
+    """Apply a change to the rows of its user in its topic, by connection."""
+    others = list(present.values())
+    state: State
+    if change.leaves:
+        gone = present.pop(change.connection, None)
+        if gone is None or present:
+            return None
+        state, since, metadata = "left", gone.since, gone.metadata
     else:
-        del present[change.connection]
-    if was_there == bool(present):
-        return None
-    room.presence_version += 1
-    return Transition(change.room_id, room.presence_version, change.key, change.name, change.state)
+        since, metadata = min((row.since for row in others), default=timezone.now()), change.metadata
+        if change.connection not in present:
+            present[change.connection] = PresentConnection(
+                topic=topic,
+                process=change.process,
+                connection=change.connection,
+                key=change.key,
+                metadata=metadata,
+                since=timezone.now(),
+            )
+        if others and all(row.metadata == metadata for row in others):
+            return None
+        for row in others:
+            row.metadata = metadata
+        state = "updated" if others else "joined"
+    topic.version += 1
+    return Transition(change.topic, topic.version, state, change.key, since.timestamp(), metadata)

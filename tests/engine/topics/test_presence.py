@@ -1,4 +1,4 @@
-"""Who is in a room, as the rows say: one coming and one going for each user."""
+"""Who is in a topic, as the rows say: one coming and one going for each user."""
 
 from __future__ import annotations
 
@@ -9,56 +9,63 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from realtime.engine.topics.presence import Change, Transition, processes_present, read_presence, reconcile
-from realtime.engine.topics.presence import store_changes as store
-from realtime.rooms.models import Attendance, Room
+from realtime.engine.topics.limits import MAX_METADATA
+from realtime.engine.topics.models import PresentConnection, PresentTopic
+from realtime.engine.topics.presence import (
+    Change,
+    Presence,
+    check_metadata,
+    processes_present,
+    read_presence,
+    read_versions,
+    reconcile,
+    store_changes,
+)
 
 pytestmark = pytest.mark.django_db
 
 HERE, THERE = uuid.UUID(int=1), uuid.UUID(int=2)
 
 
-@pytest.fixture
-def room() -> Room:
-    """A room."""
-    return Room.objects.create(slug="room")
-
-
-def change(room: Room, key: str, connection_name: str, state: str, process: uuid.UUID = HERE) -> Change:
-    """A connection of the user ``key`` comes or goes."""
-    return Change(room.pk, process, connection_name, key, key, state)
+def change(key: str, connection_name: str, state: str = "joined", process: uuid.UUID = HERE, **metadata: Any) -> Change:
+    """A connection of the user ``key`` comes (with its metadata) or goes."""
+    return Change("topic", process, connection_name, key, metadata, leaves=state == "left")
 
 
 def rows_of(transitions: Any) -> list[Any]:
-    """Return key, state and version of each transition."""
-    return [None if t is None else (t.key, t.state, t.version) for t in transitions]
+    """Return key and state of each transition."""
+    return [None if t is None else (t.key, t.state) for t in transitions]
+
+
+def names() -> set[str]:
+    return set(read_presence("topic")[1])
 
 
 #: id, (user, connection, state) one after the other, the transitions.
 CASES: list[tuple[str, list[tuple[str, str, str]], list[Any]]] = [
-    ("comes and goes", [("a", "1", "joined"), ("a", "1", "left")], [("a", "joined", 1), ("a", "left", 2)]),
+    ("comes and goes", [("a", "1", "joined"), ("a", "1", "left")], [("a", "joined"), ("a", "left")]),
     (
         "three tabs",
         [*(("a", tab, "joined") for tab in "123"), *(("a", tab, "left") for tab in "132")],
-        [("a", "joined", 1), None, None, None, None, ("a", "left", 2)],
+        [("a", "joined"), None, None, None, None, ("a", "left")],
     ),
-    ("comes twice", [("a", "1", "joined"), ("a", "1", "joined")], [("a", "joined", 1), None]),
+    ("comes twice", [("a", "1", "joined"), ("a", "1", "joined")], [("a", "joined"), None]),
     (
         "goes twice",
         [("a", "1", "joined"), ("a", "1", "left"), ("a", "1", "left")],
-        [("a", "joined", 1), ("a", "left", 2), None],
+        [("a", "joined"), ("a", "left"), None],
     ),
     ("was never there", [("a", "1", "left")], [None]),
-    ("two users", [("a", "1", "joined"), ("b", "2", "joined")], [("a", "joined", 1), ("b", "joined", 2)]),
+    ("two users", [("a", "1", "joined"), ("b", "2", "joined")], [("a", "joined"), ("b", "joined")]),
     (
         "an anonymous user signs in",
         [("anonymous", "1", "joined"), ("anonymous", "1", "left"), ("a", "1", "joined")],
-        [("anonymous", "joined", 1), ("anonymous", "left", 2), ("a", "joined", 3)],
+        [("anonymous", "joined"), ("anonymous", "left"), ("a", "joined")],
     ),
     (
         "goes and comes back",
         [("a", "1", "joined"), ("a", "1", "left"), ("a", "1", "joined")],
-        [("a", "joined", 1), ("a", "left", 2), ("a", "joined", 3)],
+        [("a", "joined"), ("a", "left"), ("a", "joined")],
     ),
 ]
 
@@ -66,54 +73,97 @@ CASES: list[tuple[str, list[tuple[str, str, str]], list[Any]]] = [
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
 @pytest.mark.parametrize(("changes", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_only_the_first_coming_and_the_last_going_count(
-    room: Room, changes: list[tuple[str, str, str]], expected: list[Any], together: bool
+    changes: list[tuple[str, str, str]], expected: list[Any], together: bool
 ) -> None:
-    rows = [change(room, key, name, state) for key, name, state in changes]
-    transitions = store(rows) if together else [store([row])[0] for row in rows]
+    rows = [change(*row) for row in changes]
+    transitions = store_changes(rows) if together else [store_changes([row])[0] for row in rows]
     assert rows_of(transitions) == expected
-    version, roster = read_presence(room.pk)
-    assert version == max(t[2] for t in [("", "", 0), *expected] if t is not None)
-    last = {key: state for key, state, _ in filter(None, expected)}
-    assert set(roster) == {key for key, state in last.items() if state == "joined"}
+    versions = [transition.version for transition in transitions if transition is not None]
+    assert versions == sorted(set(versions))
+    last = dict(filter(None, expected))
+    assert names() == {key for key, state in last.items() if state == "joined"}
 
 
-def test_a_batch_costs_as_many_queries_as_one_change(room: Room) -> None:
+def test_versions_go_up_by_one_while_somebody_is_present() -> None:
+    changes = [change("a", "1"), change("b", "2"), change("c", "3"), change("b", "2", "left")]
+    versions = [store_changes([row])[0].version for row in changes]  # type: ignore[union-attr]
+    assert versions == list(range(versions[0], versions[0] + 4))
+    assert read_presence("topic")[0] == versions[-1]
+    assert read_versions(["topic", "other"]) == {"topic": versions[-1]}
+
+
+def test_a_topic_without_anybody_leaves_no_row_and_its_next_version_is_above_every_earlier_one() -> None:
+    store_changes([change("a", "1")])
+    gone = store_changes([change("a", "1", "left")])[0]
+    assert not PresentTopic.objects.exists()
+    assert read_presence("topic") == (None, {})
+    again = store_changes([change("a", "1")])[0]
+    assert gone is not None
+    assert again is not None
+    assert again.version > gone.version
+
+
+def test_a_user_is_present_since_the_first_connection_with_its_metadata() -> None:
+    first = store_changes([change("a", "1", name="Ann", colour="red")])[0]
+    assert first is not None
+    assert store_changes([change("a", "2", name="Ann", colour="red")]) == [None]
+    store_changes([change("a", "1", "left")])
+    _, present = read_presence("topic")
+    assert present["a"].metadata == {"name": "Ann", "colour": "red"}
+    assert present["a"].since >= first.since
+
+
+def test_other_metadata_are_an_update_of_the_user_on_every_connection() -> None:
+    store_changes([change("a", "1", colour="red"), change("a", "2", colour="red")])
+    updated = store_changes([change("a", "1", colour="blue")])[0]
+    assert updated is not None
+    assert (updated.state, updated.metadata) == ("updated", {"colour": "blue"})
+    assert list(PresentConnection.objects.values_list("metadata__colour", flat=True)) == ["blue", "blue"]
+    assert read_presence("topic")[1]["a"].metadata == {"colour": "blue"}
+    assert rows_of(store_changes([change("a", "3", colour="green")])) == [("a", "updated")]
+    assert updated.presence == Presence("a", updated.since, {"colour": "blue"})
+
+
+def test_metadata_have_a_largest_size_and_are_json() -> None:
+    check_metadata({"name": "x" * (MAX_METADATA - 11)})
+    with pytest.raises(ValueError, match="1024 bytes of JSON, not 1025"):
+        check_metadata({"name": "x" * (MAX_METADATA - 10)})
+    with pytest.raises(TypeError):
+        check_metadata({"name": object()})
+
+
+def test_a_batch_costs_as_many_queries_as_one_change() -> None:
     with CaptureQueriesContext(connection) as one:
-        store([change(room, "a", "1", "joined")])
+        store_changes([change("a", "1")])
     with CaptureQueriesContext(connection) as many:
-        store([change(room, str(number), str(number), "joined") for number in range(2, 50)])
+        store_changes([change(str(number), str(number)) for number in range(2, 50)])
     assert len(many) == len(one)
 
 
-def test_a_process_that_has_ended_is_reaped_once(room: Room) -> None:
-    store([change(room, "a", "1", "joined"), change(room, "b", "2", "joined", THERE)])
-    store([change(room, "a", "3", "joined", THERE)])
+def test_a_process_that_has_ended_is_reaped_once() -> None:
+    store_changes([change("a", "1"), change("b", "2", process=THERE)])
+    store_changes([change("a", "3", process=THERE)])
     assert processes_present() == {HERE, THERE}
-    assert rows_of(reconcile(THERE, [])) == [("b", "left", 3)]
+    assert rows_of(reconcile(THERE, [])) == [("b", "left")]
     assert reconcile(THERE, []) == []
-    assert read_presence(room.pk) == (3, {"a": "a"})
+    assert names() == {"a"}
 
 
-def test_a_process_that_was_reaped_by_mistake_comes_back(room: Room) -> None:
-    present = [change(room, "a", "1", "joined"), change(room, "b", "2", "joined")]
-    store(present)
+def test_a_process_that_was_reaped_by_mistake_comes_back() -> None:
+    present = [change("a", "1"), change("b", "2")]
+    store_changes(present)
     reconcile(HERE, [])
-    assert rows_of(reconcile(HERE, present)) == [("a", "joined", 5), ("b", "joined", 6)]
+    assert rows_of(reconcile(HERE, present)) == [("a", "joined"), ("b", "joined")]
     assert reconcile(HERE, present) == []
 
 
-def test_a_row_that_was_not_removed_is_removed_by_the_next_look(room: Room) -> None:
-    store([change(room, "a", "1", "joined"), change(room, "b", "2", "joined")])
-    assert rows_of(reconcile(HERE, [change(room, "a", "1", "joined")])) == [("b", "left", 3)]
+def test_a_row_that_was_not_removed_is_removed_by_the_next_look() -> None:
+    store_changes([change("a", "1"), change("b", "2")])
+    assert rows_of(reconcile(HERE, [change("a", "1")])) == [("b", "left")]
 
 
-def test_a_room_that_is_gone_has_no_comings(room: Room) -> None:
-    gone = Room(pk=room.pk + 1000)
-    assert store([change(gone, "a", "1", "joined")]) == [None]
-    assert Attendance.objects.count() == 0
-    with pytest.raises(Room.DoesNotExist):
-        read_presence(gone.pk)
-
-
-def test_a_transition_names_its_room(room: Room) -> None:
-    assert store([change(room, "a", "1", "joined")]) == [Transition(room.pk, 1, "a", "a", "joined")]
+def test_topics_do_not_mix() -> None:
+    other = Change("other", HERE, "1", "a")
+    assert rows_of(store_changes([change("a", "1"), other])) == [("a", "joined"), ("a", "joined")]
+    assert rows_of(store_changes([change("a", "1", "left")])) == [("a", "left")]
+    assert set(read_presence("other")[1]) == {"a"}

@@ -163,11 +163,11 @@ async def test_one_trace_goes_through_two_servers(
         span for service, span in spans if (service, span.name) == ("here", "websocket.receive /ws/rooms/<slug:room>")
     ]
     assert [link.span_id for link in said.links] == [handshake.span_id]
-    [stored] = [span for _, span in spans if span.name == "store room messages"]
+    [stored] = [span for _, span in spans if span.name == "store topic messages"]
     assert [link.span_id for link in stored.links] == [said.span_id]
-    [published] = [span for service, span in spans if (service, span.name) == ("here", "group_send room.messages")]
+    [published] = [span for service, span in spans if (service, span.name) == ("here", "group_send topic.messages")]
     assert published.parent_span_id == stored.span_id
-    [handled] = [span for service, span in spans if (service, span.name) == ("there", "process room.messages")]
+    [handled] = [span for service, span in spans if (service, span.name) == ("there", "process topic.messages")]
     assert handled.parent_span_id == published.span_id
     assert "s3cr3t" not in str(spans)
 

@@ -1,6 +1,7 @@
-"""Stores messages: the next number of the room, given out in the transaction that stores the row.
+"""The messages of rooms: the next number of the room, given out in the transaction that stores the row.
 
-Everything here is synchronous and runs in a database thread, or in the thread of a view.
+Everything here is synchronous and runs in a database thread, or in the thread of a view. A room's messages are
+committed in the order of their numbers, under the lock of its row.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import datetime
 import hashlib
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 
+from realtime.engine.topics.store import Entry, Head, Stored, TopicGone, TopicStore
 from realtime.rooms.limits import limits
-from realtime.rooms.models import Membership, Room, RoomMessage
+from realtime.rooms.models import Membership, Room, RoomMessage, topic_of
 from realtime.rooms.permissions import Action, Person, Refusal, Standing, decide, standing_from, unknown_room
 from realtime.rooms.protocol import Chat, encode
 
@@ -36,7 +40,7 @@ class Write:
         person: the author.
         content: the text, already checked by ``check_content()``.
         ref: the client's reference; the same author's message with the same ref and text is the same message.
-        connection: identity of the connection; it gets no copy.
+        sender: identity of the connection; it gets no copy.
         standing: what the author was to the room when that was last looked up.
         access_version: the room's ``access_version`` at that time; when it has changed, it is looked up again.
         nonce: identifies this write among those that carry no ref.
@@ -47,10 +51,15 @@ class Write:
     person: Person
     content: str
     ref: str | None
-    connection: str
+    sender: str
     standing: Standing
     access_version: int
     nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def topic(self) -> str:
+        """The topic of the room."""
+        return topic_of(self.slug)
 
     @property
     def idempotency_key(self) -> str:
@@ -64,26 +73,63 @@ class Write:
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A message that is in the database.
-
-    Args:
-        seq: its number in the room.
-        at: when it was stored.
-        text: the ``Chat`` event that its readers get.
-        access_version: the room's at the moment of storing.
-        is_repeat: whether it was there already.
-    """
-
-    seq: int
-    at: datetime.datetime
-    text: str
-    access_version: int
-    is_repeat: bool = False
-
-
 Outcome = Stored | Refusal
+
+
+class RoomStore(TopicStore[Write]):
+    """Messages in ``RoomMessage``, under the lock and the counters of ``Room``."""
+
+    not_stored: ClassVar[Any] = NOT_STORED
+    not_stored_yet: ClassVar[Any] = NOT_STORED_YET
+
+    def append(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        """Store messages; see ``store_writes()``."""
+        return store_writes(writes)
+
+    def heads(self, topics: Collection[str]) -> dict[str, Head]:
+        """Return where rooms stand."""
+        rooms = Room.objects.filter(slug__in=[_slug(topic) for topic in topics])
+        fields = rooms.values_list("slug", "epoch", "last_seq", "access_version")
+        return {topic_of(slug): Head(str(epoch), *counters) for slug, epoch, *counters in fields}
+
+    def read_after(self, topic: str, after: int, upto: int, limit: int) -> list[Entry]:
+        """Return the messages with numbers over ``after`` and not over ``upto`` that are not hidden."""
+        rows = _rows(topic).filter(is_hidden=False, seq__gt=after, seq__lte=upto).order_by("seq")
+        return [_entry(topic, row) for row in rows[:limit]]
+
+    def read_before(self, topic: str, before: int | None, limit: int) -> list[Entry]:
+        """Return the last messages with numbers under ``before``, or the newest, that are not hidden."""
+        rows = _rows(topic).filter(is_hidden=False)
+        if before is not None:
+            rows = rows.filter(seq__lt=before)
+        return [_entry(topic, row) for row in reversed(list(rows.order_by("-seq")[:limit]))]
+
+    def keeps(self, topic: str, seq: int) -> bool:
+        """Return whether a message was not pruned."""
+        return _rows(topic).filter(seq=seq).exists()
+
+
+#: The messages of all rooms.
+ROOM_STORE = RoomStore()
+
+
+def head_of(room: Room) -> Head:
+    """Return where a room stood when it was read."""
+    return Head(str(room.epoch), room.last_seq, room.access_version)
+
+
+def read_access(slug: str, people: Collection[Person]) -> tuple[Room, dict[Person, Standing]]:
+    """Return a room and what people are to it, as of its ``access_version`` or later.
+
+    Raises:
+        TopicGone: if there is no such room.
+    """
+    room = Room.objects.filter(slug=slug).first()
+    if room is None:
+        raise TopicGone(topic_of(slug))
+    user_ids = [person.user_id for person in people if person.user_id is not None]
+    roles: Any = dict(room.memberships.filter(user_id__in=user_ids).values_list("user_id", "role"))
+    return room, {person: standing_from(person.user, roles.get(person.user_id)) for person in people}
 
 
 def check_content(content: str) -> Refusal | None:
@@ -153,7 +199,7 @@ def _store_in_one_transaction(writes: Sequence[Write], perhaps_stored: Sequence[
                 rows.append(known[place])
             row = known[place]
             chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
-            outcomes.append(Stored(row.seq, row.at, encode(chat), room.access_version, is_repeat))
+            outcomes.append(Stored(str(room.epoch), row.seq, row.at, encode(chat), room.access_version, is_repeat))
         RoomMessage.objects.bulk_create(rows)
         for room in {row.room for row in rows}:
             Room.objects.filter(pk=room.pk).update(last_seq=room.last_seq)
@@ -180,7 +226,7 @@ def _new_row(write: Write, room: Room, now: datetime.datetime) -> RoomMessage:
         name=write.person.name,
         content=write.content,
         at=now,
-        connection=write.connection,
+        connection=write.sender,
         idempotency_key=write.idempotency_key,
     )
 
@@ -208,3 +254,18 @@ def _changed_roles(writes: Sequence[Write], rooms: dict[int, Room]) -> dict[tupl
         room_id__in={write.room_id for write in outdated}, user_id__in={write.person.user_id for write in outdated}
     )
     return {(membership.room_id, membership.user_id): membership.role for membership in memberships}
+
+
+def _slug(topic: str) -> str:
+    return topic.removeprefix(topic_of(""))
+
+
+def _rows(topic: str) -> QuerySet[RoomMessage]:
+    # A subquery, not a join: the index of room and number then gives the order as well.
+    return RoomMessage.objects.filter(room_id=Subquery(Room.objects.filter(slug=_slug(topic)).values("pk")))
+
+
+def _entry(topic: str, row: RoomMessage) -> Entry:
+    at = row.at.astimezone(datetime.UTC)
+    chat = Chat(room=_slug(topic), seq=row.seq, user=row.name, content=row.content, at=at)
+    return Entry(row.seq, encode(chat), row.connection)

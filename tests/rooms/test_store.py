@@ -14,10 +14,11 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from realtime.engine.testing import create_user
+from realtime.engine.topics.store import Stored
+from realtime.rooms import store as store_module
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal, Standing
-from realtime.rooms.store import message_store
-from realtime.rooms.store.message_store import Stored, Write, check_content, store_writes
+from realtime.rooms.store import Write, check_content, store_writes
 
 User = get_user_model()
 
@@ -44,7 +45,7 @@ def write(room: Room, content: str = "hi", ref: str | None = None, user: Any = N
         "person": Person.of(user or AnonymousUser(), "c"),
         "content": content,
         "ref": ref,
-        "connection": "c",
+        "sender": "c",
         "standing": Standing.MEMBER if user else Standing.ANONYMOUS,
         "access_version": 0,
     }
@@ -129,10 +130,10 @@ class LostConnection:
     """Loses the connection during the first commits, before or after they took effect."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-        self._store = message_store._store_in_one_transaction
+        self._store = store_module._store_in_one_transaction
         self._committed = committed
         self.calls = 0
-        monkeypatch.setattr(message_store, "_store_in_one_transaction", self)
+        monkeypatch.setattr(store_module, "_store_in_one_transaction", self)
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1

@@ -1,1 +1,0 @@
-"""Rooms in the database: messages, presence, reads. Synchronous, without a channel layer."""
