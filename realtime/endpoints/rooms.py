@@ -33,11 +33,12 @@ from realtime.engine import (
 )
 from realtime.engine.monitoring.metrics import REGISTRY
 from realtime.engine.topics.consumer import Admission
-from realtime.engine.topics.fanout import Subscriber, TopicFanout
+from realtime.engine.topics.fanout import TopicFanout
 from realtime.engine.topics.hub import active_fanouts, current_hub
 from realtime.engine.topics.messages import raw
 from realtime.engine.topics.presence import Transition
 from realtime.engine.topics.store import Stored
+from realtime.engine.topics.subscriber import Subscriber
 from realtime.engine.topics.subscriptions import Subscription
 from realtime.rooms import protocol
 from realtime.rooms.limits import limits

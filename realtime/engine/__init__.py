@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from realtime.engine.services.database import DatabaseThreads as DatabaseThreads
     from realtime.engine.services.database import in_monitor_thread as in_monitor_thread
     from realtime.engine.topics.consumer import TopicConsumer as TopicConsumer
+    from realtime.engine.topics.database import DatabaseStore as DatabaseStore
+    from realtime.engine.topics.memory import MemoryStore as MemoryStore
     from realtime.engine.topics.publishing import publish as publish
     from realtime.engine.topics.publishing import recheck_topic as recheck_topic
     from realtime.engine.topics.store import Position as Position
@@ -76,6 +78,8 @@ _NAMES = {
     "services.cache": ["limit_cache"],
     "services.database": ["DatabaseThreads", "in_monitor_thread"],
     "topics.consumer": ["TopicConsumer"],
+    "topics.database": ["DatabaseStore"],
+    "topics.memory": ["MemoryStore"],
     "topics.publishing": ["publish", "recheck_topic"],
     "topics.store": ["Position", "TopicGone", "TopicRefused"],
     "typed.decoder": ["MessageDecoder"],

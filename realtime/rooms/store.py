@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import logging
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet, Subquery
 from django.utils import timezone
 
-from realtime.engine.topics.store import Entry, Head, Stored, TopicGone, TopicStore
+from realtime.engine.topics.database import TransactionalStore
+from realtime.engine.topics.store import Entry, Head, Stored, TopicGone
 from realtime.rooms.limits import limits
 from realtime.rooms.models import Membership, Room, RoomMessage, topic_of
 from realtime.rooms.permissions import Action, Person, Refusal, Standing, decide, standing_from, unknown_room
 from realtime.rooms.protocol import Chat, encode
-
-logger = logging.getLogger("realtime.rooms")
 
 NOT_STORED = Refusal("internal", "The message could not be stored. Send it again, with the same ref.")
 NOT_STORED_YET = Refusal("internal", "The message is not stored yet. Send it again, with the same ref.")
@@ -76,15 +74,43 @@ class Write:
 Outcome = Stored | Refusal
 
 
-class RoomStore(TopicStore[Write]):
+class RoomStore(TransactionalStore[Write]):
     """Messages in ``RoomMessage``, under the lock and the counters of ``Room``."""
 
     not_stored: ClassVar[Any] = NOT_STORED
     not_stored_yet: ClassVar[Any] = NOT_STORED_YET
 
-    def append(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """Store messages; see ``store_writes()``."""
-        return store_writes(writes)
+    def store(self, writes: Sequence[Write], perhaps_stored: Sequence[Write]) -> list[Outcome]:
+        """Store messages under the locks of their rooms."""
+        with transaction.atomic():
+            rooms = lock_rooms(write.room_id for write in writes)
+            known = _known_messages(perhaps_stored)
+            roles = _changed_roles(writes, rooms)
+            now = timezone.now()
+            rows: list[RoomMessage] = []
+            outcomes: list[Outcome] = []
+            for write in writes:
+                refusal = _refusal(write, rooms.get(write.room_id), roles)
+                if refusal is not None:
+                    outcomes.append(refusal)
+                    continue
+                room, place = rooms[write.room_id], (write.room_id, write.idempotency_key)
+                is_repeat = place in known
+                if not is_repeat:
+                    known[place] = _new_row(write, room, now)
+                    rows.append(known[place])
+                row = known[place]
+                chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
+                stored = Stored(str(room.epoch), row.seq, row.at, encode(chat), room.access_version, is_repeat)
+                outcomes.append(stored)
+            RoomMessage.objects.bulk_create(rows)
+            for room in {row.room for row in rows}:
+                Room.objects.filter(pk=room.pk).update(last_seq=room.last_seq)
+        return outcomes
+
+    def may_repeat(self, write: Write) -> bool:
+        """Return whether a message has a ``ref``."""
+        return write.ref is not None
 
     def heads(self, topics: Collection[str]) -> dict[str, Head]:
         """Return where rooms stand."""
@@ -147,29 +173,6 @@ def check_content(content: str) -> Refusal | None:
     return None
 
 
-def store_writes(writes: Sequence[Write]) -> list[Outcome]:
-    """Store messages in one transaction and return the outcome of each, in order.
-
-    A transaction whose connection was lost is tried once more; a message that was committed after all is then
-    found by its key, and not stored again. A message that the database refuses is singled out; the others are stored.
-
-    Raises:
-        OperationalError: if the database cannot be reached.
-    """
-    try:
-        return _store_in_one_transaction(writes, [write for write in writes if write.ref is not None])
-    except (DataError, IntegrityError):
-        if len(writes) == 1:
-            logger.exception("the database refused a message for room %s", writes[0].slug)
-            return [NOT_STORED]
-        return [store_writes([write])[0] for write in writes]
-    except (OperationalError, InterfaceError):
-        if connection.in_atomic_block:
-            raise  # of a caller's transaction, which is lost as a whole
-        connection.close()
-        return _store_in_one_transaction(writes, writes)
-
-
 def lock_rooms(ids: Iterable[int]) -> dict[int, Room]:
     """Return rooms by primary key, locked until the end of the transaction, in an order that cannot deadlock.
 
@@ -177,33 +180,6 @@ def lock_rooms(ids: Iterable[int]) -> dict[int, Room]:
     """
     rooms = Room.objects.select_for_update(no_key=True).filter(pk__in=set(ids)).order_by("pk")
     return {room.pk: room for room in rooms}
-
-
-def _store_in_one_transaction(writes: Sequence[Write], perhaps_stored: Sequence[Write]) -> list[Outcome]:
-    with transaction.atomic():
-        rooms = lock_rooms(write.room_id for write in writes)
-        known = _known_messages(perhaps_stored)
-        roles = _changed_roles(writes, rooms)
-        now = timezone.now()
-        rows: list[RoomMessage] = []
-        outcomes: list[Outcome] = []
-        for write in writes:
-            refusal = _refusal(write, rooms.get(write.room_id), roles)
-            if refusal is not None:
-                outcomes.append(refusal)
-                continue
-            room, place = rooms[write.room_id], (write.room_id, write.idempotency_key)
-            is_repeat = place in known
-            if not is_repeat:
-                known[place] = _new_row(write, room, now)
-                rows.append(known[place])
-            row = known[place]
-            chat = Chat(room=room.slug, seq=row.seq, user=row.name, content=row.content, at=row.at)
-            outcomes.append(Stored(str(room.epoch), row.seq, row.at, encode(chat), room.access_version, is_repeat))
-        RoomMessage.objects.bulk_create(rows)
-        for room in {row.room for row in rows}:
-            Room.objects.filter(pk=room.pk).update(last_seq=room.last_seq)
-    return outcomes
 
 
 def _refusal(write: Write, room: Room | None, roles: dict[tuple[int, int | None], str]) -> Refusal | None:

@@ -14,8 +14,10 @@ from realtime.engine.testing import PROJECT_ROOT
 #: Names that need Django's models, and so the app registry.
 NEED_APPS = {
     "Authentication",
+    "DatabaseStore",
     "LiveConnection",
     "LiveUserMixin",
+    "MemoryStore",
     "PolicyConsumer",
     "TopicConsumer",
     "TooManyAttempts",

@@ -30,7 +30,7 @@ from realtime.engine.testing import create_user
 from realtime.rooms.models import Room, topic_of
 from realtime.rooms.permissions import Person, Standing
 from realtime.rooms.services import oldest_kept, prune_room
-from realtime.rooms.store import ROOM_STORE, Write, store_writes
+from realtime.rooms.store import ROOM_STORE, Write
 
 ROOMS = 10
 FILL = """
@@ -59,8 +59,8 @@ def actions(room: Room) -> Iterator[tuple[str, Callable[[], Any]]]:
     write = Write(room.pk, room.slug, person, "hello", "ref-1", "connection", Standing.MEMBER, room.access_version)
     middle = room.last_seq // 2
     topic = topic_of(room.slug)
-    yield "store", lambda: store_writes([write])
-    yield "store again", lambda: store_writes([write])
+    yield "store", lambda: ROOM_STORE.append([write])
+    yield "store again", lambda: ROOM_STORE.append([write])
     yield "join", lambda: ROOM_STORE.recover(topic, None)
     yield "resume", lambda: ROOM_STORE.recover(topic, Position(epoch=str(room.epoch), seq=room.last_seq - 100))
     yield "page of history", lambda: ROOM_STORE.read_before(topic, middle, 50)

@@ -15,10 +15,9 @@ from django.test.utils import CaptureQueriesContext
 
 from realtime.engine.testing import create_user
 from realtime.engine.topics.store import Stored
-from realtime.rooms import store as store_module
 from realtime.rooms.models import Membership, Role, Room, RoomMessage
 from realtime.rooms.permissions import Person, Refusal, Standing
-from realtime.rooms.store import Write, check_content, store_writes
+from realtime.rooms.store import ROOM_STORE, RoomStore, Write, check_content
 
 User = get_user_model()
 
@@ -59,17 +58,17 @@ def seqs(outcomes: list[Any]) -> list[int]:
 
 def test_messages_get_the_next_numbers_of_their_rooms(room: Room) -> None:
     other = Room.objects.create(slug="other", anonymous_may_post=True)
-    outcomes = store_writes([write(room), write(other), write(room), write(room)])
+    outcomes = ROOM_STORE.append([write(room), write(other), write(room), write(room)])
     assert seqs(outcomes) == [1, 1, 2, 3]
-    assert seqs(store_writes([write(room), write(other)])) == [4, 2]
+    assert seqs(ROOM_STORE.append([write(room), write(other)])) == [4, 2]
     assert list(Room.objects.order_by("slug").values_list("last_seq", flat=True)) == [2, 4]
 
 
 def test_a_batch_costs_as_many_queries_as_one_message(room: Room) -> None:
     with CaptureQueriesContext(connection) as one:
-        store_writes([write(room, ref="a")])
+        ROOM_STORE.append([write(room, ref="a")])
     with CaptureQueriesContext(connection) as many:
-        store_writes([write(room, ref=str(number)) for number in range(50)])
+        ROOM_STORE.append([write(room, ref=str(number)) for number in range(50)])
     assert len(many) == len(one)
 
 
@@ -90,7 +89,7 @@ def test_a_repeat_is_the_same_message(
     room: Room, bob: User, first: Any, second: Any, is_one: bool, together: bool
 ) -> None:
     writes = [write(room, content, ref, bob if by_user else None) for by_user, ref, content in (first, second)]
-    outcomes = store_writes(writes) if together else [store_writes([w])[0] for w in writes]
+    outcomes = ROOM_STORE.append(writes) if together else [ROOM_STORE.append([w])[0] for w in writes]
     assert seqs(outcomes) == ([1, 1] if is_one else [1, 2])
     assert [outcome.is_repeat for outcome in outcomes if isinstance(outcome, Stored)] == [False, is_one]
     assert RoomMessage.objects.count() == (1 if is_one else 2)
@@ -100,14 +99,14 @@ def test_a_repeat_is_the_same_message(
 
 def test_one_message_that_the_database_refuses_does_not_touch_the_others(room: Room, bob: User) -> None:
     gone = User(pk=bob.pk + 1000)
-    outcomes = store_writes([write(room), write(room, user=gone), write(room)])
+    outcomes = ROOM_STORE.append([write(room), write(room, user=gone), write(room)])
     assert [type(outcome) for outcome in outcomes] == [Stored, Refusal, Stored]
     assert seqs([outcomes[0], outcomes[2]]) == [1, 2]
 
 
 def test_a_room_that_is_gone_refuses_its_messages_only(room: Room) -> None:
     gone = Room(pk=room.pk + 1000, slug="gone")
-    refused, stored = store_writes([write(gone), write(room)])
+    refused, stored = ROOM_STORE.append([write(gone), write(room)])
     assert isinstance(refused, Refusal)
     assert refused.code == "unknown_room"
     assert isinstance(stored, Stored)
@@ -122,7 +121,7 @@ def test_an_outdated_admission_is_looked_up_again_in_the_transaction(
     if role is not None:
         Membership.objects.create(room=room, user=bob, role=role)
     Room.objects.filter(pk=room.pk).update(access_version=9)
-    outcome = store_writes([write(room, user=bob)])[0]
+    outcome = ROOM_STORE.append([write(room, user=bob)])[0]
     assert getattr(outcome, "code", None) == code
 
 
@@ -130,10 +129,10 @@ class LostConnection:
     """Loses the connection during the first commits, before or after they took effect."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, committed: bool) -> None:
-        self._store = store_module._store_in_one_transaction
+        self._store = ROOM_STORE.store
         self._committed = committed
         self.calls = 0
-        monkeypatch.setattr(store_module, "_store_in_one_transaction", self)
+        monkeypatch.setattr(RoomStore, "store", staticmethod(self))
 
     def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
@@ -150,7 +149,7 @@ def test_a_lost_connection_neither_loses_nor_doubles_a_message(
     room: Room, monkeypatch: pytest.MonkeyPatch, committed: bool, ref: str | None
 ) -> None:
     LostConnection(monkeypatch, committed=committed)
-    assert seqs(store_writes([write(room, ref=ref)])) == [1]
+    assert seqs(ROOM_STORE.append([write(room, ref=ref)])) == [1]
     assert RoomMessage.objects.count() == 1
 
 
@@ -159,7 +158,7 @@ def test_threads_that_write_at_the_same_time_share_the_numbers(room: Room) -> No
 
     def work() -> None:
         for _ in range(20):
-            outcomes.extend(store_writes([write(room), write(room)]))
+            outcomes.extend(ROOM_STORE.append([write(room), write(room)]))
         connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -12,10 +12,11 @@ from realtime.engine.auth.anonymous import anonymous_identity
 from realtime.engine.consumers.consumer import PolicyConsumer
 from realtime.engine.protocol.messages import Message, SharedMessage
 from realtime.engine.topics import messages
-from realtime.engine.topics.fanout import Subscriber, TopicFanout
+from realtime.engine.topics.fanout import TopicFanout
 from realtime.engine.topics.hub import current_hub
 from realtime.engine.topics.presence import Transition
 from realtime.engine.topics.store import Head, TopicRefused, TopicStore
+from realtime.engine.topics.subscriber import Subscriber
 from realtime.engine.topics.subscriptions import Subscription, Subscriptions
 
 __all__ = ["Admission", "TopicConsumer"]

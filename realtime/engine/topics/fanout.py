@@ -13,9 +13,8 @@ import asyncio
 import contextvars
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError
 
@@ -24,6 +23,7 @@ from realtime.engine.services.reorder_buffer import ReorderBuffer
 from realtime.engine.topics.limits import limits
 from realtime.engine.topics.presence import Presence, Transition
 from realtime.engine.topics.store import Entry, Head, TopicGone, TopicStore
+from realtime.engine.topics.subscriber import Endpoint, Subscriber
 
 logger = logging.getLogger("realtime.topics")
 
@@ -38,58 +38,6 @@ Reader = Callable[..., Awaitable[Any]]
 
 #: Reads who is present, and the version of that; None when nobody is.
 PresenceReader = Callable[[str], Awaitable[tuple[int | None, dict[str, Presence]]]]
-
-
-class Endpoint(Protocol):
-    """What a fan-out asks the class of its subscribers' consumers."""
-
-    async def authorize_subscribers(self, fanout: TopicFanout, subscribers: Sequence[Subscriber]) -> int:
-        """End what may not be here any longer; return the version of the rights that were read."""
-
-    def encode_presence(self, transition: Transition) -> str | None:
-        """Return what subscribers get of a transition, None for nothing."""
-
-
-@dataclass(slots=True, eq=False)
-class Subscriber:
-    """One connection in one topic.
-
-    Args:
-        connection: identity of the connection.
-        endpoint: the class of the connection's consumer.
-        access: version of the rights under which it was authorized.
-        send: queues a message for the connection, without waiting.
-        ended: called with the subscriber when its fan-out has ended it.
-        grant: what the endpoint keeps about the subscription.
-        consumer: the connection's consumer.
-        key: identity in presence; None for a subscriber that is not listed there.
-        metadata: what the others see of it in presence.
-    """
-
-    connection: str
-    endpoint: Endpoint
-    access: int
-    send: Callable[[SharedMessage], None]
-    ended: Callable[[Subscriber], None]
-    grant: Any = None
-    consumer: Any = None
-    key: str | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
-    #: Since when it is present, a POSIX time in seconds.
-    since: float = 0.0
-    #: Set by ``TopicFanout.enter()``.
-    fanout: TopicFanout = field(init=False)
-    #: Every message after this number is for the subscriber; none is while it comes.
-    position: float = math.inf
-    #: What has no number, and waits until the subscriber has come.
-    held: list[SharedMessage] = field(default_factory=list)
-
-    def notify(self, shared: SharedMessage) -> None:
-        """Send something that has no number; a subscriber that comes too slowly misses it."""
-        if self.position < math.inf:
-            self.send(shared)
-        elif len(self.held) < limits().held:
-            self.held.append(shared)
 
 
 class TopicFanout:

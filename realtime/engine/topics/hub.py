@@ -7,7 +7,6 @@ own: it works for all connections, and its log lines name none of them.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextvars
 import functools
 import logging
@@ -16,19 +15,16 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
-from channels.layers import get_channel_layer
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import Gauge
 
 from realtime.engine.connections.lease import RENEWAL, current_lease
-from realtime.engine.consumers.mailbox import ConsumerMailbox
-from realtime.engine.layer import spans_processes
 from realtime.engine.monitoring.metrics import REGISTRY
-from realtime.engine.monitoring.tracing import Carrier, continuing, current_trace, trace_mail
 from realtime.engine.services.database import DatabaseThreads
 from realtime.engine.topics import events
 from realtime.engine.topics.batcher import Batcher
-from realtime.engine.topics.fanout import Reader, Subscriber, TopicFanout
+from realtime.engine.topics.channel import HubChannel
+from realtime.engine.topics.fanout import Reader, TopicFanout
 from realtime.engine.topics.limits import limits
 from realtime.engine.topics.presence import (
     Change,
@@ -40,6 +36,7 @@ from realtime.engine.topics.presence import (
     store_changes,
 )
 from realtime.engine.topics.store import Entry, Head, Stored, TopicStore
+from realtime.engine.topics.subscriber import Subscriber
 
 logger = logging.getLogger("realtime.topics")
 
@@ -64,6 +61,7 @@ class Hub:
 
     Attributes:
         fanouts: the fan-outs of the topics that this process has subscribers of, by name.
+        publish: queues events of a topic for every process, which are sent one after the other.
     """
 
     def __init__(self) -> None:
@@ -78,15 +76,9 @@ class Hub:
         )
         self.fanouts: dict[str, TopicFanout] = {}
         self._doubts = 0
-        #: When Redis hangs, the oldest are dropped: other processes read them from the store.
-        self._outgoing: collections.deque[tuple[str, Iterable[events.Event], Carrier | None]] = collections.deque(
-            maxlen=limits().outgoing
-        )
-        self._publishing: asyncio.Task[None] | None = None
+        self._channel = HubChannel(self._handle, lambda: self.spawn(self._reopen()))
+        self.publish = self._channel.publish
         self._opening = asyncio.Lock()
-        self._delivery: ConsumerMailbox | None = None
-        self._layer: Any = None
-        self._channel = ""
         self._watching: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
 
@@ -107,7 +99,7 @@ class Hub:
         """
         async with self._opening:
             await self._start()
-            if store is not None and not store.is_shared and spans_processes(self._layer):
+            if store is not None and not store.is_shared and self._channel.spans_processes:
                 raise RuntimeError(
                     f"{type(store).__name__} keeps messages in one process, and the channel layer joins several: "
                     "use a store that they share, such as DatabaseStore."
@@ -120,7 +112,7 @@ class Hub:
                 fanout.close()
                 fanout = None
             if fanout is None:
-                await self._layer.group_add(events.fanout_group(topic), self._channel)
+                await self._channel.add(topic)
                 fanout = self.fanouts[topic] = TopicFanout(topic, head, store, self._reader(store), self._read_presence)
             fanout.enter(subscriber)
 
@@ -147,11 +139,11 @@ class Hub:
         if subscriber.key is not None:
             await self._changes.perform(self._change(subscriber, leaves=True))
         async with self._opening:
-            if fanout.subscribers or self.fanouts.get(fanout.name) is not fanout:
+            if fanout.subscribers or not self._has(fanout):
                 return
             del self.fanouts[fanout.name]
             fanout.close()
-            await self._layer.group_discard(events.fanout_group(fanout.name), self._channel)
+            await self._channel.discard(fanout.name)
             if not self.fanouts:
                 await self._stop()
 
@@ -199,8 +191,7 @@ class Hub:
             done(outcome)
 
     async def _store_writes(self, store: TopicStore[Any], writes: Sequence[Any]) -> Sequence[Any]:
-        run = self._storing.run(store.append, writes) if store.blocks else None
-        outcomes = store.append(writes) if run is None else await run
+        outcomes = await self._storing.run(store.append, writes) if store.blocks else store.append(writes)
         stored: dict[tuple[str, str], list[Entry]] = {}
         versions: dict[str, int] = {}
         for write, outcome in zip(writes, outcomes, strict=True):
@@ -236,23 +227,6 @@ class Hub:
         for topic, news in published.items():
             self.publish(topic, news)
 
-    # To other processes
-
-    def publish(self, topic: str, news: Iterable[events.Event]) -> None:
-        """Queue events, which are sent one after the other."""
-        self._outgoing.append((topic, news, current_trace()))
-        if self._publishing is None:
-            self._publishing = asyncio.create_task(self._publish_all(), context=contextvars.Context())
-
-    async def _publish_all(self) -> None:
-        try:
-            while self._outgoing:
-                topic, news, trace = self._outgoing.popleft()
-                with continuing(trace):
-                    await events.send(topic, news)
-        finally:
-            self._publishing = None
-
     # From other processes
 
     async def _handle(self, event: dict[str, Any]) -> None:
@@ -272,23 +246,10 @@ class Hub:
             case "topic.notice":
                 fanout.pass_notice(event["text"], event["sender"])
 
-    def _handling_failed(self, error: BaseException) -> None:
-        logger.error("the topics' channel has stopped; it is opened again", exc_info=error)
-        self._delivery = None
-        self.spawn(self._reopen())
-
     # The tasks
 
     async def _start(self) -> None:
-        if self._delivery is None:
-            self._layer = get_channel_layer()
-            self._channel = await self._layer.new_channel()
-            self._delivery = ConsumerMailbox(
-                trace_mail(self._handle), asyncio.Lock(), self._handling_failed, contextvars.Context()
-            )
-            self._delivery.subscribe(self._layer, self._channel, resynchronise=True)
-            for topic in self.fanouts:
-                await self._layer.group_add(events.fanout_group(topic), self._channel)
+        await self._channel.open(self.fanouts)
         if self._watching is None:
             await self._lease.acquire(self._doubt_presence)
             self._watching = asyncio.create_task(self._watch(), context=contextvars.Context())
@@ -299,9 +260,7 @@ class Hub:
             await asyncio.wait([self._watching])
             self._watching = None
             await self._lease.release(self._doubt_presence)
-        if self._delivery is not None:
-            await self._delivery.close()
-            self._delivery = None
+        await self._channel.close()
 
     async def _reopen(self) -> None:
         async with self._opening:
@@ -328,19 +287,22 @@ class Hub:
             logger.warning("the topics could not be compared with the database, the next round will: %s", error)
 
     async def _compare(self) -> None:
-        by_store: dict[TopicStore[Any], list[str]] = {}
-        for topic, fanout in self.fanouts.items():
+        by_store: dict[TopicStore[Any], list[TopicFanout]] = {}
+        for fanout in self.fanouts.values():
             if fanout.store is not None:
-                by_store.setdefault(fanout.store, []).append(topic)
-        for store, topics in by_store.items():
-            for chunk in _chunks(topics):
-                heads = await self.read(store, store.heads, chunk)
-                for topic in self.fanouts.keys() & set(chunk):
-                    self.fanouts[topic].compare(heads.get(topic))
-        for chunk in _chunks(list(self.fanouts)):
-            versions = await self._reading.run(read_versions, chunk)
-            for topic in self.fanouts.keys() & set(chunk):
-                self.fanouts[topic].compare_presence(versions.get(topic))
+                by_store.setdefault(fanout.store, []).append(fanout)
+        for store, fanouts in by_store.items():
+            for chunk in _chunks(fanouts):
+                heads = await self.read(store, store.heads, [fanout.name for fanout in chunk])
+                for fanout in filter(self._has, chunk):
+                    fanout.compare(heads.get(fanout.name))
+        for chunk in _chunks(list(self.fanouts.values())):
+            versions = await self._reading.run(read_versions, [fanout.name for fanout in chunk])
+            for fanout in filter(self._has, chunk):
+                fanout.compare_presence(versions.get(fanout.name))
+
+    def _has(self, fanout: TopicFanout) -> bool:
+        return self.fanouts.get(fanout.name) is fanout
 
     async def _reap(self) -> None:
         present = await self._reading.run(processes_present)
@@ -365,8 +327,8 @@ class Hub:
         task.add_done_callback(self._background.discard)
 
 
-def _chunks(topics: list[str]) -> Iterable[list[str]]:
-    return (topics[start : start + TOPICS_PER_QUERY] for start in range(0, len(topics), TOPICS_PER_QUERY))
+def _chunks(fanouts: list[TopicFanout]) -> Iterable[list[TopicFanout]]:
+    return (fanouts[start : start + TOPICS_PER_QUERY] for start in range(0, len(fanouts), TOPICS_PER_QUERY))
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from realtime.engine.topics.limits import MAX_KEY
 from realtime.engine.topics.presence import Presence, State, Transition
 from realtime.engine.topics.store import Entry
 
@@ -57,6 +60,37 @@ class Unsubscribed(Struct, tag=True, frozen=True):
     """The client gets nothing of the topic any more, by its own wish or because it may not."""
 
     topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A message on its way to one of the engine's stores.
+
+    Args:
+        topic: name of the topic.
+        data: the message as JSON text.
+        sender: the connection that sends it, which gets no copy; empty for none.
+        key: two messages of a topic with the same key are one message; None for a message of its own.
+        nonce: identifies a message without a key.
+
+    Raises:
+        ValueError: for a key of over 100 characters.
+    """
+
+    topic: str
+    data: str
+    sender: str = ""
+    key: str | None = None
+    nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        if self.key is not None and len(self.key) > MAX_KEY:
+            raise ValueError(f"the key of a message may have {MAX_KEY} characters, not {len(self.key)}")
+
+    @property
+    def identity(self) -> str:
+        """The same for a repeated message."""
+        return self.nonce if self.key is None else self.key
 
 
 def encode(message: Struct) -> str:

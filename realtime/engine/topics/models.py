@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import models
 
 from realtime.engine.topics.limits import MAX_KEY, MAX_NAME
 
-__all__ = ["PresentConnection", "PresentTopic", "Topic", "TopicMessage"]
+__all__ = ["PresentConnection", "PresentTopic", "Topic", "TopicMessage", "lock_by_name"]
+
+
+def lock_by_name(model: type[models.Model], names: Iterable[str]) -> dict[str, Any]:
+    """Return the rows of topics by name, made where needed, and locked until the end of the transaction.
+
+    One statement makes a row or locks it, in an order that cannot deadlock, also while another transaction deletes it.
+    """
+    rows: Any = model._default_manager
+    wanted = sorted(set(names))
+    rows.bulk_create(
+        [model(name=name) for name in wanted], update_conflicts=True, unique_fields=["name"], update_fields=["name"]
+    )
+    return {row.name: row for row in rows.filter(name__in=wanted)}
 
 
 class Topic(models.Model):

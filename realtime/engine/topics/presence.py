@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from realtime.engine.topics.limits import MAX_METADATA
-from realtime.engine.topics.models import PresentConnection, PresentTopic
+from realtime.engine.topics.models import PresentConnection, PresentTopic, lock_by_name
 
 State = Literal["joined", "left", "updated"]
 
@@ -88,7 +88,7 @@ def check_metadata(metadata: dict[str, Any]) -> None:
 def store_changes(changes: Sequence[Change]) -> list[Transition | None]:
     """Store changes in one transaction, and return the transition that each one is, None where it is none."""
     with transaction.atomic():
-        topics = _lock({change.topic for change in changes})
+        topics: dict[str, PresentTopic] = lock_by_name(PresentTopic, (change.topic for change in changes))
         stored = list(
             PresentConnection.objects.filter(topic__in=topics.values(), key__in={change.key for change in changes})
         )
@@ -149,16 +149,6 @@ def reconcile(process: uuid.UUID, present: Iterable[Change]) -> list[Transition]
     changes = [change for place, change in stored.items() if place not in wanted]
     changes += [change for place, change in wanted.items() if place not in stored]
     return [transition for transition in store_changes(changes) if transition is not None]
-
-
-def _lock(names: Collection[str]) -> dict[str, PresentTopic]:
-    """Return the rows of topics by name, locked until the end of the transaction, in an order that cannot deadlock.
-
-    One statement makes a row and locks it, also while another transaction deletes it.
-    """
-    rows = [PresentTopic(name=name) for name in sorted(names)]
-    PresentTopic.objects.bulk_create(rows, update_conflicts=True, unique_fields=["name"], update_fields=["name"])
-    return {row.name: row for row in PresentTopic.objects.filter(name__in=names)}
 
 
 def _apply(change: Change, topic: PresentTopic, present: dict[str, PresentConnection]) -> Transition | None:

@@ -5,33 +5,15 @@ Synchronous. Subscribers notice once the transaction is committed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
 
 from realtime.engine.topics import events
-from realtime.engine.topics.messages import encode_data, encode_published
+from realtime.engine.topics.messages import Publication, encode_data, encode_published
 from realtime.engine.topics.store import Entry, Stored, TopicStore
 
-__all__ = ["Publication", "publish", "publish_text", "recheck_topic", "store_and_publish"]
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A message on its way to one of the engine's stores.
-
-    Args:
-        topic: name of the topic.
-        data: the message as JSON text.
-        sender: the connection that sends it, which gets no copy; empty for none.
-        key: two messages of a topic with the same key are one message; None for a message of its own.
-    """
-
-    topic: str
-    data: str
-    sender: str = ""
-    key: str | None = None
+__all__ = ["publish", "publish_text", "recheck_topic", "store_and_publish"]
 
 
 def publish(

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.utils import timezone
 
 from realtime.engine.topics import events
-from realtime.engine.topics.fanout import Subscriber
 from realtime.engine.topics.hub import current_hub
 from realtime.engine.topics.limits import MAX_NAME, limits
-from realtime.engine.topics.messages import encode_data, encode_published
+from realtime.engine.topics.messages import Publication, encode_data, encode_published
 from realtime.engine.topics.presence import Presence, check_metadata
-from realtime.engine.topics.publishing import Publication
 from realtime.engine.topics.store import Entry, Head, Position, Recovery, Stored, TopicGone, TopicRefused
+from realtime.engine.topics.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from realtime.engine.topics.consumer import TopicConsumer
@@ -276,6 +275,8 @@ class Subscriptions(Mapping[str, Subscriber]):
             return Recovery(Head(fanout.epoch, 0), [], recovered=False)
         read = functools.partial(current_hub().read, fanout.store)
         recovery: Recovery = await read(fanout.store.recover, fanout.name, since)
+        if recovery.head.epoch != fanout.epoch:
+            raise TopicGone(fanout.name)
         return recovery
 
     async def _admit_again(self, subscriber: Subscriber) -> None:

@@ -14,9 +14,10 @@ from django.test import override_settings
 
 from realtime.engine import SharedMessage
 from realtime.engine.topics.consumer import TopicConsumer
-from realtime.engine.topics.fanout import Subscriber, TopicFanout
+from realtime.engine.topics.fanout import TopicFanout
 from realtime.engine.topics.presence import Presence, Transition
 from realtime.engine.topics.store import Entry, Head, TopicGone, TopicStore
+from realtime.engine.topics.subscriber import Subscriber
 
 NAME = "topic"
 
