@@ -12,10 +12,11 @@ from realtime.engine.testing import PROJECT_ROOT, PostgresProcess
 
 PATHS = [
     "tests/engine/connections",
+    "tests/engine/topics/test_presence.py",
+    "tests/engine/topics/test_stores.py",
     "tests/rooms/test_access_version.py",
     "tests/rooms/test_admin.py",
-    "tests/rooms/test_store_presence.py",
-    "tests/rooms/test_message_store.py",
+    "tests/rooms/test_store.py",
 ]
 
 

@@ -331,7 +331,7 @@ class TopicFanout:
         self._presence_in_doubt = False
         version, present = await self._presence_reader(self.name)
         if version is None:
-            version = before  # nobody is present
+            version = max(before, 0)  # nobody is present
         elif version < before:
             # Nobody was present meanwhile, and the counter has begun again.
             self._transitions = ReorderBuffer(version, limits().held)

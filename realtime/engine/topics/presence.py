@@ -161,7 +161,8 @@ def _apply(change: Change, topic: PresentTopic, present: dict[str, PresentConnec
             return None
         state, since, metadata = "left", gone.since, gone.metadata
     else:
-        since, metadata = min((row.since for row in others), default=timezone.now()), change.metadata
+        now, metadata = timezone.now(), change.metadata
+        since = min((row.since for row in others), default=now)
         if change.connection not in present:
             present[change.connection] = PresentConnection(
                 topic=topic,
@@ -169,7 +170,7 @@ def _apply(change: Change, topic: PresentTopic, present: dict[str, PresentConnec
                 connection=change.connection,
                 key=change.key,
                 metadata=metadata,
-                since=timezone.now(),
+                since=now,
             )
         if others and all(row.metadata == metadata for row in others):
             return None

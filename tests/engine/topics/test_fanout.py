@@ -452,6 +452,14 @@ async def test_everybody_is_gone_when_the_topic_has_no_presence_any_more(ann: Li
     await ann.until(lambda: ("bob", "left") in ann.news)
 
 
+async def test_the_first_one_to_come_to_a_topic_without_anybody_is_news(fanout: TopicFanout, topic: FakeTopic) -> None:
+    viewer = Listener(fanout, topic, "viewer")
+    await viewer.join(0)
+    topic.presence_version = 1_700_000_000_000
+    fanout.offer_transition(topic.come("bob"))
+    await viewer.until(lambda: viewer.news == [("bob", "joined")])
+
+
 async def test_a_counter_that_has_begun_again_is_followed(ann: Listener, topic: FakeTopic) -> None:
     for _ in range(5):
         ann.fanout.offer_transition(topic.come("bob"))
