@@ -108,6 +108,7 @@ SUB_PACKAGES = (
     "realtime.engine.layer",
     "realtime.engine.monitoring",
     "realtime.engine.server.uvicorn",
+    "realtime.engine.topics",
 )
 
 
@@ -174,3 +175,9 @@ def test_the_user_model_of_the_accounts_page_is_the_one_that_the_suite_runs_with
         assert sorted(block.splitlines()) == sorted(
             tested.replace("tests.email_login", "realtime.accounts").splitlines()
         )
+
+
+def test_the_endpoint_of_the_topics_page_is_the_one_that_is_tested() -> None:
+    page = (PROJECT_ROOT / "docs/topics.md").read_text()
+    [shown] = re.findall(r"^```python\n# realtime/endpoints/board.py\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown == (PROJECT_ROOT / "tests/engine/topics/board.py").read_text()

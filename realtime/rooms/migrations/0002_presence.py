@@ -4,17 +4,16 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('rooms', '0001_initial'),
+        ("rooms", "0001_initial"),
     ]
 
     operations = [
         migrations.RemoveField(
-            model_name='room',
-            name='presence_version',
+            model_name="room",
+            name="presence_version",
         ),
         migrations.DeleteModel(
-            name='Attendance',
+            name="Attendance",
         ),
     ]

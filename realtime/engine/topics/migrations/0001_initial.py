@@ -7,60 +7,94 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='PresentTopic',
+            name="PresentTopic",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True)),
-                ('version', models.BigIntegerField(default=realtime.engine.topics.models.first_version, help_text='Goes up by one with each transition.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80, unique=True)),
+                (
+                    "version",
+                    models.BigIntegerField(
+                        default=realtime.engine.topics.models.first_version,
+                        help_text="Goes up by one with each transition.",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Topic',
+            name="Topic",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True)),
-                ('epoch', models.UUIDField(default=uuid.uuid4, help_text='Identity of the numbering; a topic made anew has another one.')),
-                ('last_seq', models.BigIntegerField(default=0)),
-                ('access_version', models.BigIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80, unique=True)),
+                (
+                    "epoch",
+                    models.UUIDField(
+                        default=uuid.uuid4, help_text="Identity of the numbering; a topic made anew has another one."
+                    ),
+                ),
+                ("last_seq", models.BigIntegerField(default=0)),
+                ("access_version", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='PresentConnection',
+            name="PresentConnection",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('process', models.UUIDField(db_index=True)),
-                ('connection', models.CharField(max_length=100)),
-                ('key', models.CharField(help_text='Identity: the same for all connections of a user.', max_length=100)),
-                ('metadata', models.JSONField(default=dict)),
-                ('since', models.DateTimeField()),
-                ('topic', models.ForeignKey(on_delete=django.db.models.deletion.DO_NOTHING, related_name='connections', to='realtime_topics.presenttopic')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("process", models.UUIDField(db_index=True)),
+                ("connection", models.CharField(max_length=100)),
+                (
+                    "key",
+                    models.CharField(help_text="Identity: the same for all connections of a user.", max_length=100),
+                ),
+                ("metadata", models.JSONField(default=dict)),
+                ("since", models.DateTimeField()),
+                (
+                    "topic",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        related_name="connections",
+                        to="realtime_topics.presenttopic",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['topic', 'key'], name='presence_of_a_user')],
-                'constraints': [models.UniqueConstraint(fields=('topic', 'connection'), name='one_presence_for_each_connection')],
+                "indexes": [models.Index(fields=["topic", "key"], name="presence_of_a_user")],
+                "constraints": [
+                    models.UniqueConstraint(fields=("topic", "connection"), name="one_presence_for_each_connection")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='TopicMessage',
+            name="TopicMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.BigIntegerField(help_text="The message's number in its topic, from 1.")),
-                ('data', models.TextField(help_text='JSON.')),
-                ('at', models.DateTimeField()),
-                ('sender', models.CharField(blank=True, help_text='The connection that sent it, and gets no copy.', max_length=100)),
-                ('key', models.CharField(help_text='A message that is sent again has the same key.', max_length=100)),
-                ('topic', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='realtime_topics.topic')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.BigIntegerField(help_text="The message's number in its topic, from 1.")),
+                ("data", models.TextField(help_text="JSON.")),
+                ("at", models.DateTimeField()),
+                (
+                    "sender",
+                    models.CharField(
+                        blank=True, help_text="The connection that sent it, and gets no copy.", max_length=100
+                    ),
+                ),
+                ("key", models.CharField(help_text="A message that is sent again has the same key.", max_length=100)),
+                (
+                    "topic",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="messages", to="realtime_topics.topic"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('topic', 'seq'), name='one_topic_message_for_each_number'), models.UniqueConstraint(fields=('topic', 'key'), name='one_topic_message_for_each_key')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("topic", "seq"), name="one_topic_message_for_each_number"),
+                    models.UniqueConstraint(fields=("topic", "key"), name="one_topic_message_for_each_key"),
+                ],
             },
         ),
     ]
