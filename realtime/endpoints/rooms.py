@@ -276,7 +276,8 @@ class RoomsConsumer(TopicConsumer):
         """
         await self.topics.recheck()
         for topic in list(self.topics):
-            await self.topics.update_presence(topic, {"name": self._person.name})
+            if topic in self.topics:  # not expelled meanwhile
+                await self.topics.update_presence(topic, {"name": self._person.name})
 
     def _member(self, slug: str | None) -> Subscriber:
         if slug is None and len(self.topics) > 1:

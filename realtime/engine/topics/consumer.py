@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from django.db import DatabaseError, InterfaceError
 
 from realtime.engine.auth.anonymous import anonymous_identity
 from realtime.engine.consumers.consumer import PolicyConsumer
@@ -20,6 +23,8 @@ from realtime.engine.topics.subscriber import Subscriber
 from realtime.engine.topics.subscriptions import Subscription, Subscriptions
 
 __all__ = ["Admission", "TopicConsumer"]
+
+logger = logging.getLogger("realtime.topics")
 
 #: Where a topic without a store stands.
 NO_HEAD = Head("", 0)
@@ -130,17 +135,25 @@ class TopicConsumer(PolicyConsumer):
 
         Raises:
             TopicGone: if there is no such topic.
+            DatabaseError: if the database is away; it is called again.
         """
         store = fanout.store
         head = NO_HEAD if store is None else await current_hub().read(store, store.open, fanout.name)
         for subscriber in subscribers:
+            may_stay = False
             try:
                 await subscriber.consumer.authorize_topic(fanout.name)
-            except TopicRefused:
-                if fanout.has(subscriber):
-                    fanout.end(subscriber)
-            else:
+                may_stay = True
+            except (DatabaseError, InterfaceError):
+                raise  # the fan-out tries again
+            except TopicRefused as refused:
+                logger.debug("a subscriber of topic %s may not stay: %s", fanout.name, refused)
+            except Exception:
+                logger.exception("a subscriber of topic %s could not be authorized, and may not stay", fanout.name)
+            if may_stay:
                 subscriber.access = max(subscriber.access, head.access)
+            elif fanout.has(subscriber):
+                fanout.end(subscriber)
         return head.access
 
     @functools.cached_property

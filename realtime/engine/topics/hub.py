@@ -121,14 +121,15 @@ class Hub:
         await self._changes.perform(self._change(subscriber))
 
     async def identify(self, subscriber: Subscriber, key: str, metadata: dict[str, Any]) -> None:
-        """Let a subscriber that is present be ``key``, with ``metadata``. Where the key is another one, the others
-        see the one go and the other come.
+        """Let a subscriber be present as ``key``, with ``metadata``.
+
+        Where it was present as another one, the others see that one go and this one come.
         """
-        before = self._change(subscriber, leaves=True)
-        if (before.key, subscriber.metadata) == (key, metadata):
+        if (subscriber.key, subscriber.metadata) == (key, metadata):
             return
+        before = None if subscriber.key in (None, key) else self._change(subscriber, leaves=True)
         subscriber.key, subscriber.metadata = key, metadata
-        if before.key != key:
+        if before is not None:
             await self._changes.perform(before)
         await self.attend(subscriber)
 

@@ -15,7 +15,7 @@ from realtime.engine.topics.limits import MAX_KEY
 from realtime.engine.topics.presence import Presence, State, Transition
 from realtime.engine.topics.store import Entry
 
-__all__ = ["PresenceChanged", "Present", "Published", "Subscribed", "Unsubscribed"]
+__all__ = ["PresenceChanged", "Present", "Published", "Subscribed", "TopicMessage", "Unsubscribed"]
 
 
 class Published(Struct, tag=True, frozen=True):
@@ -91,6 +91,10 @@ class Publication:
     def identity(self) -> str:
         """The same for a repeated message."""
         return self.nonce if self.key is None else self.key
+
+
+#: What a client gets: for ``server_messages`` of an endpoint.
+TopicMessage = Subscribed | Published | PresenceChanged | Unsubscribed
 
 
 def encode(message: Struct) -> str:
