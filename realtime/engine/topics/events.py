@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 from asgiref.sync import async_to_sync
 from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
@@ -58,7 +59,13 @@ def messages(topic: str, epoch: str, access: int, entries: Sequence[Entry], orig
 
 def presence(transition: Transition, origin: str) -> Event:
     """Return the event that publishes a transition."""
-    return {"type": "topic.presence", "topic": transition.topic, "origin": origin, "transition": list(transition)}
+    # As text: a channel layer need not carry every number that JSON has.
+    return {
+        "type": "topic.presence",
+        "topic": transition.topic,
+        "origin": origin,
+        "transition": msgspec.json.encode(transition).decode(),
+    }
 
 
 def notice(topic: str, text: str, sender: str = "") -> Event:

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import msgspec
 from django.db import DatabaseError, InterfaceError
 from prometheus_client import Gauge
 
@@ -241,7 +242,7 @@ class Hub:
             case "topic.messages":
                 fanout.offer((Entry(*fields) for fields in event["entries"]), event["epoch"], event["access"])
             case "topic.presence":
-                fanout.offer_transition(Transition(*event["transition"]))
+                fanout.offer_transition(msgspec.json.decode(event["transition"], type=Transition))
             case "topic.changed":
                 fanout.recheck()
             case "topic.notice":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +12,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from realtime.engine.topics.limits import MAX_KEY
 from realtime.engine.topics.presence import Presence, State, Transition
 from realtime.engine.topics.store import Entry
 
@@ -72,9 +72,6 @@ class Publication:
         sender: the connection that sends it, which gets no copy; empty for none.
         key: two messages of a topic with the same key are one message; None for a message of its own.
         nonce: identifies a message without a key.
-
-    Raises:
-        ValueError: for a key of over 100 characters.
     """
 
     topic: str
@@ -83,14 +80,12 @@ class Publication:
     key: str | None = None
     nonce: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def __post_init__(self) -> None:
-        if self.key is not None and len(self.key) > MAX_KEY:
-            raise ValueError(f"the key of a message may have {MAX_KEY} characters, not {len(self.key)}")
-
     @property
     def identity(self) -> str:
-        """The same for a repeated message."""
-        return self.nonce if self.key is None else self.key
+        """The same for a repeated message, 64 characters at most whatever the key is."""
+        if self.key is None:
+            return self.nonce
+        return hashlib.sha256(self.key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 #: What a client gets: for ``server_messages`` of an endpoint.

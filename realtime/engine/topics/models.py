@@ -49,7 +49,7 @@ class TopicMessage(models.Model):
     data = models.TextField(help_text="JSON.")
     at = models.DateTimeField()
     sender = models.CharField(max_length=100, blank=True, help_text="The connection that sent it, and gets no copy.")
-    key = models.CharField(max_length=100, help_text="A message that is sent again has the same key.")
+    key = models.CharField(max_length=64, help_text="A message that is sent again has the same key.")
 
     class Meta:
         constraints = [

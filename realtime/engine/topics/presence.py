@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from realtime.engine.topics.limits import MAX_METADATA
 from realtime.engine.topics.models import PresentConnection, PresentTopic, lock_by_name
+from realtime.engine.topics.store import TopicRefused
 
 State = Literal["joined", "left", "updated"]
 
@@ -73,16 +74,21 @@ class Change:
     leaves: bool = False
 
 
-def check_metadata(metadata: dict[str, Any]) -> None:
-    """Refuse metadata that every other subscriber would have to carry.
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return metadata as JSON has them, so that every database and channel layer carries them.
 
     Raises:
-        ValueError: over ``MAX_METADATA`` bytes of JSON.
-        TypeError: if it cannot be written as JSON.
+        TopicRefused: ``too_large`` over ``MAX_METADATA`` bytes of JSON, ``invalid_message`` for the character U+0000,
+            which PostgreSQL cannot store.
+        TypeError: if they cannot be written as JSON.
     """
-    size = len(msgspec.json.encode(metadata))
-    if size > MAX_METADATA:
-        raise ValueError(f"presence metadata may take {MAX_METADATA} bytes of JSON, not {size}")
+    text = msgspec.json.encode(dict(metadata))
+    if len(text) > MAX_METADATA:
+        raise TopicRefused("too_large", f"Presence may take {MAX_METADATA} bytes of JSON, not {len(text)}.")
+    if rb"\u0000" in text:
+        raise TopicRefused("invalid_message", "Presence cannot contain the character U+0000.")
+    plain: dict[str, Any] = msgspec.json.decode(text)
+    return plain
 
 
 def store_changes(changes: Sequence[Change]) -> list[Transition | None]:

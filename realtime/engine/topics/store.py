@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, Type
 
 from msgspec import Meta, Struct
 
-from realtime.engine.topics.limits import MAX_SEQ, limits
+from realtime.engine.topics.limits import MAX_NAME, MAX_SEQ, limits
 
 __all__ = [
     "Entry",
@@ -48,8 +48,15 @@ class TopicRefused(Exception):
         self.detail = detail
 
 
-class TopicGone(Exception):
-    """The topic is not in its store, or has begun a new numbering."""
+class TopicGone(TopicRefused):
+    """The topic is not in its store, or has begun a new numbering.
+
+    Args:
+        topic: name of the topic.
+    """
+
+    def __init__(self, topic: str) -> None:
+        super().__init__("unknown_topic", f"There is no topic {topic[:MAX_NAME]!r}.")
 
 
 class Position(Struct, frozen=True):

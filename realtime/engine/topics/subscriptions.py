@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from realtime.engine.topics import events
 from realtime.engine.topics.hub import current_hub
-from realtime.engine.topics.limits import MAX_NAME, limits
+from realtime.engine.topics.limits import MAX_KEY, MAX_NAME, limits
 from realtime.engine.topics.messages import Publication, encode_data, encode_published
-from realtime.engine.topics.presence import Presence, check_metadata
+from realtime.engine.topics.presence import Presence, plain_metadata
 from realtime.engine.topics.store import Entry, Head, Position, Recovery, Stored, TopicGone, TopicRefused
 from realtime.engine.topics.subscriber import Subscriber
 
@@ -84,15 +84,13 @@ class Subscriptions(Mapping[str, Subscriber]):
             presence: metadata by which the others see the client, at most 1,024 bytes of JSON; None: they do not.
 
         Raises:
-            TopicRefused: if ``authorize_topic()`` refuses, or the name is not valid (``unknown_topic``).
-            TopicGone: if the store has no such topic.
-            ValueError: if the metadata take more.
+            TopicRefused: if ``authorize_topic()`` refuses, or the metadata take more (``too_large``).
+            TopicGone: if the name is not valid, or the store has no such topic; it is a ``TopicRefused``, too.
             DatabaseError: if the store is away.
         """
         if _NAME.fullmatch(topic) is None:
-            raise TopicRefused("unknown_topic", f"There is no topic {topic[:80]!r}.")
-        metadata = dict(presence or {})
-        check_metadata(metadata)
+            raise TopicGone(topic)
+        metadata = plain_metadata(presence or {})
         consumer, hub = self._consumer, current_hub()
         admission = await consumer.open_topic(topic)
         subscriber = Subscriber(
@@ -103,7 +101,7 @@ class Subscriptions(Mapping[str, Subscriber]):
             ended=self._ended,
             grant=admission,
             consumer=consumer,
-            key=None if presence is None else consumer.topic_key,
+            key=None if presence is None else self._key(),
             metadata=metadata,
             since=time.time(),
         )
@@ -142,7 +140,7 @@ class Subscriptions(Mapping[str, Subscriber]):
         for topic, subscriber in list(self._subscribers.items()):
             try:
                 await self._admit_again(subscriber)
-            except (TopicRefused, TopicGone):
+            except TopicRefused:
                 if self._holds(subscriber):
                     await self.unsubscribe(topic)
 
@@ -162,10 +160,9 @@ class Subscriptions(Mapping[str, Subscriber]):
 
         Raises:
             KeyError: if the connection is not subscribed to the topic.
-            ValueError: if the metadata take more.
+            TopicRefused: if the metadata take more (``too_large``).
         """
-        check_metadata(dict(metadata))
-        await current_hub().identify(self._subscribers[topic], self._consumer.topic_key, dict(metadata))
+        await current_hub().identify(self._subscribers[topic], self._key(), plain_metadata(metadata))
 
     # Messages
 
@@ -199,7 +196,7 @@ class Subscriptions(Mapping[str, Subscriber]):
         )
         stored = await outcome
         if isinstance(stored, TopicRefused):
-            raise stored
+            raise TopicRefused(stored.code, stored.detail)
         return stored
 
     async def submit(self, write: Any, answer: Callable[[Any], None]) -> None:
@@ -253,6 +250,12 @@ class Subscriptions(Mapping[str, Subscriber]):
         return entries
 
     # Inside
+
+    def _key(self) -> str:
+        key = self._consumer.topic_key
+        if len(key) > MAX_KEY:
+            raise ValueError(f"topic_key may have {MAX_KEY} characters, not {len(key)}")
+        return key
 
     async def _welcome(self, subscriber: Subscriber, since: Position | None) -> None:
         fanout = subscriber.fanout

@@ -148,7 +148,7 @@ class Listener:
         return [(message["who"], message["state"]) for message in self.got if message["type"] == "Presence"]
 
     async def present(self) -> list[str]:
-        """Who is there, as it would be told on coming."""
+        """Who is there, as its welcome says."""
         return sorted(user.key for user in await self.fanout.present_for(self.subscriber))
 
     async def join(self, at: int) -> None:

@@ -14,13 +14,14 @@ from realtime.engine.topics.models import PresentConnection, PresentTopic
 from realtime.engine.topics.presence import (
     Change,
     Presence,
-    check_metadata,
+    plain_metadata,
     processes_present,
     read_presence,
     read_versions,
     reconcile,
     store_changes,
 )
+from realtime.engine.topics.store import TopicRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -125,11 +126,18 @@ def test_other_metadata_are_an_update_of_the_user_on_every_connection() -> None:
 
 
 def test_metadata_have_a_largest_size_and_are_json() -> None:
-    check_metadata({"name": "x" * (MAX_METADATA - 11)})
-    with pytest.raises(ValueError, match="1024 bytes of JSON, not 1025"):
-        check_metadata({"name": "x" * (MAX_METADATA - 10)})
+    plain_metadata({"name": "x" * (MAX_METADATA - 11)})
+    with pytest.raises(TopicRefused, match="1024 bytes of JSON, not 1025"):
+        plain_metadata({"name": "x" * (MAX_METADATA - 10)})
+    with pytest.raises(TopicRefused, match="U\\+0000"):
+        plain_metadata({"name": "a\0b"})
     with pytest.raises(TypeError):
-        check_metadata({"name": object()})
+        plain_metadata({"name": object()})
+    assert plain_metadata({"at": uuid.UUID(int=1), "rate": float("nan"), "many": 10**30}) == {
+        "at": str(uuid.UUID(int=1)),
+        "rate": None,
+        "many": 10**30,
+    }
 
 
 def test_a_batch_costs_as_many_queries_as_one_change() -> None:

@@ -79,10 +79,10 @@ def test_the_same_key_is_the_same_message(store: Any, together: bool) -> None:
     assert not elsewhere.is_repeat
 
 
-def test_a_key_has_a_largest_length() -> None:
-    publication(key="k" * 100)
-    with pytest.raises(ValueError, match="100 characters, not 101"):
-        publication(key="k" * 101)
+@pytest.mark.parametrize("key", ["k" * 5000, "a\0b", "\ud800", ""], ids=["long", "with a NUL", "half a pair", "empty"])
+def test_every_text_is_a_key(store: Any, key: str) -> None:
+    outcomes = store.append([publication(1, key=key), publication(2, key=key)])
+    assert [outcome.is_repeat for outcome in outcomes] == [False, True]
 
 
 def test_pages_of_messages(store: Any) -> None:

@@ -47,7 +47,7 @@ class SlowStore(MemoryStore):
 
 
 class Member(TopicConsumer):
-    """Is in one topic, as whoever ``become()`` says, unless it is refused."""
+    """Is in topics as the user of ``become()``, unless it is refused."""
 
     topic_store = SlowStore()
     refused: str | None = None
