@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from realtime.engine.topics import events
 from realtime.engine.topics.messages import Publication, encode_data, encode_published
-from realtime.engine.topics.store import Entry, Stored, TopicStore
+from realtime.engine.topics.store import Entry, Stored, TopicRefused, TopicStore
 
 __all__ = ["publish", "publish_text", "recheck_topic", "store_and_publish"]
 
@@ -32,14 +32,17 @@ def publish(
 
     Raises:
         TypeError: if ``data`` cannot be written as JSON.
+        TopicRefused: if the database refuses the message.
         DatabaseError: if the store is away.
     """
     text = encode_data(data)
     if store is None:
         publish_text(topic, encode_published(topic, text, timezone.now()))
         return None
-    stored: Stored = store_and_publish(store, Publication(topic, text, key=key))
-    return stored
+    outcome = store_and_publish(store, Publication(topic, text, key=key))
+    if not isinstance(outcome, Stored):
+        raise TopicRefused(outcome.code, outcome.detail)
+    return outcome
 
 
 def publish_text(topic: str, text: str) -> None:

@@ -12,7 +12,7 @@ from django.db import DataError, OperationalError, connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from realtime.engine import DatabaseStore, MemoryStore, Position, TopicGone
+from realtime.engine import DatabaseStore, MemoryStore, Position, TopicGone, TopicRefused, publish
 from realtime.engine.topics.messages import Publication
 from realtime.engine.topics.models import Topic, TopicMessage
 from realtime.engine.topics.store import Stored, TopicStore
@@ -259,6 +259,13 @@ def test_a_lost_connection_neither_loses_nor_doubles_a_message(committed: bool, 
 def test_a_lost_connection_in_a_callers_transaction_is_the_callers() -> None:
     with pytest.raises(OperationalError), transaction.atomic():
         Failing(committed=False).append([publication()])
+
+
+def test_a_message_that_the_database_refuses_is_an_error_for_its_publisher(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(TopicRefused) as caught:
+        publish("topic", "refused", store=Failing())
+    assert caught.value.code == "internal"
+    assert publish("topic", "hi", store=Failing()).seq == 1  # type: ignore[union-attr]
 
 
 def test_one_message_that_the_database_refuses_does_not_touch_the_others(caplog: pytest.LogCaptureFixture) -> None:
