@@ -22,13 +22,13 @@ from realtime.engine import (
     InvalidMessage,
     Message,
     MessageRate,
+    MessageRefused,
     Position,
     SharedMessage,
     SocketPolicy,
     TokenRejected,
     TopicConsumer,
     TopicGone,
-    TopicRefused,
     verify_access_token,
 )
 from realtime.engine.monitoring.metrics import REGISTRY
@@ -140,7 +140,7 @@ class RoomsConsumer(TopicConsumer):
                     await self._authenticate(command.token)
                 case protocol.Ping():
                     await self._send(protocol.Pong())
-        except TopicRefused as refused:
+        except MessageRefused as refused:
             code, detail = refused.code, refused.detail
         except (DatabaseError, InterfaceError, RedisError, OSError):
             logger.exception("a message of a client could not be handled")
@@ -154,7 +154,7 @@ class RoomsConsumer(TopicConsumer):
     async def _join_room(self, slug: str, since: Position | None) -> None:
         topic = topic_of(slug)
         if topic not in self.topics and len(self.topics) >= limits().rooms_per_connection:
-            raise TopicRefused("forbidden", f"One connection may be in {limits().rooms_per_connection} rooms.")
+            raise MessageRefused("forbidden", f"One connection may be in {limits().rooms_per_connection} rooms.")
         if SLUG.fullmatch(slug) is None:
             raise _refused(unknown_room(slug))
         try:
@@ -251,16 +251,16 @@ class RoomsConsumer(TopicConsumer):
         try:
             verified = await verify_access_token(token)
         except TokenRejected as rejection:
-            raise TopicRefused("unauthorized", rejection.detail) from None
+            raise MessageRefused("unauthorized", rejection.detail) from None
         if self._person.user_id not in (None, verified.user.pk):
             detail = "The token belongs to another user; open a connection of its own."
-            raise TopicRefused("unauthorized", detail)
+            raise MessageRefused("unauthorized", detail)
         was_anonymous = self._person.user_id is None
         if was_anonymous:
             try:
                 await self.sign_in(verified.user, verified.generation)
             except HandshakeRejected as rejection:
-                raise TopicRefused("rate_limited", rejection.detail) from None
+                raise MessageRefused("rate_limited", rejection.detail) from None
         self.expire_at(verified.expires_at)
         self._person = Person.of(verified.user, self.anonymous_identity)
         assert verified.expires_at is not None  # every token has an expiry
@@ -282,10 +282,11 @@ class RoomsConsumer(TopicConsumer):
     def _member(self, slug: str | None) -> Subscriber:
         if slug is None and len(self.topics) > 1:
             rooms = sorted(member.grant.room.slug for member in self.topics.values())
-            raise TopicRefused("invalid_message", f"room: needed, you are in {', '.join(rooms)}.")
+            raise MessageRefused("invalid_message", f"room: needed, you are in {', '.join(rooms)}.")
         member = next(iter(self.topics.values()), None) if slug is None else self.topics.get(topic_of(slug))
         if member is None:
-            raise TopicRefused("not_joined", "Join a room first." if slug is None else f"You are not in {slug[:80]!r}.")
+            detail = "Join a room first." if slug is None else f"You are not in {slug[:80]!r}."
+            raise MessageRefused("not_joined", detail)
         return member
 
     async def _send(self, event: protocol.Event) -> None:
@@ -296,8 +297,8 @@ class RoomsConsumer(TopicConsumer):
         self.send_nowait(SharedMessage(text=protocol.encode(event)))
 
 
-def _refused(refusal: Refusal) -> TopicRefused:
-    return TopicRefused(refusal.code, refusal.detail)
+def _refused(refusal: Refusal) -> MessageRefused:
+    return MessageRefused(refusal.code, refusal.detail)
 
 
 def _check(member: Subscriber, before: Membership, after: Membership) -> None:

@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from realtime.engine.topics.publishing import recheck_topic as recheck_topic
     from realtime.engine.topics.store import Position as Position
     from realtime.engine.topics.store import TopicGone as TopicGone
-    from realtime.engine.topics.store import TopicRefused as TopicRefused
     from realtime.engine.typed.decoder import MessageDecoder as MessageDecoder
 
 __version__ = "0.4.0"
@@ -81,7 +80,7 @@ _NAMES = {
     "topics.database": ["DatabaseStore"],
     "topics.memory": ["MemoryStore"],
     "topics.publishing": ["publish", "recheck_topic"],
-    "topics.store": ["Position", "TopicGone", "TopicRefused"],
+    "topics.store": ["Position", "TopicGone"],
     "typed.decoder": ["MessageDecoder"],
 }
 

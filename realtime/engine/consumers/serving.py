@@ -142,6 +142,9 @@ class ServedConsumer(AsyncWebsocketConsumer):
             self.channel_name = await layer.new_channel()
             self._mailbox.subscribe(layer, self.channel_name, resynchronise=hasattr(self, "layer_resynchronise"))
 
+    async def release_connection(self) -> None:
+        """Release what a base class of endpoints keeps for a connection: the last step, after ``disconnect()``."""
+
     def _ended(self) -> None:
         """Release what a subclass keeps for the connection."""
 
@@ -167,6 +170,7 @@ class ServedConsumer(AsyncWebsocketConsumer):
         self._is_ending = True
         async with contextlib.AsyncExitStack() as steps:
             if self._connecting:
+                steps.push_async_callback(self.release_connection)
                 steps.push_async_callback(self._disconnect)
                 for group in self.groups if self.channel_layer is not None else ():
                     steps.push_async_callback(self.channel_layer.group_discard, group, self.channel_name)

@@ -13,12 +13,14 @@ from django.db import DatabaseError, InterfaceError
 
 from realtime.engine.auth.anonymous import anonymous_identity
 from realtime.engine.consumers.consumer import PolicyConsumer
+from realtime.engine.consumers.typed import MSGPACK_SUBPROTOCOL
+from realtime.engine.protocol.errors import DeclarationError, MessageRefused
 from realtime.engine.protocol.messages import Message, SharedMessage
 from realtime.engine.topics import messages
 from realtime.engine.topics.fanout import TopicFanout
 from realtime.engine.topics.hub import current_hub
 from realtime.engine.topics.presence import Transition
-from realtime.engine.topics.store import Head, TopicRefused, TopicStore
+from realtime.engine.topics.store import Head, TopicStore
 from realtime.engine.topics.subscriber import Subscriber
 from realtime.engine.topics.subscriptions import Subscription, Subscriptions
 
@@ -54,6 +56,11 @@ class TopicConsumer(PolicyConsumer):
 
     topic_store: ClassVar[TopicStore[Any] | None] = None
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if MSGPACK_SUBPROTOCOL in cls.policy.subprotocols:
+            raise DeclarationError(f"{cls.__name__}: the messages of topics are JSON, its policy cannot list msgpack")
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         #: Identity of the connection among the subscribers of its topics.
@@ -68,7 +75,7 @@ class TopicConsumer(PolicyConsumer):
         It is called again when rights may have changed: decide and change nothing.
 
         Raises:
-            TopicRefused: if not.
+            MessageRefused: if not.
         """
         raise NotImplementedError(f"{type(self).__name__} has topics: define 'async def authorize_topic(self, topic)'")
 
@@ -108,7 +115,7 @@ class TopicConsumer(PolicyConsumer):
         Override it where the store and the rights are read together.
 
         Raises:
-            TopicRefused: if the client may not subscribe.
+            MessageRefused: if the client may not subscribe.
         """
         store = self.topic_store
         if store is None:
@@ -146,7 +153,7 @@ class TopicConsumer(PolicyConsumer):
                 may_stay = True
             except (DatabaseError, InterfaceError):
                 raise  # the fan-out tries again
-            except TopicRefused as refused:
+            except MessageRefused as refused:
                 logger.debug("a subscriber of topic %s may not stay: %s", fanout.name, refused)
             except Exception:
                 logger.exception("a subscriber of topic %s could not be authorized, and may not stay", fanout.name)
@@ -166,8 +173,7 @@ class TopicConsumer(PolicyConsumer):
         await super().access_changed()
         await self.topics.recheck()
 
-    async def _disconnect(self) -> None:
-        try:
-            await super()._disconnect()
-        finally:
-            await self.topics.close()
+    async def release_connection(self) -> None:
+        """End every subscription, after ``disconnect()``."""
+        await super().release_connection()
+        await self.topics.close()

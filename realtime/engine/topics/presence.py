@@ -16,9 +16,9 @@ import msgspec
 from django.db import transaction
 from django.utils import timezone
 
+from realtime.engine.protocol.errors import MessageRefused
 from realtime.engine.topics.limits import MAX_METADATA
 from realtime.engine.topics.models import PresentConnection, PresentTopic, lock_by_name
-from realtime.engine.topics.store import TopicRefused
 
 State = Literal["joined", "left", "updated"]
 
@@ -78,15 +78,15 @@ def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata as JSON has them, so that every database and channel layer carries them.
 
     Raises:
-        TopicRefused: ``too_large`` over ``MAX_METADATA`` bytes of JSON, ``invalid_message`` for the character U+0000,
+        MessageRefused: ``too_large`` over ``MAX_METADATA`` bytes of JSON, ``invalid_message`` for the character U+0000,
             which PostgreSQL cannot store.
         TypeError: if they cannot be written as JSON.
     """
     text = msgspec.json.encode(dict(metadata))
     if len(text) > MAX_METADATA:
-        raise TopicRefused("too_large", f"Presence may take {MAX_METADATA} bytes of JSON, not {len(text)}.")
+        raise MessageRefused("too_large", f"Presence may take {MAX_METADATA} bytes of JSON, not {len(text)}.")
     if rb"\u0000" in text:
-        raise TopicRefused("invalid_message", "Presence cannot contain the character U+0000.")
+        raise MessageRefused("invalid_message", "Presence cannot contain the character U+0000.")
     plain: dict[str, Any] = msgspec.json.decode(text)
     return plain
 

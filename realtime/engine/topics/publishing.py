@@ -9,9 +9,10 @@ from typing import Any
 
 from django.utils import timezone
 
+from realtime.engine.protocol.errors import MessageRefused
 from realtime.engine.topics import events
 from realtime.engine.topics.messages import Publication, encode_data, encode_published
-from realtime.engine.topics.store import Entry, Stored, TopicRefused, TopicStore
+from realtime.engine.topics.store import Entry, Stored, TopicStore
 
 __all__ = ["publish", "publish_text", "recheck_topic", "store_and_publish"]
 
@@ -32,7 +33,7 @@ def publish(
 
     Raises:
         TypeError: if ``data`` cannot be written as JSON.
-        TopicRefused: if the database refuses the message.
+        MessageRefused: if the database refuses the message.
         DatabaseError: if the store is away.
     """
     text = encode_data(data)
@@ -41,7 +42,7 @@ def publish(
         return None
     outcome = store_and_publish(store, Publication(topic, text, key=key))
     if not isinstance(outcome, Stored):
-        raise TopicRefused(outcome.code, outcome.detail)
+        raise MessageRefused(outcome.code, outcome.detail)
     return outcome
 
 

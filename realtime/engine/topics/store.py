@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Generic, NamedTuple, Protocol, Type
 
 from msgspec import Meta, Struct
 
+from realtime.engine.protocol.errors import MessageRefused
 from realtime.engine.topics.limits import MAX_NAME, MAX_SEQ, limits
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "Stored",
     "Tail",
     "TopicGone",
-    "TopicRefused",
     "TopicStore",
     "Write",
 ]
@@ -34,21 +34,7 @@ TAIL_PAGE = 500
 Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 
 
-class TopicRefused(Exception):
-    """A client may not do what it asked for.
-
-    Args:
-        code: for the client's program, for instance ``"forbidden"``.
-        detail: the reason, for people.
-    """
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-class TopicGone(TopicRefused):
+class TopicGone(MessageRefused):
     """The topic is not in its store, or has begun a new numbering.
 
     Args:
@@ -174,8 +160,8 @@ class TopicStore(abc.ABC, Generic[W]):
 
     blocks: ClassVar[bool] = True
     is_shared: ClassVar[bool] = True
-    not_stored: ClassVar[Any] = TopicRefused("internal", "The message could not be stored. Send it again.")
-    not_stored_yet: ClassVar[Any] = TopicRefused("internal", "The message is not stored yet.")
+    not_stored: ClassVar[Any] = MessageRefused("internal", "The message could not be stored. Send it again.")
+    not_stored_yet: ClassVar[Any] = MessageRefused("internal", "The message is not stored yet.")
 
     @abc.abstractmethod
     def append(self, writes: Sequence[W]) -> Sequence[Any]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.utils import timezone
 
+from realtime.engine.protocol.errors import MessageRefused
 from realtime.engine.topics import events
 from realtime.engine.topics.hub import current_hub
 from realtime.engine.topics.limits import MAX_KEY, MAX_NAME, limits
 from realtime.engine.topics.messages import Publication, encode_data, encode_published
 from realtime.engine.topics.presence import Presence, plain_metadata
-from realtime.engine.topics.store import Entry, Head, Position, Recovery, Stored, TopicGone, TopicRefused
+from realtime.engine.topics.store import Entry, Head, Position, Recovery, Stored, TopicGone
 from realtime.engine.topics.subscriber import Subscriber
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ class Subscriptions(Mapping[str, Subscriber]):
             presence: metadata by which the others see the client, at most 1,024 bytes of JSON; None: they do not.
 
         Raises:
-            TopicRefused: if ``authorize_topic()`` refuses, or the metadata take more (``too_large``).
-            TopicGone: if the name is not valid, or the store has no such topic; it is a ``TopicRefused``, too.
+            MessageRefused: if ``authorize_topic()`` refuses, or the metadata take more (``too_large``).
+            TopicGone: if the name is not valid, or the store has no such topic; it is a ``MessageRefused``, too.
             DatabaseError: if the store is away.
         """
         if _NAME.fullmatch(topic) is None:
@@ -140,7 +141,7 @@ class Subscriptions(Mapping[str, Subscriber]):
         for topic, subscriber in list(self._subscribers.items()):
             try:
                 await self._admit_again(subscriber)
-            except TopicRefused:
+            except MessageRefused:
                 if self._holds(subscriber):
                     await self.unsubscribe(topic)
 
@@ -160,7 +161,7 @@ class Subscriptions(Mapping[str, Subscriber]):
 
         Raises:
             KeyError: if the connection is not subscribed to the topic.
-            TopicRefused: if the metadata take more (``too_large``).
+            MessageRefused: if the metadata take more (``too_large``).
         """
         await current_hub().identify(self._subscribers[topic], self._key(), plain_metadata(metadata))
 
@@ -181,7 +182,7 @@ class Subscriptions(Mapping[str, Subscriber]):
             What was stored, once the subscribers of this process have it; None without a store.
 
         Raises:
-            TopicRefused: ``internal`` if it is not stored, or not within ``write_timeout``.
+            MessageRefused: ``internal`` if it is not stored, or not within ``write_timeout``.
             TypeError: if ``data`` cannot be written as JSON.
         """
         sender = "" if include_self else self._consumer.connection
@@ -195,8 +196,8 @@ class Subscriptions(Mapping[str, Subscriber]):
             Publication(topic, text, sender, key), lambda value: None if outcome.done() else outcome.set_result(value)
         )
         stored = await outcome
-        if isinstance(stored, TopicRefused):
-            raise TopicRefused(stored.code, stored.detail)
+        if isinstance(stored, MessageRefused):
+            raise MessageRefused(stored.code, stored.detail)
         return stored
 
     async def submit(self, write: Any, answer: Callable[[Any], None]) -> None:

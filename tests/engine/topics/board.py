@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
+from msgspec import Struct
 
-from realtime.engine import KIB, MemoryStore, Message, Position, SocketPolicy, TopicConsumer, TopicRefused
+from realtime.engine import KIB, MemoryStore, MessageRefused, Position, SocketPolicy, TopicConsumer, on_message
+from realtime.engine.topics.messages import TopicMessage
 
 __all__ = ["BoardConsumer"]
 
 
-class Watch(msgspec.Struct, tag=True):
+class Watch(Struct):
     """Look at a board. ``since`` is how far the client had read when it was here before."""
 
     board: str
@@ -17,7 +18,7 @@ class Watch(msgspec.Struct, tag=True):
     colour: str = "grey"
 
 
-class Note(msgspec.Struct, tag=True):
+class Note(Struct):
     """Put a note on a board."""
 
     board: str
@@ -30,20 +31,19 @@ class BoardConsumer(TopicConsumer):
     policy = SocketPolicy(max_message_size=4 * KIB)
     authentication = "optional"
     topic_store = MemoryStore(keep=100)
+    server_messages = TopicMessage
 
     async def authorize_topic(self, topic: str) -> None:
-        """Keep anonymous users out of the boards of the staff."""
         if topic.startswith("board.staff") and not self.user.is_authenticated:
-            raise TopicRefused("forbidden", "Log in to see this board.")
+            raise MessageRefused("forbidden", "Log in to see this board.")
 
-    async def receive_message(self, message: Message) -> None:
-        """Let the client look at a board, or put its note there."""
-        try:
-            command = msgspec.json.decode(message.payload, type=Watch | Note)
-            topic = f"board.{command.board}"
-            if isinstance(command, Watch):
-                await self.topics.subscribe(topic, since=command.since, presence={"colour": command.colour})
-            elif topic in self.topics:
-                await self.topics.publish(topic, command.text, include_self=True)
-        except (msgspec.DecodeError, TopicRefused) as refused:
-            await self.send_message(Message.text(f"Refused: {refused}"))
+    @on_message
+    async def watch(self, message: Watch) -> None:
+        await self.topics.subscribe(f"board.{message.board}", since=message.since, presence={"colour": message.colour})
+
+    @on_message
+    async def note(self, message: Note) -> None:
+        topic = f"board.{message.board}"
+        if topic not in self.topics:
+            raise MessageRefused("not_subscribed", "Look at the board first.")
+        await self.topics.publish(topic, message.text, include_self=True)

@@ -8,7 +8,7 @@ import msgspec
 from asgiref.sync import sync_to_async
 from django.urls import path
 
-from realtime.engine import DatabaseStore, Message, Position, TopicConsumer, TopicRefused, publish, recheck_topic
+from realtime.engine import DatabaseStore, Message, MessageRefused, Position, TopicConsumer, publish, recheck_topic
 from realtime.engine.topics.models import Topic
 from tests.engine import routing
 from tests.engine.topics.board import BoardConsumer
@@ -31,7 +31,7 @@ class TopicsConsumer(TopicConsumer):
 
     async def authorize_topic(self, topic: str) -> None:
         if topic in CLOSED or "closed" in topic:
-            raise TopicRefused("forbidden", "This topic is closed.")
+            raise MessageRefused("forbidden", "This topic is closed.")
 
     async def receive_message(self, message: Message) -> None:
         name, arguments = msgspec.json.decode(message.payload)
@@ -39,8 +39,8 @@ class TopicsConsumer(TopicConsumer):
             arguments["since"] = Position(**arguments["since"])
         try:
             answer = await getattr(self if hasattr(self, name) else self.topics, name)(**arguments)
-        except (TopicRefused, ValueError, KeyError, RuntimeError) as error:
-            answer = [type(error).__name__, getattr(error, "code", ""), str(error)]
+        except (MessageRefused, ValueError, KeyError, RuntimeError) as error:
+            answer = [type(error).__name__, getattr(error, "code", ""), getattr(error, "detail", "")]
         await self.send_message(Message.text(msgspec.json.encode(["answer", answer], enc_hook=str).decode()))
 
     async def close_topic(self, topic: str) -> None:

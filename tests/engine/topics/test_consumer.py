@@ -143,12 +143,12 @@ async def test_another_subscription_to_a_topic_takes_the_place_of_the_first(
 
 async def test_who_may_not_subscribe_is_refused(processes: Processes, join: Connect, topic: str) -> None:
     ann = await join(processes[0])
-    refused = ["TopicRefused", "forbidden", "This topic is closed."]
+    refused = ["MessageRefused", "forbidden", "This topic is closed."]
     assert await ann.call("subscribe", topic=f"{topic}.closed") == refused
     for name in ("a topic", "", "x" * (MAX_NAME + 1), "é"):
         assert (await ann.call("subscribe", topic=name))[:2] == ["TopicGone", "unknown_topic"]
     too_much = await ann.call("subscribe", topic=topic, presence={"x": "x" * MAX_METADATA})
-    assert too_much[:2] == ["TopicRefused", "too_large"]
+    assert too_much[:2] == ["MessageRefused", "too_large"]
     assert (await ann.call("unsubscribe", topic=topic))[0] == "KeyError"
     assert await ann.subscribe("x" * MAX_NAME)
 
@@ -242,10 +242,16 @@ async def test_the_board_of_the_documents(topics_server: ServerProcess, path: st
         assert (await ann.receive_json())["type"] == "Presence"
         await bob.send_json({"type": "Note", "board": board, "text": "hello"})
         assert (await ann.receive_json())["data"] == (await bob.receive_json())["data"] == "hello"
-        await bob.send("nonsense")
-        assert (await bob.receive()).startswith("Refused: ")
-        await bob.send_json({"type": "Watch", "board": "staff"})
-        assert await bob.receive() == "Refused: Log in to see this board."
+        await bob.send_json({"type": "Watch", "board": "staff", "ref": "r1"})
+        refused = {"type": "Error", "code": "forbidden", "detail": "Log in to see this board.", "ref": "r1"}
+        assert await bob.receive_json() == refused
+        for wrong, code in (
+            ({"board": "no such", "type": "Watch"}, "unknown_topic"),
+            ({"board": "other", "type": "Note", "text": "hi"}, "not_subscribed"),
+            ({"board": board, "type": "Watch", "colour": "x" * 2000}, "too_large"),
+        ):
+            await bob.send_json(wrong)
+            assert (await bob.receive_json())["code"] == code
         since = {"epoch": subscribed["epoch"], "seq": 0}
         await ann.send_json({"type": "Watch", "board": board, "since": since, "colour": "red"})
         back = await ann.receive_json()

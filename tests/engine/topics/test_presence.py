@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from realtime.engine.protocol.errors import MessageRefused
 from realtime.engine.topics.limits import MAX_METADATA
 from realtime.engine.topics.models import PresentConnection, PresentTopic
 from realtime.engine.topics.presence import (
@@ -21,7 +22,6 @@ from realtime.engine.topics.presence import (
     reconcile,
     store_changes,
 )
-from realtime.engine.topics.store import TopicRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -127,9 +127,9 @@ def test_other_metadata_are_an_update_of_the_user_on_every_connection() -> None:
 
 def test_metadata_have_a_largest_size_and_are_json() -> None:
     plain_metadata({"name": "x" * (MAX_METADATA - 11)})
-    with pytest.raises(TopicRefused, match="1024 bytes of JSON, not 1025"):
+    with pytest.raises(MessageRefused, match="1024 bytes of JSON, not 1025"):
         plain_metadata({"name": "x" * (MAX_METADATA - 10)})
-    with pytest.raises(TopicRefused, match="U\\+0000"):
+    with pytest.raises(MessageRefused, match="U\\+0000"):
         plain_metadata({"name": "a\0b"})
     with pytest.raises(TypeError):
         plain_metadata({"name": object()})

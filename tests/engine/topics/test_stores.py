@@ -12,7 +12,7 @@ from django.db import DataError, OperationalError, connection, transaction
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from realtime.engine import DatabaseStore, MemoryStore, Position, TopicGone, TopicRefused, publish
+from realtime.engine import DatabaseStore, MemoryStore, MessageRefused, Position, TopicGone, publish
 from realtime.engine.topics.messages import Publication
 from realtime.engine.topics.models import Topic, TopicMessage
 from realtime.engine.topics.store import Stored, TopicStore
@@ -262,7 +262,7 @@ def test_a_lost_connection_in_a_callers_transaction_is_the_callers() -> None:
 
 
 def test_a_message_that_the_database_refuses_is_an_error_for_its_publisher(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(TopicRefused) as caught:
+    with pytest.raises(MessageRefused) as caught:
         publish("topic", "refused", store=Failing())
     assert caught.value.code == "internal"
     assert publish("topic", "hi", store=Failing()).seq == 1  # type: ignore[union-attr]

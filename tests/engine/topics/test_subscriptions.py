@@ -14,14 +14,26 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import connections
 from django.test import override_settings
+from django.urls import path
 
-from realtime.engine import MemoryStore, SharedMessage, TopicConsumer, TopicRefused, recheck_topic
+from realtime.engine import (
+    DeclarationError,
+    MemoryStore,
+    MessageRefused,
+    SharedMessage,
+    SocketPolicy,
+    TopicConsumer,
+    recheck_topic,
+)
 from realtime.engine.connections.lease import current_lease
+from realtime.engine.describe.asyncapi import asyncapi_document
+from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.testing import create_user
 from realtime.engine.topics import hub as hub_module
 from realtime.engine.topics.hub import active_fanouts, current_hub
 from realtime.engine.topics.messages import Publication, TopicMessage
 from realtime.engine.topics.store import Stored
+from tests.engine.topics.board import BoardConsumer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,7 +87,7 @@ class Member(TopicConsumer):
         if self.fails:
             raise ZeroDivisionError
         if self.refused is not None:
-            raise TopicRefused("forbidden", self.refused)
+            raise MessageRefused("forbidden", self.refused)
 
     async def become(self, user: AbstractBaseUser) -> None:
         self.user = self.scope["user"] = user
@@ -118,10 +130,10 @@ async def test_a_message_that_is_late_is_an_error_and_may_be_stored_all_the_same
     await reader.topics.subscribe(TOPIC)
     store.gate.clear()
     with override_settings(REALTIME_TOPICS={"write_timeout": 0.05}):
-        with pytest.raises(TopicRefused, match="not stored yet"):
+        with pytest.raises(MessageRefused, match="not stored yet"):
             await author.topics.publish(TOPIC, 1, key="k")
         # While one is late, another one does not wait.
-        with pytest.raises(TopicRefused, match="not stored yet"):
+        with pytest.raises(MessageRefused, match="not stored yet"):
             await author.topics.publish(TOPIC, 2)
     store.gate.set()
     assert (await reader.until(1))[0]["data"] == 1
@@ -131,7 +143,7 @@ async def test_a_message_that_is_late_is_an_error_and_may_be_stored_all_the_same
 async def test_a_message_that_cannot_be_stored_is_an_error(join: Any, caplog: pytest.LogCaptureFixture) -> None:
     author = await join()
     Member.topic_store.fails = True
-    with pytest.raises(TopicRefused, match="could not be stored") as caught:
+    with pytest.raises(MessageRefused, match="could not be stored") as caught:
         await author.topics.publish(TOPIC, 1)
     assert caught.value.code == "internal"
     assert "no space left" in caplog.text
@@ -217,10 +229,10 @@ async def test_a_subscriber_that_is_refused_while_it_comes_is_in_no_list(join: A
     member = await join()
 
     async def refuse(subscription: Any) -> None:
-        raise TopicRefused("forbidden", "Changed my mind.")
+        raise MessageRefused("forbidden", "Changed my mind.")
 
     member.on_subscribed = refuse
-    with pytest.raises(TopicRefused):
+    with pytest.raises(MessageRefused):
         await member.topics.subscribe(TOPIC, presence={})
     assert len(member.topics) == 0
     assert active_fanouts() == []
@@ -237,7 +249,7 @@ async def test_rights_that_change_while_a_client_comes_are_read_again(join: Any)
         return recover(topic, since)
 
     store.recover = late
-    with pytest.raises(TopicRefused, match="Too late"):
+    with pytest.raises(MessageRefused, match="Too late"):
         await member.topics.subscribe(TOPIC)
     assert active_fanouts() == []
 
@@ -255,3 +267,17 @@ async def test_a_channel_that_has_stopped_is_opened_again(join: Any, caplog: pyt
 async def test_an_endpoint_that_does_not_say_who_may_is_an_error() -> None:
     with pytest.raises(NotImplementedError, match="define 'async def authorize_topic"):
         await TopicConsumer().authorize_topic(TOPIC)
+
+
+def test_an_endpoint_with_topics_cannot_speak_msgpack() -> None:
+    with pytest.raises(DeclarationError, match="Packed: the messages of topics are JSON"):
+
+        class Packed(TopicConsumer):
+            policy = SocketPolicy(subprotocols=("json", "msgpack"))
+
+
+def test_the_board_of_the_documents_is_described_with_its_topics() -> None:
+    [endpoint] = describe_endpoints([path("ws/board", BoardConsumer.as_asgi())])
+    document = json.dumps(asyncapi_document([endpoint], host="example.org", protocol="wss"))
+    for name in ("Watch", "Note", "Subscribed", "Published", "Presence", "Unsubscribed"):
+        assert f'"{name}"' in document

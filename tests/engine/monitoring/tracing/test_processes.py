@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -126,13 +125,10 @@ async def test_one_trace_goes_through_two_servers(
     collector: Collector, redis_server: RedisProcess, database_copy: Path
 ) -> None:
     environment = {
-        "DJANGO_SETTINGS_MODULE": os.environ[
-            "PROJECT_SETTINGS_MODULE"
-        ],  # a room is what sends from one process to another here
+        "DJANGO_SETTINGS_MODULE": "tests.engine.topics.settings",  # a topic sends from one process to another here
         "REDIS_URL": redis_server.url,
         "REALTIME_LOG_FORMAT": "json",
         "REALTIME_ACCESS_LOG": "1",
-        "REALTIME_ROOM_CREATION": "anyone",
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
     }
@@ -141,27 +137,22 @@ async def test_one_trace_goes_through_two_servers(
         ServerProcess(database=database_copy, env=environment | {"OTEL_SERVICE_NAME": "there"}) as there,
     ):
         async with (
-            await open_socket(
-                here.ws("/ws/rooms/traced"), headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}
-            ) as author,
-            await open_socket(there.ws("/ws/rooms/traced")) as reader,
+            await open_socket(here.ws("/ws/topics"), headers={"traceparent": f"00-{TRACE}-{PARENT}-01"}) as author,
+            await open_socket(there.ws("/ws/topics")) as reader,
         ):
-            for client in (author, reader):
-                assert (await client.receive_json())["type"] == "Joined"
-            await author.send_json({"type": "Chat", "content": "s3cr3t", "ref": "1"})
-            while (await reader.receive_json())["type"] != "Chat":
+            await reader.send_json(["subscribe", {"topic": "traced"}])
+            while (await reader.receive_json()) != ["answer", None]:
                 pass
-            while (await author.receive_json())["type"] != "Ack":
-                pass
+            await author.send_json(["publish", {"topic": "traced", "data": "s3cr3t"}])
+            assert (await reader.receive_json())["type"] == "Published"
+            assert (await author.receive_json())[0] == "answer"
         assert (here.stop(), there.stop()) == (0, 0)  # and what is left is exported
         log = [json.loads(line) for line in here.log.splitlines()]
     spans = collector.spans()
-    [handshake] = [span for service, span in spans if (service, span.name) == ("here", "GET /ws/rooms/<slug:room>")]
+    [handshake] = [span for service, span in spans if (service, span.name) == ("here", "GET /ws/topics")]
     assert (handshake.trace_id.hex(), handshake.parent_span_id.hex()) == (TRACE, PARENT)
     assert {entry.get("trace_id") for entry in log if entry.get("event") == "opened"} == {TRACE}
-    [said] = [
-        span for service, span in spans if (service, span.name) == ("here", "websocket.receive /ws/rooms/<slug:room>")
-    ]
+    [said] = [span for service, span in spans if (service, span.name) == ("here", "websocket.receive /ws/topics")]
     assert [link.span_id for link in said.links] == [handshake.span_id]
     [stored] = [span for _, span in spans if span.name == "store topic messages"]
     assert [link.span_id for link in stored.links] == [said.span_id]
