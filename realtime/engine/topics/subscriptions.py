@@ -108,12 +108,12 @@ class Subscriptions(Mapping[str, Subscriber]):
         )
         await hub.enter(topic, admission.head, consumer.topic_store, subscriber)
         former = self._subscribers.get(topic)
-        if former is not None and former.key not in (None, subscriber.key):
-            await hub.leave(former)
-        elif former is not None:
+        if former is not None:
             former.fanout.leave(former)
         self._subscribers[topic] = subscriber
         try:
+            if former is not None and former.key not in (None, subscriber.key):
+                await hub.leave(former)  # the others see it go
             await consumer.join(topic)
             if subscriber.key is not None:
                 await hub.attend(subscriber)

@@ -238,6 +238,27 @@ async def test_a_subscriber_that_is_refused_while_it_comes_is_in_no_list(join: A
     assert active_fanouts() == []
 
 
+async def test_a_subscription_that_is_cancelled_leaves_nothing_behind(join: Any) -> None:
+    member = await join()
+    await member.topics.subscribe(TOPIC, presence={})
+    hub, reached = current_hub(), asyncio.Event()
+    leave = hub.leave
+
+    async def never(_: Any) -> None:
+        hub.leave = leave
+        reached.set()
+        await asyncio.Event().wait()
+
+    hub.leave = never
+    again = asyncio.create_task(member.topics.subscribe(TOPIC))
+    await reached.wait()
+    again.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await again
+    assert len(member.topics) == 0
+    assert active_fanouts() == []
+
+
 async def test_rights_that_change_while_a_client_comes_are_read_again(join: Any) -> None:
     member = await join()
     store = Member.topic_store
