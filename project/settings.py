@@ -129,8 +129,6 @@ MIDDLEWARE = [
 ROOT_URLCONF = "project.urls"
 #: The module whose ``websocket_urlpatterns`` lead to the WebSocket endpoints.
 REALTIME_ROUTING = "realtime.routing"
-#: The endpoint whose messages `manage.py clienttypes` declares in TypeScript, and the file.
-REALTIME_CLIENT_TYPES = {"endpoint": "/ws/rooms", "file": "realtime/rooms/static/rooms/messages.d.ts"}
 ASGI_APPLICATION = "project.asgi.application"
 
 TEMPLATES = [

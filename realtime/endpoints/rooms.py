@@ -84,6 +84,7 @@ class RoomsConsumer(TopicConsumer):
     authentication = "optional"
     client_messages = protocol.ClientMessage
     server_messages = protocol.ServerMessage
+    replies = protocol.REPLIES
 
     topic_store = ROOM_STORE
 

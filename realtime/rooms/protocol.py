@@ -169,6 +169,9 @@ class Error(Event, tag="Error", frozen=True):
     ref: str | None = None
 
 
+#: What answers a message that has an effect, for the description of the endpoint.
+REPLIES = {Join: Joined, Post: Ack, Leave: Left, History: Page, Authenticate: Authenticated, Ping: Pong}
+
 ServerMessage = Joined | Chat | Ack | Left | Access | Presence | Page | Hidden | Authenticated | Pong | Error
 
 

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints
+from realtime.engine.describe.generate import client_files
 from realtime.engine.describe.schemas import members_of
 from realtime.engine.protocol.close import CloseCode
 from realtime.rooms.protocol import ClientMessage, decode
@@ -75,14 +76,26 @@ def test_query_parameters_are_a_binding(document):
     assert query["properties"]["user_id"]["minimum"] == 0
 
 
+def names_of(references):
+    return [reference["$ref"].rpartition("/")[2] for reference in references]
+
+
 def test_what_a_client_sends_is_received_and_what_the_server_sends_is_sent(document):
-    received = document["operations"]["receiveWsRooms"]["messages"]
-    assert received == [
-        {"$ref": f"#/channels/wsRooms/messages/{struct.__name__}"} for struct in members_of(ClientMessage)
-    ]
-    sent = [message["$ref"].rpartition("/")[2] for message in document["operations"]["sendWsRooms"]["messages"]]
+    operations = document["operations"]
+    of_rooms = [each for each in operations.values() if each["channel"]["$ref"] == "#/channels/wsRooms"]
+    received = [name for each in of_rooms if each["action"] == "receive" for name in names_of(each["messages"])]
+    assert received == [struct.__name__ for struct in members_of(ClientMessage)]
+    sent = names_of(operations["sendWsRooms"]["messages"])
     assert "Joined" in sent
     assert "Join" not in sent
+
+
+@pytest.mark.parametrize(("message", "reply"), [("Post", "Ack"), ("Join", "Joined"), ("History", "Page")])
+def test_a_message_that_is_answered_is_an_operation_with_its_reply(document, message, reply):
+    operation = document["operations"][f"receiveWsRooms{message}"]
+    assert names_of(operation["messages"]) == [message]
+    assert operation["reply"]["channel"] == operation["channel"]
+    assert names_of(operation["reply"]["messages"]) == [reply, "Error"]
 
 
 def test_an_endpoint_that_asks_for_a_user_says_how(document):
@@ -118,19 +131,21 @@ def test_the_view_speaks_for_the_host_that_was_asked(client, settings):
     assert answer.json()["servers"]["this"] == {"host": "example.com", "protocol": "wss"}
 
 
-def test_the_committed_client_types_are_up_to_date():
-    call_command("clienttypes", "--check")
+@pytest.mark.parametrize("name", ["rooms.js", "rooms.d.ts"])
+def test_the_committed_client_of_the_rooms_is_up_to_date(name, settings):
+    files = client_files("typescript", describe_endpoints(websocket_urlpatterns), served=True)
+    committed = settings.BASE_DIR / "static" / "client" / name
+    assert committed.read_text() == files[name], "run 'manage.py generateclient typescript'"
 
 
-@pytest.mark.parametrize("command", ["asyncapi", "clienttypes"])
-def test_a_stale_file_fails_the_check_and_is_not_touched(command, tmp_path):
+def test_a_stale_file_fails_the_check_and_is_not_touched(tmp_path):
     path = tmp_path / "generated"
     with pytest.raises(CommandError, match="out of date"):
-        call_command(command, "--check", "--output", path)
-    call_command(command, "--output", path, verbosity=0)
-    call_command(command, "--check", "--output", path)
+        call_command("asyncapi", "--check", "--output", path)
+    call_command("asyncapi", "--output", path, verbosity=0)
+    call_command("asyncapi", "--check", "--output", path)
     path.write_text(path.read_text().replace("room", "rume"))
     stale = path.read_text()
     with pytest.raises(CommandError, match="out of date"):
-        call_command(command, "--check", "--output", path)
+        call_command("asyncapi", "--check", "--output", path)
     assert path.read_text() == stale

@@ -133,6 +133,11 @@ class HandlerTable:
         return list(self._types)
 
     @property
+    def by_message(self) -> dict[Any, Handler]:
+        """The handlers by the struct types that they take."""
+        return {struct: self.handlers[tag_of(struct)] for struct in self._types}
+
+    @property
     def replies(self) -> list[Any]:
         """The struct types that handlers return, each once."""
         return list(dict.fromkeys(reply for handler in self.handlers.values() for reply in handler.replies))

@@ -6,11 +6,11 @@ under ``x-close-codes``, for which the specification has no place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from realtime.engine.describe.endpoints import Endpoint, policy_values
-from realtime.engine.describe.schemas import MessageType, camel_case, json_schemas, members_of
+from realtime.engine.describe.schemas import MessageType, Schemas, camel_case, members_of
 from realtime.engine.protocol.close import CloseCode
 
 __all__ = ["VERSION", "asyncapi_document"]
@@ -72,9 +72,10 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
         protocol: ``ws`` or ``wss``.
     """
     known = list(endpoints)
-    unions = [union for endpoint in known for union in (endpoint.client_messages, endpoint.server_messages)]
-    structs = dict.fromkeys(struct for union in unions for struct in members_of(union))
-    messages = [message for endpoint in known for message in (*endpoint.received, *endpoint.sent)]
+    structs = dict.fromkeys(struct for endpoint in known for struct in _structs(endpoint))
+    with_ref = frozenset(struct for endpoint in known for struct in endpoint.with_ref)
+    schemas = Schemas(structs, with_ref=with_ref, reserved=_PLAIN_MESSAGES)
+    messages = [schemas.describe(struct) for struct in structs]
     return {
         "asyncapi": _SPECIFICATION,
         "info": {
@@ -85,11 +86,11 @@ def asyncapi_document(endpoints: Iterable[Endpoint], *, host: str, protocol: str
         },
         "defaultContentType": "application/json",
         "servers": {"this": {"host": host, "protocol": protocol}},
-        "channels": {_channel_name(endpoint): _channel(endpoint) for endpoint in known},
-        "operations": dict(operation for endpoint in known for operation in _operations(endpoint)),
+        "channels": {_channel_name(endpoint): _channel(endpoint, schemas) for endpoint in known},
+        "operations": dict(operation for endpoint in known for operation in _operations(endpoint, schemas)),
         "components": {
             "messages": _PLAIN_MESSAGES | {message.name: _message(message) for message in messages},
-            "schemas": _PLAIN_SCHEMAS | json_schemas(structs),
+            "schemas": _PLAIN_SCHEMAS | schemas.for_generators(),
             "securitySchemes": _SECURITY_SCHEMES,
         },
         "x-close-codes": [
@@ -105,7 +106,11 @@ def _channel_name(endpoint: Endpoint) -> str:
     return name[:1].lower() + name[1:]
 
 
-def _channel(endpoint: Endpoint) -> dict[str, Any]:
+def _structs(endpoint: Endpoint) -> list[Any]:
+    return [*members_of(endpoint.client_messages), *members_of(endpoint.server_messages)]
+
+
+def _channel(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
     binding: dict[str, Any] = {"method": "GET", "bindingVersion": _WEBSOCKET_BINDING}
     if endpoint.query:
         binding["query"] = {
@@ -120,8 +125,8 @@ def _channel(endpoint: Endpoint) -> dict[str, Any]:
         "servers": [_reference("servers", "this")],
         "messages": {
             name: _reference("components", "messages", name)
-            for messages in (endpoint.received, endpoint.sent)
-            for name in _names(messages)
+            for messages in (endpoint.client_messages, endpoint.server_messages)
+            for name in _names(messages, schemas)
         },
         "bindings": {"ws": binding},
         "x-authentication": str(endpoint.authentication),
@@ -134,23 +139,44 @@ def _channel(endpoint: Endpoint) -> dict[str, Any]:
     return channel
 
 
-def _operations(endpoint: Endpoint) -> Iterable[tuple[str, dict[str, Any]]]:
-    channel = _channel_name(endpoint)
-    for action, messages in (("receive", endpoint.received), ("send", endpoint.sent)):
-        operation: dict[str, Any] = {
-            "action": action,
-            "title": f"{action.title()} on {endpoint.path}",
-            "channel": _reference("channels", channel),
-            "summary": f"What the {'client' if action == 'receive' else 'server'} sends on {endpoint.path}.",
-            "messages": [_reference("channels", channel, "messages", name) for name in _names(messages)],
+def _operations(endpoint: Endpoint, schemas: Schemas) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield an operation for each message that is answered, one for all others of clients, and one for the server's."""
+    slug, path = camel_case(endpoint.slug), endpoint.path
+    received, sent = members_of(endpoint.client_messages), members_of(endpoint.server_messages)
+    for struct, replies in endpoint.replies.items():
+        name = schemas.name(struct)
+        operation = _operation(endpoint, "receive", f"{name} on {path}", [name])
+        answers = [schemas.name(reply) for reply in (*replies, endpoint.error) if reply is not None]
+        operation["reply"] = {
+            "channel": operation["channel"],
+            "messages": _channel_messages(endpoint, answers),
         }
-        if endpoint.authentication == "required":
-            operation["security"] = [_reference("components", "securitySchemes", name) for name in _SECURITY_SCHEMES]
-        yield f"{action}{camel_case(endpoint.slug)}", operation
+        yield f"receive{slug}{name}", operation
+    unanswered = [struct for struct in received if struct not in endpoint.replies]
+    if unanswered or not received:
+        yield f"receive{slug}", _operation(endpoint, "receive", f"Receive on {path}", _names(unanswered, schemas))
+    yield f"send{slug}", _operation(endpoint, "send", f"Send on {path}", _names(sent, schemas))
+
+
+def _operation(endpoint: Endpoint, action: str, title: str, names: Iterable[str]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "action": action,
+        "title": title,
+        "channel": _reference("channels", _channel_name(endpoint)),
+        "summary": f"What the {'client' if action == 'receive' else 'server'} sends on {endpoint.path}.",
+        "messages": _channel_messages(endpoint, names),
+    }
+    if endpoint.authentication == "required":
+        operation["security"] = [_reference("components", "securitySchemes", name) for name in _SECURITY_SCHEMES]
+    return operation
+
+
+def _channel_messages(endpoint: Endpoint, names: Iterable[str]) -> list[dict[str, str]]:
+    return [_reference("channels", _channel_name(endpoint), "messages", name) for name in names]
 
 
 def _message(message: MessageType) -> dict[str, Any]:
-    return {
+    described: dict[str, Any] = {
         "name": message.tag,
         "title": message.tag,
         "summary": message.summary,
@@ -158,10 +184,13 @@ def _message(message: MessageType) -> dict[str, Any]:
         "payload": _reference("components", "schemas", message.name),
         "examples": [{"payload": dict(message.example)}],
     }
+    if message.has_ref:
+        described["correlationId"] = {"description": "The client's reference.", "location": "$message.payload#/ref"}
+    return described
 
 
-def _names(messages: Iterable[MessageType]) -> list[str]:
-    return [message.name for message in messages] or list(_PLAIN_MESSAGES)
+def _names(messages: Any, schemas: Schemas) -> list[str]:
+    return [schemas.name(struct) for struct in members_of(messages)] or list(_PLAIN_MESSAGES)
 
 
 def _reference(*path: str) -> dict[str, str]:

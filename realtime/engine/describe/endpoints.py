@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from django.contrib.admindocs.views import simplify_regex
 from django.urls import URLPattern
 from django.utils.text import slugify
 
-from realtime.engine.describe.schemas import Field, MessageType, describe_messages, members_of
-from realtime.engine.describe.wire import Names
+from realtime.engine.consumers.handlers import HandlerTable
+from realtime.engine.describe.schemas import Field, MessageType, Schemas, describe_messages, members_of
 from realtime.engine.handshake.router import websocket_urlpatterns
 from realtime.engine.protocol.policy import KIB, MIB, SocketPolicy
-from realtime.engine.typed.wire import MessageAck, MessageError
+from realtime.engine.typed.wire import MessageAck, MessageError, tag_of
 
 __all__ = ["Endpoint", "PolicyFact", "describe_endpoints", "policy_facts", "policy_fields", "policy_values"]
 
@@ -59,8 +59,13 @@ class Endpoint:
         policy: the consumer's policy.
         authentication: ``none``, ``optional`` or ``required``.
         query: its query parameters.
-        client_messages: union of the tagged structs that clients send; None where any text or binary message will do.
-        server_messages: union of the tagged structs that the server sends, or None.
+        client_messages: the structs that clients send, a union or a list of them; None where any text or binary message
+            will do. Those of a consumer with ``@on_message`` are what its handlers take.
+        server_messages: the structs that the server sends, or None. Those of a consumer with ``@on_message`` are what
+            its handlers return, what its ``server_messages`` states, and the engine's ``Ack`` and ``Error``.
+        replies: the structs that answer a client's message, by the struct of that message. A consumer without handlers
+            may state them: ``replies = {Post: Ack}``.
+        with_ref: the structs that a ``ref`` stands beside on the wire, which needs no field in the struct.
     """
 
     slug: str
@@ -73,6 +78,8 @@ class Endpoint:
     query: tuple[Field, ...]
     client_messages: Any = None
     server_messages: Any = None
+    replies: Mapping[Any, tuple[Any, ...]] = field(default_factory=dict)
+    with_ref: frozenset[Any] = frozenset()
 
     @property
     def parameters(self) -> list[str]:
@@ -107,12 +114,17 @@ class Endpoint:
     @property
     def received(self) -> list[MessageType]:
         """What clients send, by type; empty where any text or binary message will do."""
-        return describe_messages(self.client_messages)
+        return describe_messages(self.client_messages, with_ref=self.with_ref)
 
     @property
     def sent(self) -> list[MessageType]:
         """What the server sends, by type."""
-        return describe_messages(self.server_messages)
+        return describe_messages(self.server_messages, with_ref=self.with_ref)
+
+    @property
+    def error(self) -> Any:
+        """The struct that says that a message had no effect; None if the server sends none with the tag ``Error``."""
+        return next((struct for struct in members_of(self.server_messages) if tag_of(struct) == "Error"), None)
 
 
 def describe_endpoints(routes: Iterable[URLPattern] | None = None) -> list[Endpoint]:
@@ -121,20 +133,13 @@ def describe_endpoints(routes: Iterable[URLPattern] | None = None) -> list[Endpo
     Args:
         routes: the project's by default; a route whose application is no consumer is left out.
     """
-    found: dict[tuple[str, type], None] = {}
+    endpoints: dict[tuple[str, type], Endpoint] = {}
     for route in websocket_urlpatterns() if routes is None else routes:
         consumer = getattr(route.callback, "consumer_class", None)
         if consumer is not None:
             path = "/" + _CONVERTER.sub(r"{\1}", simplify_regex(str(route.pattern))).strip("/")
-            found.setdefault((path, consumer))
-    names = Names()
-    for _, consumer in found:
-        received, sent = _structs(consumer)
-        if getattr(consumer, "message_handlers", None) is None:
-            names.reserve((*received, *sent))
-        else:
-            names.reserve_within((*received, *sent))
-    return [_describe(path, consumer, names) for path, consumer in found]
+            endpoints.setdefault((path, consumer), _describe(path, consumer))
+    return list(endpoints.values())
 
 
 def policy_facts(policy: SocketPolicy) -> list[PolicyFact]:
@@ -159,10 +164,8 @@ def policy_fields() -> dict[str, str]:
     return {name: re.sub(r"\s+", " ", text).replace("``", "") for name, text in fields}
 
 
-def _describe(path: str, consumer: type, names: Names) -> Endpoint:
-    queries = describe_messages(getattr(consumer, "query_type", None))
+def _describe(path: str, consumer: type) -> Endpoint:
     summary, _, details = inspect.cleandoc(consumer.__doc__ or "").partition("\n")
-    client_messages, server_messages = _messages(consumer, names)
     return Endpoint(
         slug=slugify(path.replace("/", " ")),
         path=path,
@@ -171,29 +174,43 @@ def _describe(path: str, consumer: type, names: Names) -> Endpoint:
         details=tuple(" ".join(part.split()) for part in details.strip().split("\n\n") if part.strip()),
         policy=getattr(consumer, "policy", None) or SocketPolicy(),
         authentication=getattr(consumer, "authentication", "none"),
-        query=queries[0].fields if queries else (),
-        client_messages=client_messages,
-        server_messages=server_messages,
+        query=_query(getattr(consumer, "query_type", None)),
+        **_messages(consumer),
     )
 
 
-def _structs(consumer: Any) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Return the structs that clients and the server send: as the class states them, or by its handlers."""
-    stated = members_of(getattr(consumer, "server_messages", None))
-    table = getattr(consumer, "message_handlers", None)
+def _query(query_type: Any) -> tuple[Field, ...]:
+    if query_type is None:
+        return ()
+    return Schemas([query_type], tagged=False).describe(query_type).fields
+
+
+def _messages(consumer: Any) -> dict[str, Any]:
+    """Return what of an endpoint is about messages: read from its handlers, or as its class states it."""
+    stated = getattr(consumer, "server_messages", None)
+    table: HandlerTable | None = getattr(consumer, "message_handlers", None)
     if table is None:
-        return members_of(getattr(consumer, "client_messages", None)), stated
+        replies = getattr(consumer, "replies", {})
+        return {
+            "client_messages": getattr(consumer, "client_messages", None),
+            "server_messages": stated,
+            "replies": {struct: members_of(answers) for struct, answers in replies.items()},
+        }
     # What the class states itself comes last: of two structs with one tag it is the one that is sent.
-    return table.messages, [MessageError, *([MessageAck] if table.acknowledges else []), *table.replies, *stated]
-
-
-def _messages(consumer: Any, names: Names) -> tuple[Any, Any]:
-    """Return the unions of what clients and the server send."""
-    if getattr(consumer, "message_handlers", None) is None:
-        return getattr(consumer, "client_messages", None), getattr(consumer, "server_messages", None)
-    received, sent = _structs(consumer)
-    endpoint = consumer.__name__.removesuffix("Consumer")
-    return names.union_of(received, endpoint), names.union_of(sent, endpoint)
+    acknowledgements = [MessageAck] if table.acknowledges else []
+    sent = {tag_of(struct): struct for struct in [MessageError, *acknowledgements, *table.replies, *members_of(stated)]}
+    answers = {
+        struct: tuple(
+            sent[tag_of(reply)] for reply in [*handler.replies, *([MessageAck] if handler.may_return_none else [])]
+        )
+        for struct, handler in table.by_message.items()
+    }
+    return {
+        "client_messages": table.messages,
+        "server_messages": list(sent.values()),
+        "replies": answers,
+        "with_ref": frozenset([*table.messages, *table.replies]),
+    }
 
 
 def _readable(field: str, value: Any) -> str:

@@ -1,43 +1,35 @@
-"""Tagged message structs read for documents: JSON Schema, an example and a TypeScript type of each."""
+"""Message structs as JSON Schema, as they stand on the wire, and what documents and pages say of each."""
 
 from __future__ import annotations
 
 import json
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
-__all__ = ["Field", "MessageType", "camel_case", "describe_messages", "json_schemas", "members_of", "typescript"]
+from realtime.engine.describe.examples import example_of, value_of
+from realtime.engine.describe.typescript import type_name
+from realtime.engine.typed.formats import MAX_REF
+from realtime.engine.typed.wire import REF, TAG, union_members, wire_type
 
-#: What an example shows for a field of this name; Meta(examples=[...]) on the field comes first.
-_EXAMPLES_BY_NAME: Mapping[str, Any] = {
-    "at": "2026-01-31T12:00:00Z",
-    "before": 120,
-    "code": "not_joined",
-    "content": "hello",
-    "detail": "You are not in the room 'lobby'.",
-    "epoch": "5f0c7a1e-8a3e-4f0e-9d55-0c8f0f3c7b11",
-    "expires_at": "2026-01-31T12:15:00Z",
-    "members": ["ann", "bob"],
-    "ref": "1",
-    "room": "lobby",
-    "state": "joined",
-    "token": "eyJhbGciOi...",
-    "user": "ann",
-}
-_EXAMPLES_BY_TYPE: Mapping[str, Any] = {"boolean": True, "integer": 41, "number": 41, "object": {}}
-
-#: Optional fields that an example shows all the same, since most clients send them.
-_USUALLY_SENT = frozenset({"room", "ref"})
+__all__ = [
+    "Field",
+    "MessageType",
+    "Schemas",
+    "camel_case",
+    "describe_messages",
+    "members_of",
+    "referred_names",
+    "summary_of",
+]
 
 _REFERENCE = "#/components/schemas/{name}"
-
-#: Dates, UUIDs and bytes are strings in JSON too.
-_TYPESCRIPT = {"integer": "number", "number": "number", "boolean": "boolean", "null": "null", "string": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +56,8 @@ class MessageType:
     """One struct.
 
     Args:
-        name: name of the struct, unique in its module.
-        tag: the value of the tag field, as clients see it.
+        name: name of the struct, unique among those that are described together.
+        tag: the value of the tag field, as clients see it; empty for a query.
         summary: its docstring in one line.
         fields: its fields without the tag.
         example: a message of this kind.
@@ -82,55 +74,131 @@ class MessageType:
         """The example as JSON."""
         return json.dumps(self.example, ensure_ascii=False)
 
+    @property
+    def has_ref(self) -> bool:
+        """Whether it has a place for the client's reference."""
+        return any(field.name == REF for field in self.fields)
 
-def members_of(union: Any) -> tuple[type[msgspec.Struct], ...]:
-    """Return the structs of a union, of a single struct, or of None."""
-    return () if union is None else typing.get_args(union) or (union,)
+
+class Schemas:
+    """The JSON Schema of struct types and of every type that their fields hold, by names that are identifiers.
+
+    A struct has its own name. Where two have the same, each is preceded by the name of its module: ``PollVote``.
+
+    Args:
+        structs: the types.
+        with_ref: those of them that a ``ref`` stands beside on the wire, which needs no field in the struct.
+        reserved: names that none of them gets.
+        tagged: whether they are messages; a query is none.
+
+    Attributes:
+        components: the schemas, for ``#/components/schemas``.
+        omitting: names of the structs of which the server leaves out fields that have their default value.
+    """
+
+    def __init__(
+        self,
+        structs: Iterable[Any],
+        *,
+        with_ref: Collection[Any] = (),
+        reserved: Collection[str] = (),
+        tagged: bool = True,
+    ) -> None:
+        known = list(dict.fromkeys(structs))
+        references, components = msgspec.json.schema_components(known, ref_template=_REFERENCE)
+        classes: dict[str, Any] = {}
+        for reference, kind in zip(references, inspect.multi_type_info(known), strict=True):
+            _refine(reference, kind, components, classes)
+        names = _unique_names(components, classes, reserved)
+        self.components: dict[str, Any] = {names[name]: _renamed(schema, names) for name, schema in components.items()}
+        self.omitting = {names[name] for name, struct in classes.items() if struct.__struct_config__.omit_defaults}
+        self._names = {struct: names[_referred(reference)] for struct, reference in zip(known, references, strict=True)}
+        self._tags = {name: wire_type(struct).tag for struct, name in self._names.items()} if tagged else {}
+        if tagged:
+            self._add_heads(with_ref)
+
+    def name(self, struct: Any) -> str:
+        """Return the name of one of the types."""
+        return self._names[struct]
+
+    def describe(self, struct: Any) -> MessageType:
+        """Return what documents say of one of the types."""
+        name = self._names[struct]
+        schema = self.components[name]
+        return MessageType(
+            name=name,
+            tag=self._tags.get(name, ""),
+            summary=summary_of(schema),
+            fields=tuple(field for field in self._fields(schema) if name not in self._tags or field.name != TAG),
+            example=example_of(schema, self.components),
+        )
+
+    def for_generators(self) -> dict[str, Any]:
+        """Return the schemas as generators of code want them.
+
+        They make a type of each enumeration and union of structs: in a field it gets a schema of its own, with a name
+        made of the struct's and the field's. A tag is a constant.
+        """
+        named: dict[str, Any] = {}
+        for name, schema in self.components.items():
+            properties = {
+                field: _named_type(f"{name}{camel_case(field)}", value, named)
+                for field, value in schema.get("properties", {}).items()
+            }
+            named[name] = {**schema, "properties": properties} if properties else schema
+        return named
+
+    def _fields(self, schema: Mapping[str, Any]) -> Iterator[Field]:
+        for name, value in schema["properties"].items():
+            example = value_of(name, value, self.components)
+            yield Field(name, value, type_name(value, self.components), name in schema["required"], example)
+
+    def _add_heads(self, with_ref: Collection[Any]) -> None:
+        """Add the tag and the ``ref`` where they stand on the wire and not in the struct."""
+        nested = {_referred(node) for schema in self.components.values() for node in _references(schema)}
+        for struct, name in self._names.items():
+            wire, schema = wire_type(struct), self.components[name]
+            head: dict[str, Any] = {} if wire.is_tagged else {TAG: {"enum": [wire.tag]}}
+            tail: dict[str, Any] = {}
+            if struct in with_ref and not wire.ref_field:
+                tail = {
+                    REF: {
+                        "type": "string",
+                        "maxLength": MAX_REF,
+                        "description": "Of the client; its answer repeats it.",
+                    }
+                }
+            if head and name in nested:
+                # As a field of another struct it stands without its tag.
+                self.components[f"{name}Value"] = schema
+                self.components = {
+                    key: _renamed(value, {name: f"{name}Value"}) for key, value in self.components.items()
+                }
+                schema = self.components[name]
+            self.components[name] = {
+                **schema,
+                "properties": {**head, **schema["properties"], **tail},
+                "required": [*head, *schema["required"]],
+            }
 
 
-def describe_messages(union: Any) -> list[MessageType]:
+def members_of(messages: Any) -> tuple[Any, ...]:
+    """Return the structs of a union, of a single struct, of a list, or of None."""
+    if isinstance(messages, (list, tuple)):
+        return tuple(messages)
+    return () if messages is None else union_members(messages)
+
+
+def describe_messages(messages: Any, *, with_ref: Collection[Any] = ()) -> list[MessageType]:
     """Describe each struct of a union.
 
     Args:
-        union: structs, for instance ``Join | Leave``; None for none.
+        messages: structs, for instance ``Join | Leave``, or a list of them; None for none.
+        with_ref: those of them that a ``ref`` stands beside on the wire.
     """
-    structs = members_of(union)
-    components = _components(structs)
-    return [_describe(struct, components) for struct in structs]
-
-
-def json_schemas(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
-    """Return the JSON Schema of each struct and of what they refer to, by name, for ``#/components/schemas``.
-
-    Generators of code make a type of each enumeration and union of structs: in a field it gets a schema of its own,
-    with a name made of the struct's and the field's. A tag is a constant.
-    """
-    named: dict[str, Any] = {}
-    for name, schema in _components(structs).items():
-        properties = {
-            field: _named_type(f"{name}{camel_case(field)}", value, named)
-            for field, value in schema.get("properties", {}).items()
-        }
-        named[name] = {**schema, "properties": properties} if properties else schema
-    return named
-
-
-def typescript(client_messages: Any, server_messages: Any) -> str:
-    """Return TypeScript declarations of the messages in both directions.
-
-    A field with a default may be left out by a client. The server always sends it.
-
-    Args:
-        client_messages: union of what a client sends.
-        server_messages: union of what a server sends.
-    """
-    sent, received = members_of(client_messages), members_of(server_messages)
-    of_clients, of_servers = _components(sent), _components(received)
-    blocks = [_interface(name, of_clients, may_omit=True) for name in of_clients]
-    blocks += [_interface(name, of_servers, may_omit=False) for name in of_servers if name not in of_clients]
-    blocks.append(_alias("ClientMessage", sent))
-    blocks.append(_alias("ServerMessage", received))
-    return "\n".join(block for block in blocks if block)
+    structs = members_of(messages)
+    schemas = Schemas(structs, with_ref=with_ref)
+    return [schemas.describe(struct) for struct in structs]
 
 
 def camel_case(text: str) -> str:
@@ -138,13 +206,115 @@ def camel_case(text: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in re.split("[-_]", text))
 
 
-def _components(structs: Iterable[type[msgspec.Struct]]) -> dict[str, Any]:
-    """Return the schema of each struct and of each type that its fields hold, by name."""
-    return msgspec.json.schema_components(list(structs), ref_template=_REFERENCE)[1]
+def referred_names(components: Mapping[str, Any], names: Iterable[str]) -> frozenset[str]:
+    """Return ``names``, and those of all types that they hold."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [_referred(reference) for reference in _references(components[name])]
+    return frozenset(found)
+
+
+def summary_of(schema: Mapping[str, Any]) -> str:
+    """Return the description of a schema in one line."""
+    return " ".join(schema.get("description", "").split())
 
 
 def _referred(schema: Mapping[str, Any]) -> str:
-    return str(schema["$ref"]).rpartition("/")[2]
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
+def _references(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for part in node:
+            yield from _references(part)
+
+
+def _unique_names(
+    components: Mapping[str, Any], classes: Mapping[str, Any], reserved: Collection[str]
+) -> dict[str, str]:
+    """Return a name for each that msgspec gives; ``Page_int_`` and ``polls.Vote`` are no good names."""
+    words = {name: _words(name, schema, classes.get(name)) for name, schema in components.items()}
+    lengths = dict.fromkeys(components, 1)
+    while True:
+        names = {
+            name: "".join([*map(camel_case, parts[-lengths[name] : -1]), parts[-1]]) for name, parts in words.items()
+        }
+        count = Counter([*names.values(), *reserved])
+        clashing = [name for name in components if count[names[name]] > 1 and lengths[name] < len(words[name])]
+        if not clashing:
+            return names
+        for name in clashing:
+            lengths[name] += 1
+
+
+def _words(name: str, schema: Mapping[str, Any], struct: Any) -> list[str]:
+    """Return the parts of a type's full name, the last of them its own name."""
+    if struct is None:
+        return name.split(".")
+    *around, own = struct.__qualname__.replace("<locals>.", "").split(".")
+    if "[" in schema["title"]:
+        own = "".join(map(camel_case, re.findall(r"\w+", schema["title"])))
+    return [*struct.__module__.split("."), *around, own]
+
+
+def _refine(schema: Any, kind: Any, components: Mapping[str, Any], classes: dict[str, Any]) -> None:
+    """Note the class of each struct, and the format of dates and times, which msgspec leaves out of most schemas."""
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    match kind:
+        case inspect.StructType() if "$ref" in schema:
+            name = _referred(schema)
+            if name not in classes:
+                classes[name] = typing.get_origin(kind.cls) or kind.cls
+                properties = components[name].get("properties", {})
+                for field in kind.fields if properties else ():
+                    _refine(properties[field.encode_name], field.type, components, classes)
+        case inspect.DateTimeType():
+            schema.setdefault("format", "date-time")
+        case inspect.TimeType():
+            schema.setdefault("format", "time")
+        case inspect.CollectionType():
+            _refine(schema.get("items", {}), kind.item_type, components, classes)
+        case inspect.DictType():
+            _refine(schema.get("additionalProperties", {}), kind.value_type, components, classes)
+        case inspect.UnionType():
+            parts = list(_parts(schema))
+            structs = [part for part in parts if "properties" in components.get(_referred(part), ())]
+            for kinds, candidates in (
+                (inspect.StructType, structs),
+                ((inspect.DateTimeType, inspect.TimeType), [part for part in parts if part.get("type") == "string"]),
+                (inspect.CollectionType, [part for part in parts if part.get("type") == "array"]),
+                (inspect.DictType, [part for part in parts if part.get("type") == "object"]),
+            ):
+                members = [member for member in kind.types if isinstance(member, kinds)]
+                for part, member in zip(candidates, members, strict=False):
+                    _refine(part, member, components, classes)
+
+
+def _parts(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the parts of a union; a field that may be unset is the union of one."""
+    if "anyOf" not in schema:
+        yield schema
+    for part in schema.get("anyOf", ()):
+        yield from _parts(part)
+
+
+def _renamed(node: Any, names: Mapping[str, str]) -> Any:
+    """Return a schema that refers to other names. Its discriminators are left out: AsyncAPI's are of another form."""
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            name = _referred(node)
+            return {"$ref": _REFERENCE.format(name=names.get(name, name))}
+        return {key: _renamed(value, names) for key, value in node.items() if key != "discriminator"}
+    return [_renamed(part, names) for part in node] if isinstance(node, list) else node
 
 
 def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -159,92 +329,3 @@ def _named_type(name: str, schema: dict[str, Any], named: dict[str, Any]) -> dic
         case _:
             return schema
     return {"$ref": _REFERENCE.format(name=name)}
-
-
-def _describe(struct: type[msgspec.Struct], components: Mapping[str, Any]) -> MessageType:
-    schema = components[struct.__name__]
-    return MessageType(
-        name=struct.__name__,
-        tag=str(struct.__struct_config__.tag),
-        summary=_summary(schema),
-        fields=tuple(
-            field for field in _fields(schema, components) if field.name != struct.__struct_config__.tag_field
-        ),
-        example=_example(schema, components),
-    )
-
-
-def _fields(schema: Mapping[str, Any], components: Mapping[str, Any]) -> tuple[Field, ...]:
-    return tuple(
-        Field(name, value, _type_name(value, components), name in schema["required"], _value(name, value, components))
-        for name, value in schema["properties"].items()
-    )
-
-
-def _summary(schema: Mapping[str, Any]) -> str:
-    return " ".join(schema.get("description", "").split())
-
-
-def _example(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
-    properties = schema["properties"]
-    # A message of its tag and one optional field is shown without that field.
-    usual = _USUALLY_SENT if len(properties) > 2 else frozenset()
-    return {
-        name: _value(name, value, components)
-        for name, value in properties.items()
-        if name in schema["required"] or name in usual
-    }
-
-
-def _value(name: str, schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
-    match schema:
-        case {"examples": [first, *_]}:
-            return first
-        case _ if name in _EXAMPLES_BY_NAME:
-            return _EXAMPLES_BY_NAME[name]
-        case {"enum": [first, *_]}:
-            return first
-        case {"properties": _}:
-            return _example(schema, components)
-        case {"$ref": _}:
-            return _value("", components[_referred(schema)], components)
-        case {"anyOf": [first, *_]}:
-            return _value("", first, components)
-        case {"items": item}:
-            return [_value("", item, components)]
-        case {"type": "object", "additionalProperties": dict() as item}:
-            return {"name": _value("", item, components)}
-    return _EXAMPLES_BY_TYPE.get(schema.get("type", ""), "text")
-
-
-def _interface(name: str, components: Mapping[str, Any], *, may_omit: bool) -> str:
-    """Return the declaration of a struct; nothing for an enumeration, which its fields spell out."""
-    schema = components[name]
-    if "enum" in schema:
-        return ""
-    lines = [f"/** {_summary(schema)} */", f"export interface {name} " + "{"]
-    for field in _fields(schema, components):
-        mark = "?" if may_omit and not field.required else ""
-        lines.append(f"  {field.name}{mark}: {field.type};")
-    return "\n".join([*lines, "}", ""])
-
-
-def _alias(name: str, structs: Iterable[type]) -> str:
-    return f"export type {name} = {' | '.join(struct.__name__ for struct in structs) or 'never'};\n"
-
-
-def _type_name(schema: Mapping[str, Any], components: Mapping[str, Any]) -> str:
-    match schema:
-        case {"enum": values}:
-            return " | ".join(json.dumps(value) for value in values)
-        case {"$ref": _}:
-            name = _referred(schema)
-            return _type_name(components[name], components) if "enum" in components[name] else name
-        case {"anyOf": parts}:
-            return " | ".join(_type_name(part, components) for part in parts)
-        case {"type": "array"}:
-            item = _type_name(schema.get("items", {}), components)
-            return f"({item})[]" if " " in item else f"{item}[]"
-        case {"type": "object", "additionalProperties": dict() as item}:
-            return f"Record<string, {_type_name(item, components)}>"
-    return _TYPESCRIPT.get(schema.get("type", ""), "unknown")

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.urls import path
 
 from realtime.engine.describe import scaffold
+from realtime.engine.describe.asyncapi import asyncapi_document
 from realtime.engine.describe.endpoints import describe_endpoints
 from realtime.engine.describe.scaffold import add_route, check_name, consumer_source
 from realtime.engine.testing import PROJECT_ROOT
@@ -106,7 +107,10 @@ def test_two_new_endpoints_are_described_each_with_its_messages():
         routes.append(path(f"ws/{name}", consumer.as_asgi()))
     first, second = describe_endpoints(routes)
     assert first.received[0].text == second.received[0].text == '{"type": "Say", "text": "hello", "ref": "1"}'
-    assert [message.name for message in second.received + second.sent] == ["ShoutSay", "MessageError", "ShoutSaid"]
+    assert [message.name for message in second.received + second.sent] == ["Say", "MessageError", "Said"]
+    document = asyncapi_document([first, second], host="testserver", protocol="ws")
+    names = {"EndpointStockTickerSay", "EndpointStockTickerSaid", "EndpointShoutSay", "EndpointShoutSaid"}
+    assert names <= document["components"]["messages"].keys()
 
 
 @pytest.mark.parametrize("name", ["shout", "stock_ticker", "v2"])

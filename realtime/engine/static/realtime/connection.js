@@ -14,6 +14,9 @@ const PING_TIMEOUT = 10_000;
 /** Milliseconds that a handshake may take. */
 const CONNECT_TIMEOUT = 15_000;
 
+/** Absent outside of a page: in Node, in a worker. */
+const page = /** @type {Document | undefined} */ (globalThis.document);
+
 /** What a browser reports for a connection that ended without a close frame (RFC 6455, 7.1.5). */
 const ABNORMAL = 1006;
 
@@ -29,7 +32,7 @@ const ABNORMAL = 1006;
  * @property {number | null} delay milliseconds until the next attempt
  *
  * @typedef {object} ConnectionOptions
- * @property {string | URL} url address of the endpoint; `http:` becomes `ws:`
+ * @property {string | URL} url address of the endpoint; `http:` becomes `ws:`. Outside of a page it is a whole one.
  * @property {CloseCodes} closeCodes the server's catalogue (realtime/engine/protocol/close.py), as the page carries it
  * @property {string[]} [protocols] subprotocols to offer
  * @property {((renew: boolean) => Promise<string | null>) | null} [ticket] gets a one-time ticket for each attempt, null to
@@ -38,6 +41,8 @@ const ABNORMAL = 1006;
  * @property {number} [pingAfter] milliseconds
  * @property {number} [pingTimeout] milliseconds
  * @property {() => number} [random] from 0 to 1, for tests
+ * @property {typeof globalThis.WebSocket} [WebSocket] the class to connect with, where there is no global one: that of the
+ *   package `ws` in Node before 22
  */
 
 /** Thrown by `ticket()` where trying again would not help: the person has to sign in. */
@@ -70,7 +75,7 @@ export class Connection extends EventTarget {
   /** @param {ConnectionOptions} options */
   constructor(options) {
     super();
-    this.#options = { protocols: [], ticket: null, ping: null, pingAfter: PING_AFTER, pingTimeout: PING_TIMEOUT, random: Math.random, ...options };
+    this.#options = { protocols: [], ticket: null, ping: null, pingAfter: PING_AFTER, pingTimeout: PING_TIMEOUT, random: Math.random, WebSocket: globalThis.WebSocket, ...options };
   }
 
   /** @returns {State} */
@@ -84,9 +89,11 @@ export class Connection extends EventTarget {
    */
   start() {
     if (this.#state.phase === "connecting" || this.#state.phase === "open") return;
-    addEventListener("online", this.#wake);
-    addEventListener("offline", this.#wake);
-    document.addEventListener("visibilitychange", this.#wake);
+    if (page) {
+      addEventListener("online", this.#wake);
+      addEventListener("offline", this.#wake);
+      page.addEventListener("visibilitychange", this.#wake);
+    }
     this.#attempt = 0;
     this.#connect();
   }
@@ -133,7 +140,7 @@ export class Connection extends EventTarget {
 
   async #url() {
     const { url: address, ticket: getTicket } = this.#options;
-    const url = new URL(address, location.href);
+    const url = new URL(address, globalThis.location?.href);
     url.protocol = url.protocol.replace("http", "ws");
     const ticket = getTicket && (await getTicket(this.#renew));
     if (ticket) url.searchParams.set("ticket", ticket);
@@ -142,7 +149,7 @@ export class Connection extends EventTarget {
 
   /** @param {URL} url */
   #open(url) {
-    const socket = new WebSocket(url, this.#options.protocols);
+    const socket = new this.#options.WebSocket(url, this.#options.protocols);
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     this.#timer = setTimeout(() => this.#lost("The server did not answer."), CONNECT_TIMEOUT);
@@ -224,16 +231,18 @@ export class Connection extends EventTarget {
    * @param {string} reason
    */
   #stopped(code, reason) {
-    removeEventListener("online", this.#wake);
-    removeEventListener("offline", this.#wake);
-    document.removeEventListener("visibilitychange", this.#wake);
+    if (page) {
+      removeEventListener("online", this.#wake);
+      removeEventListener("offline", this.#wake);
+      page.removeEventListener("visibilitychange", this.#wake);
+    }
     clearTimeout(this.#timer);
     this.#become({ phase: "stopped", code, reason, delay: null });
   }
 
   /** The network or the page has come back, or the network has gone: look now, not when the timer says so. */
   #wake = () => {
-    if (document.visibilityState === "hidden") return;
+    if (page?.visibilityState === "hidden") return;
     if (this.#state.phase === "open") this.#probe();
     else if (this.#state.phase === "waiting" && navigator.onLine) this.#connect();
   };
