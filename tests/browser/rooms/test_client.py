@@ -276,10 +276,33 @@ async def test_the_position_moves_on_only_over_an_unbroken_row(new_page, seen, p
     page = await new_page()
     moved = await page.evaluate(
         """async (seen) => {
-          const { Position } = await import("/static/rooms/client.js");
+          const { Position } = await import("/static/realtime/topics.js");
           const position = new Position("epoch", 0);
           return [seen.filter((seq) => position.see(seq)), position.seq];
         }""",
         seen,
     )
     assert moved == [list(dict.fromkeys(seen)), position]
+
+
+async def test_the_generated_client_talks_for_the_session_of_the_page(new_page, password):
+    page = await new_page("/login/")
+    await page.get_by_label("Username").fill("ann")
+    await page.get_by_label("Password").fill(password)
+    await page.get_by_role("button", name="Log in").click()
+    await page.wait_for_url(lambda url: "/login/" not in url)
+    answers = await page.evaluate(
+        """async () => {
+          const { RequestRefused, RoomsSocket } = await import("/static/client/rooms.js");
+          const socket = new RoomsSocket();
+          const joined = new Promise((resolve) => socket.subscribe("generated").on("joined", resolve));
+          socket.start();
+          const { seq } = await joined;
+          const acknowledged = await socket.request({ type: "Chat", content: "hello" });
+          const page = await socket.request({ type: "History" });
+          const refused = await socket.request({ type: "Chat", content: "" }).catch((error) => error);
+          socket.stop();
+          return [seq, acknowledged.seq, page.messages[0].user, refused instanceof RequestRefused && refused.code];
+        }"""
+    )
+    assert answers == [0, 1, "ann", "invalid_message"]

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 PASSWORD = "correct horse battery staple"
 
 #: Bytes of the page and of everything that it loads.
-PAGE_WEIGHT = 60 * 1024
+PAGE_WEIGHT = 80 * 1024
 
 #: Says many things by the page's own client module, and returns when all are stored.
 SAY_MANY = """async ({ room, count }) => {
@@ -351,7 +351,7 @@ async def test_long_words_and_right_to_left_text_fit_the_screen(new_page, width,
     assert direction == "rtl"
 
 
-async def test_the_whole_page_weighs_under_sixty_kibibytes(new_page):
+async def test_the_whole_page_weighs_under_eighty_kibibytes(new_page):
     page = await enter(new_page, "weight")
     sizes = await page.evaluate(
         """() => performance.getEntries()

@@ -9,7 +9,9 @@
  *     client.say("lobby", "hello");
  */
 
-import { Connection, SignedOut, pause } from "../realtime/connection.js";
+import { RoomsSocket } from "../client/rooms.js";
+import { SignedOut, pause } from "../realtime/connection.js";
+import { PASSING } from "../realtime/topics.js";
 
 export { SignedOut };
 
@@ -19,16 +21,12 @@ const OUTBOX_LIMIT = 200;
 const RENEW_BEFORE = 30_000;
 /** A longer timer fires at once (HTML, 8.7: a signed 32-bit number of milliseconds). */
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** Attempt number of the pause before a room is asked for, or left, again: up to 4 s. */
-const COMMAND_ATTEMPT = 3;
-/** Errors of the server that pass; what was refused for another reason is not sent again. */
-const PASSING = new Set(["rate_limited", "internal"]);
 
 /**
- * @typedef {import("./messages.d.ts").ClientMessage} ClientMessage
- * @typedef {import("./messages.d.ts").ServerMessage} ServerMessage
- * @typedef {import("./messages.d.ts").Chat} Chat
- * @typedef {import("./messages.d.ts").Joined} Joined
+ * @typedef {import("../client/rooms.js").Ack} Ack
+ * @typedef {import("../client/rooms.js").Chat} Chat
+ * @typedef {import("../client/rooms.js").Error} Refusal
+ * @typedef {import("../client/rooms.js").Joined} Joined
  * @typedef {import("../realtime/connection.js").ConnectionOptions} ConnectionOptions
  *
  * @typedef {object} RoomsOptions
@@ -48,34 +46,6 @@ const PASSING = new Set(["rate_limited", "internal"]);
  * @property {boolean} uncertain whether the server may have stored it without an answer
  */
 
-/** How far a room has been read. */
-export class Position {
-  /** @type {Set<number>} */ #ahead = new Set();
-
-  /**
-   * @param {string} epoch
-   * @param {number} seq
-   */
-  constructor(epoch, seq) {
-    this.epoch = epoch;
-    this.seq = seq;
-  }
-
-  /**
-   * Notes a message. An acknowledgement may overtake a message of somebody else, so that only an unbroken
-   * row moves the position on.
-   *
-   * @param {number} seq
-   * @returns {boolean} whether it is new
-   */
-  see(seq) {
-    if (seq <= this.seq || this.#ahead.has(seq)) return false;
-    this.#ahead.add(seq);
-    while (this.#ahead.delete(this.seq + 1)) this.seq += 1;
-    return true;
-  }
-}
-
 /**
  * A connection to `/ws/rooms`. Events, each with a `detail`:
  *
@@ -88,16 +58,13 @@ export class Position {
  * - `refused`: `Error` that belongs to no message of this client
  */
 export class RoomsClient extends EventTarget {
-  #connection;
+  #socket;
   #retry;
   #token;
   #renewBefore;
   #random;
-  /** @type {Map<string, Position | null>} */ #rooms = new Map();
-  /** Rooms that the server has let this connection into. @type {Set<string>} */ #entered = new Set();
-  /** Rooms whose `Leave` is not answered yet. @type {Set<string>} */ #leaving = new Set();
+  /** @type {Map<string, import("../realtime/topics.js").Subscription<Joined, Chat>>} */ #rooms = new Map();
   /** @type {Map<string, Outgoing>} */ #outbox = new Map();
-  /** @type {Map<string, {resolve: (messages: Chat[]) => void, reject: (error: Error) => void}>} */ #requests = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewal;
 
   /** @param {ConnectionOptions & RoomsOptions} options */
@@ -107,15 +74,19 @@ export class RoomsClient extends EventTarget {
     this.#retry = retry;
     this.#token = token;
     this.#random = options.random ?? Math.random;
-    this.#connection = new Connection({ ping: JSON.stringify({ type: "Ping" }), ...options });
-    this.#connection.addEventListener("state", (event) => this.#stateChanged(/** @type {CustomEvent} */ (event).detail));
-    this.#connection.addEventListener("open", () => this.#opened());
-    this.#connection.addEventListener("message", (event) => this.#received(/** @type {CustomEvent} */ (event).detail));
+    this.#socket = new RoomsSocket(options);
+    this.#socket.addEventListener("state", (event) => this.#stateChanged(/** @type {CustomEvent} */ (event).detail));
+    this.#socket.addEventListener("open", () => this.#authenticate(false));
+    this.#socket.on("Ack", (message) => this.#acknowledged(message));
+    this.#socket.on("Error", (message) => this.#refused(message));
+    for (const type of /** @type {const} */ (["Left", "Access", "Presence", "Hidden", "Authenticated"])) {
+      this.#socket.on(type, (message) => this.#emit(type.toLowerCase(), message));
+    }
   }
 
   /** The state of the connection. */
   get state() {
-    return this.#connection.state;
+    return this.#socket.state;
   }
 
   /** Messages that wait for their acknowledgement. */
@@ -124,19 +95,22 @@ export class RoomsClient extends EventTarget {
   }
 
   start() {
-    this.#connection.start();
+    this.#socket.start();
   }
 
   stop() {
     clearTimeout(this.#renewal);
-    this.#connection.stop();
+    this.#socket.stop();
   }
 
   /** @param {string} room */
   join(room) {
     if (this.#rooms.has(room)) return;
-    this.#rooms.set(room, null);
-    if (!this.#leaving.has(room)) this.#join(room);
+    const subscription = this.#socket.subscribe(room);
+    this.#rooms.set(room, subscription);
+    subscription.on("joined", (message) => this.#joined(message));
+    subscription.on("message", (message) => this.#emit("message", message));
+    subscription.on("left", (error) => this.#drop(room, error?.detail ?? "You are no longer in this room."));
   }
 
   /**
@@ -145,9 +119,9 @@ export class RoomsClient extends EventTarget {
    * @param {string} room
    */
   leave(room) {
-    if (!this.#rooms.has(room)) return;
+    const subscription = this.#rooms.get(room);
     this.#drop(room, "You left the room.");
-    if (!this.#leaving.has(room) && this.#leave(room)) this.#leaving.add(room);
+    subscription?.leave();
   }
 
   /**
@@ -177,13 +151,9 @@ export class RoomsClient extends EventTarget {
    * @returns {Promise<Chat[]>} oldest first; empty at the beginning of the room
    * @throws {Error} without a connection, or when the server refuses
    */
-  history(room, before, limit = 50) {
-    const ref = `history:${room}`;
-    return new Promise((resolve, reject) => {
-      if (this.#requests.has(ref)) return reject(new Error("Older messages are on their way already."));
-      if (!this.#send({ type: "History", room, before, limit, ref })) return reject(new Error("There is no connection."));
-      this.#requests.set(ref, { resolve, reject });
-    });
+  async history(room, before, limit = 50) {
+    if (this.state.phase !== "open") throw new Error("There is no connection.");
+    return (await this.#socket.request({ type: "History", room, before, limit })).messages;
   }
 
   /** @param {import("../realtime/connection.js").State} state */
@@ -195,10 +165,6 @@ export class RoomsClient extends EventTarget {
   /** @param {import("../realtime/connection.js").State} state */
   #interrupted({ phase, reason }) {
     clearTimeout(this.#renewal);
-    for (const { reject } of this.#requests.values()) reject(new Error("The connection was interrupted."));
-    this.#requests.clear();
-    this.#entered.clear();
-    this.#leaving.clear();
     const detail = reason || "The connection ended before the message was acknowledged.";
     for (const message of [...this.#outbox.values()]) {
       message.uncertain ||= message.transmitted;
@@ -206,26 +172,6 @@ export class RoomsClient extends EventTarget {
       const isSentLater = this.#rooms.has(message.room) && (this.#retry || !message.uncertain);
       if (phase === "stopped" || !isSentLater) this.#fail(message.ref, detail);
     }
-  }
-
-  async #opened() {
-    for (const room of this.#rooms.keys()) this.#join(room);
-    await this.#authenticate(false);
-  }
-
-  /** @param {string} room */
-  #join(room) {
-    const position = this.#rooms.get(room);
-    const since = position && { epoch: position.epoch, seq: position.seq };
-    this.#send({ type: "Join", room, ref: `join:${room}`, ...(since && { since }) });
-  }
-
-  /**
-   * @param {string} room
-   * @returns {boolean} whether there was a connection
-   */
-  #leave(room) {
-    return this.#send({ type: "Leave", room, ref: `leave:${room}` });
   }
 
   /**
@@ -242,7 +188,7 @@ export class RoomsClient extends EventTarget {
       return;
     }
     if (!access) return;
-    if (send) this.#send({ type: "Authenticate", token: access.token, ref: "authenticate" });
+    if (send) this.#socket.send({ type: "Authenticate", token: access.token, ref: "authenticate" });
     const delay = Math.max(0, access.expires.getTime() - Date.now() - this.#renewBefore);
     clearTimeout(this.#renewal);
     this.#renewal = setTimeout(() => this.#authenticate(true), Math.min(delay, LONGEST_TIMER));
@@ -255,93 +201,34 @@ export class RoomsClient extends EventTarget {
    */
   #transmit(message) {
     const { ref, room, content } = message;
-    if (!this.#entered.has(room)) return;
+    if (!this.#rooms.get(room)?.entered) return;
     message.transmitted = true;
-    this.#send({ type: "Chat", ref, room, content });
-  }
-
-  /**
-   * @param {ClientMessage} message
-   * @returns {boolean} whether there was a connection
-   */
-  #send(message) {
-    return this.#connection.send(JSON.stringify(message));
-  }
-
-  /** @param {string} text */
-  #received(text) {
-    /** @type {ServerMessage} */
-    const message = JSON.parse(text);
-    switch (message.type) {
-      case "Joined":
-        return this.#joined(message);
-      case "Chat":
-        if (this.#rooms.get(message.room)?.see(message.seq)) this.#emit("message", message);
-        return;
-      case "Ack":
-        return this.#acknowledged(message);
-      case "History":
-        this.#requests.get(`history:${message.room}`)?.resolve(message.messages);
-        this.#requests.delete(`history:${message.room}`);
-        return;
-      case "Left":
-        if (!this.#hasLeft(message.room)) this.#drop(message.room, "You are no longer in this room.");
-        return this.#emit("left", message);
-      case "Access":
-      case "Presence":
-      case "Hidden":
-      case "Authenticated":
-        return this.#emit(message.type.toLowerCase(), message);
-      case "Error":
-        return this.#refused(message);
-    }
+    this.#socket.send({ type: "Chat", ref, room, content });
   }
 
   /** @param {Joined} message */
   #joined(message) {
-    const before = this.#rooms.get(message.room);
-    if (before === undefined) return;
-    this.#rooms.set(message.room, new Position(message.epoch, message.seq));
-    this.#entered.add(message.room);
-    const messages = before && message.recovered ? message.messages.filter(({ seq }) => before.see(seq)) : message.messages;
-    this.#emit("joined", { ...message, messages });
+    this.#emit("joined", message);
     for (const waiting of this.#outbox.values()) {
       if (waiting.room === message.room && !waiting.transmitted) this.#transmit(waiting);
     }
   }
 
-  /** @param {import("./messages.d.ts").Ack} message */
+  /** @param {Ack} message */
   #acknowledged(message) {
-    this.#rooms.get(message.room)?.see(message.seq);
     if (message.ref !== null && this.#outbox.delete(message.ref)) this.#emit("sent", message);
   }
 
-  /** @param {import("./messages.d.ts").Error} error */
+  /** @param {Refusal} error */
   #refused(error) {
-    const ref = error.ref ?? "";
-    const message = this.#outbox.get(ref);
-    const request = this.#requests.get(ref);
-    const [, command, room] = /^(join|leave):(.*)$/s.exec(ref) ?? [];
-    // Of new rooms: it lasts up to an hour, for which nobody is left to wait.
-    const isQuota = command === "join" && error.code === "rate_limited" && this.#rooms.get(room) === null;
-    if (message) {
-      this.#messageRefused(message, error);
-    } else if (request) {
-      this.#requests.delete(ref);
-      request.reject(new Error(error.detail));
-    } else if (command && PASSING.has(error.code) && !isQuota) {
-      setTimeout(() => this.#askAgain(command, room), pause(COMMAND_ATTEMPT, this.#random));
-    } else if (command === "leave") {
-      this.#hasLeft(room);
-    } else {
-      if (command === "join") this.#drop(room, error.detail);
-      this.#emit("refused", error);
-    }
+    const message = this.#outbox.get(error.ref ?? "");
+    if (message) this.#messageRefused(message, error);
+    else this.#emit("refused", error);
   }
 
   /**
    * @param {Outgoing} message
-   * @param {import("./messages.d.ts").Error} error
+   * @param {Refusal} error
    */
   #messageRefused(message, { code, detail }) {
     const { ref, room } = message;
@@ -353,27 +240,6 @@ export class RoomsClient extends EventTarget {
   }
 
   /**
-   * @param {string} command
-   * @param {string} room
-   */
-  #askAgain(command, room) {
-    if (command === "leave" && this.#leaving.has(room)) this.#leave(room);
-    if (command === "join" && this.#rooms.has(room)) this.#join(room);
-  }
-
-  /**
-   * Notes the answer to a `Leave`, and asks for the room again if it was joined meanwhile.
-   *
-   * @param {string} room
-   * @returns {boolean} whether there was a `Leave` to answer
-   */
-  #hasLeft(room) {
-    const expected = this.#leaving.delete(room);
-    if (expected && this.#rooms.has(room)) this.#join(room);
-    return expected;
-  }
-
-  /**
    * Forgets a room, and gives up what waits to be said there. What has been transmitted is still answered.
    *
    * @param {string} room
@@ -381,7 +247,6 @@ export class RoomsClient extends EventTarget {
    */
   #drop(room, detail) {
     this.#rooms.delete(room);
-    this.#entered.delete(room);
     for (const message of [...this.#outbox.values()]) {
       if (message.room === room && !message.transmitted) this.#fail(message.ref, detail);
     }

@@ -17,7 +17,7 @@ export const texts = () => [
   gettext("You left the room."),
   gettext("The connection was interrupted."),
   gettext("The connection ended before the message was acknowledged."),
-  gettext("Older messages are on their way already."),
+  gettext("No answer came in time."),
   gettext("There is no connection."),
   // realtime/engine: reasons of a close
   gettext("Your session has ended. Log in again."),
