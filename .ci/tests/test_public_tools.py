@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,26 @@ def run(tools: Path) -> Callable[..., Any]:
         return json.loads(done.stdout)
 
     return run_script
+
+
+@pytest.fixture
+def typed_document(tmp_path: Path) -> Path:
+    """The document of the endpoints of the conformance script, of which one has ``@on_message``."""
+    path = tmp_path / "asyncapi.json"
+    folder = Path(__file__).parent / "clients"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "conformance_settings", "PYTHONPATH": str(folder)}
+    command = [sys.executable, "manage.py", "asyncapi", "--output", str(path)]
+    subprocess.run(command, cwd=PROJECT_ROOT, env=environment, check=True, capture_output=True)
+    return path
+
+
+def test_a_document_with_typed_endpoints_is_read_and_makes_types(run: Callable[..., Any], typed_document: Path) -> None:
+    parsed = run(PARSE, str(typed_document))
+    assert [entry for entry in parsed["diagnostics"] if entry[0] in (ERROR, WARNING)] == []
+    assert {"receiveWsPollVote", "receiveWsPollAnnounce", "sendWsPoll"} <= set(parsed["operations"])
+    models = run(GENERATE, str(typed_document), "TypeScriptGenerator")
+    assert {"Vote", "Tally", "News", "MessageAck", "MessageError"} <= set(models)
+    assert not [name for name in models if "Anonymous" in name or "Minus" in name]
 
 
 def test_the_parser_has_no_complaint_and_finds_a_name_for_everything(run: Callable[..., Any]) -> None:
