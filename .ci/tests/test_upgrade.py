@@ -59,6 +59,26 @@ print(json.dumps(answers))
 """
 
 
+#: What tests of 0.3.0 did not wait for, by their files: each fails now and then.
+CORRECTIONS = {
+    "tests/browser/rooms/test_admin.py": ('"<script>", "Hide', '"<script>alert(1)", "Hide'),
+    "tests/browser/rooms/test_room.py": (
+        'page.evaluate("() => { Math.random = () => 1e6; }")\n',
+        'page.add_init_script("Math.random = () => 1e6;")\n'
+        "        await page.reload()\n"
+        '        await expect(page.locator("[data-status]")).to_have_text("Connected")\n',
+    ),
+    "tests/console/test_consumers.py": (
+        'for row in message["newest"])\n',
+        'for row in message["newest"]) and message["connections"] >= 2\n',
+    ),
+    "tests/console/test_with_rooms.py": (
+        'not any(row["endpoint"] == "/ws/rooms/lobby" for row in seen["newest"])',
+        '{"path": "/ws/rooms/lobby", "connections": 1} not in seen["endpoints"]',
+    ),
+}
+
+
 def run(folder: Path, *command: str, fails: bool = False) -> str:
     """Run a command as a person would, without this run's settings, and with a name for git."""
     hidden = ("DJANGO_", "PROJECT_SETTINGS_", "DATABASE_", "PYTEST_", "GIT_", "MAKE")
@@ -98,6 +118,10 @@ def project(tmp_path: Path) -> Path:
     project = tmp_path / "mysite"
     run(project, sys.executable, "manage.py", "startendpoint", "stock_ticker")
     run(project, sys.executable, "manage.py", "asyncapi")  # a test of 0.3.0 fails without it
+    for name, (wrong, right) in CORRECTIONS.items():
+        text = (project / name).read_text()
+        assert wrong in text
+        (project / name).write_text(text.replace(wrong, right, 1))
     shop = project / "realtime" / "shop"
     (shop / "migrations").mkdir(parents=True)
     (shop / "migrations/__init__.py").touch()
