@@ -238,7 +238,7 @@ def _slug(topic: str) -> str:
 
 def _rows(topic: str) -> QuerySet[RoomMessage]:
     # A subquery, not a join: the index of room and number then gives the order as well.
-    return RoomMessage.objects.filter(room_id=Subquery(Room.objects.filter(slug=_slug(topic)).values("pk")))
+    return RoomMessage.objects.filter(room_id=Subquery(Room.objects.filter(slug=_slug(topic)).values("pk")[:1]))
 
 
 def _entry(topic: str, row: RoomMessage) -> Entry:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
@@ -60,8 +61,14 @@ class DatabaseThreads:
 
     def close(self) -> None:
         """Wait for the running functions, close the connections and end the threads."""
+        all_are_here = threading.Barrier(self._size)  # so that no thread closes twice, and another one not at all
+
+        def close() -> None:
+            all_are_here.wait()
+            connections.close_all()
+
         for _ in range(self._size):
-            self._pool.submit(connections.close_all)
+            self._pool.submit(close)
         self._pool.shutdown(wait=True)
 
 

@@ -167,7 +167,7 @@ class DatabaseStore(TransactionalStore[Publication]):
 
     def _rows(self, topic: str) -> QuerySet[TopicMessage]:
         # A subquery, not a join: the index of topic and number then gives the order as well.
-        return TopicMessage.objects.filter(topic_id=Subquery(Topic.objects.filter(name=topic).values("pk")))
+        return TopicMessage.objects.filter(topic_id=Subquery(Topic.objects.filter(name=topic).values("pk")[:1]))
 
     def _entry(self, topic: str, row: TopicMessage) -> Entry:
         publication = Publication(topic, row.data, row.sender, row.key)

@@ -4,8 +4,9 @@ import asyncio
 import threading
 
 import pytest
+from django.db import connections
 
-from realtime.engine.services.database import DatabaseCheck
+from realtime.engine.services.database import DatabaseCheck, DatabaseThreads
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,3 +46,12 @@ async def test_a_check_that_fails_after_everybody_has_left_disturbs_nobody() -> 
     release.set()
     with pytest.raises(ConnectionError):
         await check()
+
+
+async def test_each_thread_closes_its_own_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(connections, "close_all", lambda: closed.append(threading.current_thread().name))
+    threads = DatabaseThreads("both", 2)
+    await threads.run(int)
+    await asyncio.to_thread(threads.close)
+    assert sorted(closed) == ["both_0", "both_1"]
