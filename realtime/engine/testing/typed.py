@@ -70,7 +70,8 @@ class TypedSocket:
     def __init__(self, transport: Transport, endpoint: type[PolicyConsumer], consumer: Any = None) -> None:
         self.transport = transport
         self.consumer = consumer
-        self.clock: ManualClock | None = getattr(transport, "clock", None)
+        self._in_process = transport if isinstance(transport, InProcessTransport) else None
+        self.clock: ManualClock | None = None if self._in_process is None else self._in_process.clock
         self._form = MSGPACK if transport.subprotocol == MSGPACK_SUBPROTOCOL else JSON
         self._known = MessageDecoder(_server_messages(endpoint), self._form)
         self._refs = (f"r{number}" for number in itertools.count(1))
@@ -137,10 +138,10 @@ class TypedSocket:
         Raises:
             RuntimeError: on a server, whose time is its own.
         """
-        if self.clock is None:
+        if self._in_process is None:
             raise RuntimeError("the time of a server is its own: use connect() to control it")
-        await self.transport.settle()  # type: ignore[attr-defined]
-        self.clock.advance(seconds)
+        await self._in_process.settle()
+        self._in_process.clock.advance(seconds)
 
     async def _take(self, is_wanted: Callable[[str | bytes], bool]) -> str | bytes:
         async with asyncio.timeout(TIMEOUT), self._reading:

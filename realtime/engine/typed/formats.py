@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import re
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class LooseHead(msgspec.Struct, gc=False):
     ref: Any = None
 
 
-class Format(Generic[Payload]):
+class Format(abc.ABC, Generic[Payload]):
     """One form of messages.
 
     Args:
@@ -89,9 +90,9 @@ class Format(Generic[Payload]):
         except DECODE_ERRORS:
             return LooseHead()
 
+    @abc.abstractmethod
     def encode(self, message: msgspec.Struct, ref: str | None = None) -> Payload:
         """Return a message with its tag, and with ``ref`` unless it is None."""
-        raise NotImplementedError
 
 
 class _JSON(Format[str]):
